@@ -1,0 +1,205 @@
+// Package metric measures the gap between two tensors of one shape, block by
+// block, whatever their element types and strides.
+//
+// With the reference r, the target t and d = t - r, all in float64 and with
+// sums in a fixed order, so that equal bytes give equal figures:
+//
+//	max_abs     max |d|
+//	cosine      r·t / (‖r‖ ‖t‖), kept as 1 - cosine
+//	rel_l2      ‖d‖ / ‖r‖
+//	norm_ratio  ‖t‖ / ‖r‖
+//	mismatched  values with |d| > atol + rtol |r|
+//
+// NaN and infinities stay out of the sums and are counted. A value that is
+// NaN, or the same infinity, on both sides is no gap; any other pair with one
+// of them is, and makes max_abs and rel_l2 infinite and the cosine and the
+// norm ratio NaN. 0/0 is 0; the cosine of two zero vectors is 1, of one 0.
+package metric
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ilref/ilref/tensor"
+)
+
+// Gap is what lies between a reference and a target.
+type Gap struct {
+	Numel      int     // logical elements
+	Values     int     // real numbers compared: twice Numel for complex types
+	MaxAbs     float64 // largest |d|
+	MaxAbsAt   []int   // where it is, the first of equals; nil where nothing differs
+	Reference  float64 // the two values there
+	Target     float64
+	OneMinus   float64 // 1 - cosine, accurate near 0 and exactly 0 for equal values
+	RelL2      float64
+	NormRatio  float64
+	Mismatched int    // values outside the tolerance
+	Equal      int    // values that are equal; NaN equals NaN
+	NaN, Inf   [2]int // values of the reference, of the target
+	NonFinite  int    // values where NaN or an infinity meets something else
+}
+
+// Cosine returns the cosine similarity.
+func (g *Gap) Cosine() float64 { return 1 - g.OneMinus }
+
+// Identical reports whether every value is equal.
+func (g *Gap) Identical() bool { return g.Equal == g.Values }
+
+// block is the number of values that are decoded at a time: two blocks of
+// float64 stay in the first-level cache.
+const block = 2048
+
+// Measure compares two tensors of equal shape. tol nil means DefaultTolerance,
+// and equality for integers. Integers are subtracted exactly, quantised types
+// by their real values. It returns an error for unequal shapes, types without
+// numeric values and tensors without data.
+func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
+	if !slices.Equal(r.Shape, t.Shape) {
+		return nil, fmt.Errorf("shapes differ: %s in the reference, %s in the target", tensor.ShapeString(r.Shape), tensor.ShapeString(t.Shape))
+	}
+	rv, tv := r.DType.ValuesPerElement(), t.DType.ValuesPerElement()
+	switch {
+	case r.Meta || t.Meta:
+		return nil, fmt.Errorf("a tensor of device meta has no data")
+	case rv == 0 || tv == 0:
+		return nil, fmt.Errorf("no numeric values: %s in the reference, %s in the target", r.DType, t.DType)
+	case rv != tv:
+		return nil, fmt.Errorf("%s in the reference and %s in the target cannot be compared", r.DType, t.DType)
+	}
+	if tol == nil {
+		d := DefaultTolerance(r.DType, t.DType)
+		tol = &d
+	}
+	r1, t1, copies := foldBroadcast(r, t)
+	m := meter{tol: *tol, n: r1.Numel() * rv, maxAt: -1}
+	var err error
+	if r.DType.IsInt() && t.DType.IsInt() {
+		err = m.integers(r1, t1)
+	} else {
+		err = m.floats(r1, t1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g := m.gap()
+	g.Numel = r.Numel()
+	g.Values *= copies
+	g.Mismatched *= copies
+	g.Equal *= copies
+	g.NonFinite *= copies
+	for i := range 2 {
+		g.NaN[i] *= copies
+		g.Inf[i] *= copies
+	}
+	if m.maxAt >= 0 {
+		g.MaxAbsAt = unravel(m.maxAt/rv, r1.Shape)
+	}
+	return g, nil
+}
+
+// foldBroadcast narrows the dimensions along which both tensors repeat one
+// element (stride 0) to a single copy, so that an expanded tensor costs what
+// it stores. No ratio changes; counts are to be multiplied by copies.
+func foldBroadcast(r, t *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor, int) {
+	copies := 1
+	for d, n := range r.Shape {
+		if n > 1 && r.Stride[d] == 0 && t.Stride[d] == 0 && r.Quant == nil && t.Quant == nil {
+			r, t = r.Narrow(d, 0, 1), t.Narrow(d, 0, 1)
+			copies *= n
+		}
+	}
+	return r, t, copies
+}
+
+// unravel turns a C-order index into coordinates.
+func unravel(i int, shape []int) []int {
+	at := make([]int, len(shape))
+	for d := len(shape) - 1; d >= 0; d-- {
+		at[d] = i % shape[d]
+		i /= shape[d]
+	}
+	return at
+}
+
+// meter adds up one comparison.
+type meter struct {
+	sums
+	tol        Tolerance
+	n          int // values
+	max        float64
+	maxAt      int // value index, -1 for none
+	ref, tgt   float64
+	mismatched int
+	equal      int
+	nan, inf   [2]int
+	nonFinite  int
+	cosine     *float64 // 1 - cosine where a rescaled pass had to find it
+	ratios     *[2]float64
+}
+
+// sums are over finite pairs only.
+type sums struct {
+	dd float64 // Σ d²
+	rr float64 // Σ r²
+	tt float64 // Σ t²
+	ds float64 // Σ d (r + t) = Σ t² - Σ r², without the cancellation
+}
+
+func (s *sums) add(o sums) {
+	s.dd += o.dd
+	s.rr += o.rr
+	s.tt += o.tt
+	s.ds += o.ds
+}
+
+// oneMinusCosine follows from ‖d‖² = ‖r‖² + ‖t‖² - 2 r·t:
+//
+//	1 - r·t/(‖r‖‖t‖) = (‖d‖² - (‖t‖-‖r‖)²) / (2 ‖r‖‖t‖)
+//
+// whose error is that of ‖d‖², while 1 minus a quotient near 1 has none of its
+// digits right.
+func (s *sums) oneMinusCosine() float64 {
+	r, t := math.Sqrt(s.rr), math.Sqrt(s.tt)
+	switch {
+	case s.dd == 0:
+		return 0
+	case r == 0 || t == 0:
+		return 1
+	}
+	diff := s.ds / (r + t) // ‖t‖ - ‖r‖
+	return max(0, (s.dd-float64(diff*diff))/(2*r*t))
+}
+
+func ratio(a, b float64) float64 {
+	if a == 0 {
+		return 0
+	}
+	return a / b
+}
+
+func (m *meter) gap() *Gap {
+	g := &Gap{
+		Values: m.n, MaxAbs: m.max, Reference: m.ref, Target: m.tgt, Mismatched: m.mismatched,
+		Equal: m.equal, NaN: m.nan, Inf: m.inf, NonFinite: m.nonFinite,
+	}
+	switch {
+	case m.nonFinite > 0:
+		g.OneMinus, g.NormRatio, g.RelL2 = math.NaN(), math.NaN(), math.Inf(1)
+	case m.cosine != nil:
+		g.OneMinus, g.RelL2, g.NormRatio = *m.cosine, m.ratios[0], m.ratios[1]
+	default:
+		g.OneMinus = m.oneMinusCosine()
+		g.RelL2 = ratio(math.Sqrt(m.dd), math.Sqrt(m.rr))
+		g.NormRatio = ratio(math.Sqrt(m.tt), math.Sqrt(m.rr))
+	}
+	return g
+}
+
+// note keeps the first largest gap.
+func (m *meter) note(d float64, at int, r, t float64) {
+	if d > m.max || m.maxAt < 0 {
+		m.max, m.maxAt, m.ref, m.tgt = d, at, r, t
+	}
+}
