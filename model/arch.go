@@ -1,0 +1,95 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+)
+
+// architectures maps the first entry of config.json's "architectures" to the
+// function that builds its module tree.
+var architectures = map[string]func(*Checkpoint) (*CausalLM, error){
+	"LlamaForCausalLM": newLlama,
+}
+
+// CausalLM is a decoder-only language model: the tree of modules that vLLM
+// registers hooks on, under the same names.
+type CausalLM struct {
+	Config *Config
+	Model  *nn.DecoderModel
+
+	logits  *nn.LogitsProcessor
+	head    il.Object
+	modules []nn.Module
+}
+
+// Build makes the module tree of a checkpoint and finds the weight of every
+// module. The weights stay where they are: in the mapped checkpoint.
+func Build(c *Checkpoint) (*CausalLM, error) {
+	for _, a := range c.Config.Architectures {
+		if build := architectures[a]; build != nil {
+			m, err := build(c)
+			if err != nil {
+				return nil, err
+			}
+			m.Config = c.Config
+			m.modules = m.list()
+			return m, nil
+		}
+	}
+	known := make([]string, 0, len(architectures))
+	for a := range architectures {
+		known = append(known, a)
+	}
+	slices.Sort(known)
+	return nil, fmt.Errorf("%s: architecture %s is not supported: expected %s",
+		c.Config.File, strings.Join(c.Config.Architectures, ", "), strings.Join(known, ", "))
+}
+
+// Forward runs the root module: input_ids (T,) int32 and positions (T,) int64
+// to hidden states (T, H). The caller then ends the step, as the root's
+// forward hook does.
+func (m *CausalLM) Forward(s *nn.Step, inputIDs, positions *tensor.Tensor) *tensor.Tensor {
+	return m.Model.Forward(s, inputIDs, positions)
+}
+
+// Logits maps hidden states (N, H) to logits (N, V). vLLM calls it after the
+// root's forward hook, so the next step logs it.
+func (m *CausalLM) Logits(s *nn.Step, hidden *tensor.Tensor) *tensor.Tensor {
+	return s.Call(m.logits, m.head, hidden, nil).(*tensor.Tensor)
+}
+
+// Modules returns the modules that are called, in the order in which PyTorch's
+// named_modules lists them.
+func (m *CausalLM) Modules() []nn.Module { return m.modules }
+
+// ModuleNames returns the names of Modules.
+func (m *CausalLM) ModuleNames() []string {
+	names := make([]string, len(m.modules))
+	for i, mod := range m.modules {
+		names[i] = mod.Name()
+	}
+	return names
+}
+
+func (m *CausalLM) list() []nn.Module {
+	l := []nn.Module{m.Model.EmbedTokens}
+	for i, layer := range m.Model.Layers {
+		attn := layer.SelfAttn
+		l = append(l, layer, attn, attn.QKVProj, attn.OProj)
+		if i == 0 { // one object for all layers, found under the first
+			l = append(l, attn.RotaryEmb)
+		}
+		l = append(l, attn.Attn)
+		if attn.QNorm != nil {
+			l = append(l, attn.QNorm, attn.KNorm)
+		}
+		l = append(l, layer.MLP, layer.MLP.GateUpProj, layer.MLP.DownProj, layer.MLP.ActFn,
+			layer.InputLayerNorm, layer.PostAttentionLayerNorm)
+	}
+	return append(l, m.Model.Norm, m.logits)
+}

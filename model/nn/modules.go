@@ -1,0 +1,156 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Embedding is vLLM's VocabParallelEmbedding: rows of a table.
+type Embedding struct {
+	name
+	Weight *tensor.Tensor // (V, H)
+}
+
+// NewEmbedding makes the module of a name.
+func NewEmbedding(n string, weight *tensor.Tensor) *Embedding {
+	return &Embedding{name: name(n), Weight: weight}
+}
+
+// Forward maps input_ids (T,) int32 to (T, H).
+func (m *Embedding) Forward(s *Step, in il.Tuple) il.Value {
+	return s.Embed(in.Tensor(0), m.Weight)
+}
+
+// Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
+// RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
+// checkpoint tensors one after another.
+type Linear struct {
+	name
+	Parts []Part
+}
+
+// Part is one checkpoint tensor of a packed linear.
+type Part struct {
+	Weight *tensor.Tensor // (out, in)
+	Bias   *tensor.Tensor // (out,) or nil
+}
+
+// NewLinear makes the module of a name.
+func NewLinear(n string, parts ...Part) *Linear { return &Linear{name: name(n), Parts: parts} }
+
+// Forward maps (T, in) to the tuple ((T, sum of out), None).
+func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
+	return il.Tuple{s.Linear(in.Tensor(0), m.Parts), nil}
+}
+
+// RMSNorm is vLLM's RMSNorm.
+type RMSNorm struct {
+	name
+	Weight *tensor.Tensor // (H,)
+	Eps    float64
+}
+
+// NewRMSNorm makes the module of a name.
+func NewRMSNorm(n string, weight *tensor.Tensor, eps float64) *RMSNorm {
+	return &RMSNorm{name: name(n), Weight: weight, Eps: eps}
+}
+
+// Forward maps x (…, H) to a new tensor of its shape. With a residual (T, H)
+// it is vLLM's fused_add_rms_norm, in place: residual += x, x = norm(residual),
+// and returns both.
+func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
+	x := in.Tensor(0)
+	if len(in) == 1 {
+		return s.RMSNorm(x, m.Weight, m.Eps)
+	}
+	residual := in.Tensor(1)
+	s.AddRMSNorm(x, residual, m.Weight, m.Eps)
+	return il.Tuple{x, residual}
+}
+
+// Rotary is vLLM's RotaryEmbedding, one object for all layers.
+type Rotary struct {
+	name
+	Rope    Rope
+	HeadDim int
+}
+
+// NewRotary makes the module of a name.
+func NewRotary(n string, rope Rope, headDim int) *Rotary {
+	return &Rotary{name: name(n), Rope: rope, HeadDim: headDim}
+}
+
+// Forward rotates q (T, nh*D) and k (T, nkv*D) in place by positions (T,)
+// int64, and returns both.
+func (m *Rotary) Forward(s *Step, in il.Tuple) il.Value {
+	positions, q, k := in.Tensor(0), in.Tensor(1), in.Tensor(2)
+	s.Rotate(m.Rope, m.HeadDim, positions, q, k)
+	return il.Tuple{q, k}
+}
+
+// Attention is vLLM's Attention over the requests' paged keys and values.
+type Attention struct {
+	name
+	AttentionShape
+	Layer int // index into the cache
+}
+
+// AttentionShape is what the arithmetic of attention needs to know.
+type AttentionShape struct {
+	Heads, KVHeads, HeadDim int
+	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
+	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+}
+
+// NewAttention makes the module of a name.
+func NewAttention(n string, layer int, shape AttentionShape) *Attention {
+	return &Attention{name: name(n), AttentionShape: shape, Layer: layer}
+}
+
+// Forward stores k and v (T, nkv*D) in the requests' caches and maps q
+// (T, nh*D) to (T, nh*D). Rows of no request give zeros.
+func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
+	q, k, v := in.Tensor(0), in.Tensor(1), in.Tensor(2)
+	for _, span := range s.Spans {
+		span.Cache.append(m.Layer, k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
+	}
+	return s.Attend(q, m.Layer, m.AttentionShape, s.Spans)
+}
+
+// SiluAndMul is vLLM's SiluAndMul.
+type SiluAndMul struct{ name }
+
+// NewSiluAndMul makes the module of a name.
+func NewSiluAndMul(n string) *SiluAndMul { return &SiluAndMul{name(n)} }
+
+// Forward maps [gate | up] (T, 2I) to silu(gate)*up (T, I).
+func (m *SiluAndMul) Forward(s *Step, in il.Tuple) il.Value { return s.SiluAndMul(in.Tensor(0)) }
+
+// LogitsProcessor is vLLM's LogitsProcessor. The head it is given is a module,
+// of which a hook records the class and the text.
+type LogitsProcessor struct {
+	name
+	Head *tensor.Tensor // (V, H)
+}
+
+// NewLogitsProcessor makes the module.
+func NewLogitsProcessor(head *tensor.Tensor) *LogitsProcessor {
+	return &LogitsProcessor{name: "logits_processor", Head: head}
+}
+
+// Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
+func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
+	return s.Linear(in.Tensor(1), []Part{{Weight: m.Head}})
+}
+
+// HeadObject is the lm_head module as a hook records it: class is
+// ParallelLMHead, or VocabParallelEmbedding where the head is the embedding
+// (vLLM v0.10.2, vocab_parallel_embedding.py extra_repr).
+func HeadObject(class string, head *tensor.Tensor) il.Object {
+	v, h := head.Shape[0], head.Shape[1]
+	padded := (v + 63) / 64 * 64
+	return il.Object{Type: class, Repr: fmt.Sprintf(
+		"%s(num_embeddings=%d, embedding_dim=%d, org_vocab_size=%d, num_embeddings_padded=%d, tp_size=1)", class, v, h, v, padded)}
+}
