@@ -1,0 +1,175 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Checkpoint is an open Hugging Face model folder: its configs, and its
+// weights as views of mapped files. It is for one goroutine.
+type Checkpoint struct {
+	Name       string // the folder, for messages
+	Config     *Config
+	Generation *Generation // never nil; empty where the folder has no generation_config.json
+	Warnings   []string    // what is odd but does not change the numbers
+
+	fsys    fs.FS
+	weights source
+	used    map[string]bool
+}
+
+// source is where weights come from.
+type source interface {
+	// names lists the tensors in order of name.
+	names() []string
+	// tensor returns a view of a tensor and the file that holds it.
+	tensor(name string) (t *tensor.Tensor, file string, err error)
+	// listing is the file that a missing tensor should have been in or named by.
+	listing() string
+	close() error
+}
+
+// Open opens a folder with config.json and model.safetensors, or
+// model.safetensors.index.json and its shards. Weights stay mapped until
+// Close.
+func Open(dir string) (*Checkpoint, error) {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: no such folder; a model is a local folder with config.json and *.safetensors, nothing is downloaded", dir)
+	case err != nil:
+		return nil, fmt.Errorf("cannot open the model: %w", err)
+	case !st.IsDir():
+		return nil, fmt.Errorf("%s: is a file, expected a folder with config.json and *.safetensors", dir)
+	}
+	return open(dir, os.DirFS(dir), func(file string) (content, error) { return mapFile(filepath.Join(dir, file)) })
+}
+
+// OpenFS opens a model folder of a file system, such as an embedded one. The
+// weights are read into memory. The name is for messages.
+func OpenFS(name string, fsys fs.FS) (*Checkpoint, error) {
+	return open(name, fsys, func(file string) (content, error) {
+		b, err := fs.ReadFile(fsys, file)
+		return content{data: b, close: func() error { return nil }, guard: func(f func() error) error { return f() }}, err
+	})
+}
+
+// content is the bytes of a file until close; they are read inside guard.
+type content struct {
+	data  []byte
+	close func() error
+	guard func(func() error) error
+}
+
+type opener func(file string) (content, error)
+
+func mapFile(path string) (content, error) {
+	m, err := mmap.Open(path)
+	if err != nil {
+		return content{}, err
+	}
+	return content{data: m.Bytes(), close: m.Close, guard: func(f func() error) error { return mmap.Guard(path, f) }}, nil
+}
+
+func open(name string, fsys fs.FS, open opener) (*Checkpoint, error) {
+	c := &Checkpoint{Name: name, fsys: fsys, used: map[string]bool{}}
+	if err := c.readConfigs(); err != nil {
+		return nil, err
+	}
+	if err := c.openWeights(open); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// path is a file of the folder as messages name it.
+func (c *Checkpoint) path(file string) string { return filepath.Join(c.Name, filepath.FromSlash(file)) }
+
+func (c *Checkpoint) exists(file string) bool {
+	_, err := fs.Stat(c.fsys, file)
+	return err == nil
+}
+
+func (c *Checkpoint) readConfigs() error {
+	b, err := fs.ReadFile(c.fsys, "config.json")
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !c.hasWeights():
+		return fmt.Errorf("%s: not a model folder, it has neither config.json nor weights", c.Name)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: the model folder has no config.json; copy it from where the weights came", c.Name)
+	case err != nil:
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if c.Config, err = ParseConfig(c.path("config.json"), b); err != nil {
+		return err
+	}
+	c.Warnings = append(c.Warnings, c.Config.Warnings...)
+
+	c.Generation = &Generation{BOSTokenID: -1}
+	b, err = fs.ReadFile(c.fsys, "generation_config.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		c.Generation, err = ParseGeneration(c.path("generation_config.json"), b)
+		return err
+	}
+	return fmt.Errorf("%s: %w", c.Name, err)
+}
+
+// Has reports whether the checkpoint holds a tensor.
+func (c *Checkpoint) Has(name string) bool {
+	_, ok := slices.BinarySearch(c.weights.names(), name)
+	return ok
+}
+
+// Weight returns a tensor of the checkpoint, which must have the shape and be
+// float64, float32, float16 or bfloat16, and marks it as used. The view is
+// valid until Close.
+func (c *Checkpoint) Weight(name string, shape ...int) (*tensor.Tensor, error) {
+	if !c.Has(name) {
+		near := ""
+		if n := nearest(name, c.weights.names()); n != "" {
+			near = fmt.Sprintf("; the nearest is %q", n)
+		}
+		return nil, fmt.Errorf("%s: no tensor %q of shape %s, which the model needs%s",
+			c.path(c.weights.listing()), name, tensor.ShapeString(shape), near)
+	}
+	t, file, err := c.weights.tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(t.Shape, shape) {
+		return nil, fmt.Errorf("%s: tensor %q has shape %s, expected %s by config.json",
+			c.path(file), name, tensor.ShapeString(t.Shape), tensor.ShapeString(shape))
+	}
+	switch t.DType {
+	case tensor.Float64, tensor.Float32, tensor.Float16, tensor.BFloat16:
+	default:
+		return nil, fmt.Errorf("%s: tensor %q is %s, expected float64, float32, float16 or bfloat16; quantized checkpoints cannot be read",
+			c.path(file), name, t.DType)
+	}
+	c.used[name] = true
+	return t, nil
+}
+
+// Unused lists the tensors that Weight never returned, in order of name.
+func (c *Checkpoint) Unused() []string {
+	var unused []string
+	for _, n := range c.weights.names() {
+		if !c.used[n] {
+			unused = append(unused, n)
+		}
+	}
+	return unused
+}
+
+// Close ends the mapping of the weights: tensors must not be used any more.
+func (c *Checkpoint) Close() error { return c.weights.close() }
