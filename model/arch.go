@@ -10,10 +10,14 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// architectures maps the first entry of config.json's "architectures" to the
-// function that builds its module tree.
-var architectures = map[string]func(*Checkpoint) (*CausalLM, error){
-	"LlamaForCausalLM": newLlama,
+// architectures maps an entry of config.json's "architectures" to how it
+// differs from Llama.
+var architectures = map[string]func(*Config) decoder{
+	"LlamaForCausalLM":   newLlama,
+	"MistralForCausalLM": newMistral,
+	"Phi3ForCausalLM":    newPhi3,
+	"Qwen2ForCausalLM":   newQwen2,
+	"Qwen3ForCausalLM":   newQwen3,
 }
 
 // CausalLM is a decoder-only language model: the tree of modules that vLLM
@@ -27,12 +31,30 @@ type CausalLM struct {
 	modules []nn.Module
 }
 
+// Options say how a model is going to run.
+type Options struct {
+	MaxModelLen int         // positions a request may use; 0 = the model's; decides longrope's table
+	DynamicRope DynamicRope // how dynamic rope scaling is computed
+}
+
+// DynamicRope names a rule of dynamic rope scaling.
+type DynamicRope string
+
+// The rules of dynamic rope scaling.
+const (
+	DynamicVLLM         DynamicRope = "vllm"         // one theta for all lengths
+	DynamicTransformers DynamicRope = "transformers" // theta by the current length
+)
+
 // Build makes the module tree of a checkpoint and finds the weight of every
 // module. The weights stay where they are: in the mapped checkpoint.
-func Build(c *Checkpoint) (*CausalLM, error) {
+func Build(c *Checkpoint, o Options) (*CausalLM, error) {
+	if o.MaxModelLen == 0 {
+		o.MaxModelLen = c.Config.MaxPositionEmbeddings
+	}
 	for _, a := range c.Config.Architectures {
-		if build := architectures[a]; build != nil {
-			m, err := build(c)
+		if describe := architectures[a]; describe != nil {
+			m, err := describe(c.Config).build(c, o)
 			if err != nil {
 				return nil, err
 			}

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -11,24 +12,22 @@ import (
 // decoder says how an architecture of the Llama family differs from Llama.
 type decoder struct {
 	qkvBias, oBias, mlpBias bool
+	qkNorm                  bool // RMSNorm over each head of q and k
+	tiedHead                bool // tied embeddings leave no lm_head module
 }
 
 // build makes the tree of LlamaForCausalLM, and of the architectures that
 // differ from it by what d says, under vLLM's names, from the checkpoint's
 // tensors (the mapping of vLLM's load_weights).
-func (d decoder) build(c *Checkpoint) (*CausalLM, error) {
+func (d decoder) build(c *Checkpoint, o Options) (*CausalLM, error) {
 	cfg := c.Config
-	rope, err := ropeOf(cfg)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.HiddenAct != "silu" {
 		return nil, fmt.Errorf("%s: hidden_act %q is not supported: expected \"silu\"", cfg.File, cfg.HiddenAct)
 	}
 	w := &weights{c: c}
 	embed := w.get("model.embed_tokens.weight", cfg.VocabSize, cfg.HiddenSize)
 	m := &CausalLM{Model: &nn.DecoderModel{EmbedTokens: nn.NewEmbedding("model.embed_tokens", embed)}}
-	rotary := nn.NewRotary("model.layers.0.self_attn.rotary_emb", rope, cfg.HeadDim)
+	rotary := nn.NewRotary("model.layers.0.self_attn.rotary_emb", ropeOf(cfg, o), cfg.HeadDim)
 	for i := range cfg.NumHiddenLayers {
 		m.Model.Layers = append(m.Model.Layers, d.layer(w, cfg, i, rotary))
 	}
@@ -42,6 +41,9 @@ func (d decoder) build(c *Checkpoint) (*CausalLM, error) {
 	}
 	m.logits = nn.NewLogitsProcessor(head)
 	m.head = nn.HeadObject("ParallelLMHead", head)
+	if cfg.TieWordEmbeddings && d.tiedHead {
+		m.head = nn.HeadObject("VocabParallelEmbedding", head)
+	}
 	return m, nil
 }
 
@@ -52,20 +54,20 @@ func (d decoder) layer(w *weights, cfg *Config, i int, rotary *nn.Rotary) *nn.De
 		return nn.NewRMSNorm(name, w.get(name+".weight", h), cfg.RMSNormEps)
 	}
 	attn := nn.NewSelfAttention(n + ".self_attn")
-	attn.QKVProj = nn.NewLinear(n+".self_attn.qkv_proj",
-		w.part(n+".self_attn.q_proj", q, h, d.qkvBias),
-		w.part(n+".self_attn.k_proj", kv, h, d.qkvBias),
-		w.part(n+".self_attn.v_proj", kv, h, d.qkvBias))
+	attn.QKVProj = w.packed(n+".self_attn.qkv_proj", h, d.qkvBias, rows{"q_proj", q}, rows{"k_proj", kv}, rows{"v_proj", kv})
+	if d.qkNorm {
+		attn.QNorm = nn.NewRMSNorm(n+".self_attn.q_norm", w.get(n+".self_attn.q_norm.weight", cfg.HeadDim), cfg.RMSNormEps)
+		attn.KNorm = nn.NewRMSNorm(n+".self_attn.k_norm", w.get(n+".self_attn.k_norm.weight", cfg.HeadDim), cfg.RMSNormEps)
+	}
 	attn.RotaryEmb = rotary
 	attn.Attn = nn.NewAttention(n+".self_attn.attn", i, nn.AttentionShape{
-		Heads: cfg.NumAttentionHeads, KVHeads: cfg.NumKeyValueHeads, HeadDim: cfg.HeadDim, Scale: 1 / math.Sqrt(float64(cfg.HeadDim)),
+		Heads: cfg.NumAttentionHeads, KVHeads: cfg.NumKeyValueHeads, HeadDim: cfg.HeadDim,
+		Window: cfg.window(i), Scale: 1 / math.Sqrt(float64(cfg.HeadDim)),
 	})
 	attn.OProj = nn.NewLinear(n+".self_attn.o_proj", w.part(n+".self_attn.o_proj", h, q, d.oBias))
 
 	mlp := nn.NewMLP(n + ".mlp")
-	mlp.GateUpProj = nn.NewLinear(n+".mlp.gate_up_proj",
-		w.part(n+".mlp.gate_proj", cfg.IntermediateSize, h, d.mlpBias),
-		w.part(n+".mlp.up_proj", cfg.IntermediateSize, h, d.mlpBias))
+	mlp.GateUpProj = w.packed(n+".mlp.gate_up_proj", h, d.mlpBias, rows{"gate_proj", cfg.IntermediateSize}, rows{"up_proj", cfg.IntermediateSize})
 	mlp.ActFn = nn.NewSiluAndMul(n + ".mlp.act_fn")
 	mlp.DownProj = nn.NewLinear(n+".mlp.down_proj", w.part(n+".mlp.down_proj", h, cfg.IntermediateSize, d.mlpBias))
 
@@ -99,4 +101,39 @@ func (w *weights) part(name string, out, in int, bias bool) nn.Part {
 		p.Bias = w.get(name+".bias", out)
 	}
 	return p
+}
+
+// rows names a checkpoint tensor that is part of a packed one, and its rows.
+type rows struct {
+	name string
+	n    int
+}
+
+// packed is a linear over in values whose rows are those of several tensors
+// one after another: one tensor of the checkpoint where it holds them packed.
+func (w *weights) packed(name string, in int, bias bool, parts ...rows) *nn.Linear {
+	if w.c.Has(name + ".weight") {
+		out := 0
+		for _, p := range parts {
+			out += p.n
+		}
+		return nn.NewLinear(name, w.part(name, out, in, bias))
+	}
+	parent := name[:strings.LastIndexByte(name, '.')+1]
+	var list []nn.Part
+	for _, p := range parts {
+		list = append(list, w.part(parent+p.name, p.n, in, bias))
+	}
+	return nn.NewLinear(name, list...)
+}
+
+// window returns how many positions a layer's attention sees, 0 for all.
+func (c *Config) window(layer int) int {
+	switch {
+	case c.LayerTypes != nil && c.LayerTypes[layer] != "sliding_attention":
+		return 0
+	case c.LayerTypes == nil && (!c.UseSlidingWindow || layer < c.MaxWindowLayers):
+		return 0
+	}
+	return c.SlidingWindow
 }

@@ -1,24 +1,65 @@
 package model
 
 import (
-	"fmt"
-
 	"github.com/ilref/ilref/model/nn"
 )
 
-// ropeOf translates the config's rope into the engine's.
-func ropeOf(cfg *Config) (nn.Rope, error) {
+// ropeOf translates the config's rope into the engine's, for requests of at
+// most o.MaxModelLen positions.
+func ropeOf(cfg *Config, o Options) nn.Rope {
 	r := cfg.Rope
 	rope := nn.Rope{Theta: r.Theta, Dim: r.RotaryDim(cfg.HeadDim)}
+	maxPosition := float64(cfg.MaxPositionEmbeddings)
+	original := float64(r.OriginalMaxPositionEmbeddings)
+	if original == 0 {
+		original = maxPosition
+	}
 	switch r.Type {
-	case "default":
+	case "linear":
+		rope.PositionFactor = r.Factor
+	case "dynamic":
+		if o.DynamicRope == DynamicTransformers {
+			rope.Scaling = nn.DynamicScaling{Factor: r.Factor, MaxPosition: maxPosition}
+		} else {
+			rope.Theta = nn.DynamicTheta(r.Theta, r.Factor, original*r.Factor, original, rope.Dim)
+		}
 	case "llama3":
 		rope.Scaling = nn.Llama3Scaling{
-			Factor: r.Factor, LowFreqFactor: r.LowFreqFactor, HighFreqFactor: r.HighFreqFactor,
-			OriginalMaxPosition: float64(r.OriginalMaxPositionEmbeddings),
+			Factor: r.Factor, LowFreqFactor: r.LowFreqFactor, HighFreqFactor: r.HighFreqFactor, OriginalMaxPosition: original,
 		}
-	default:
-		return rope, fmt.Errorf("%s: rope type %q is not supported: expected default or llama3", cfg.File, r.Type)
+	case "yarn":
+		rope.Scaling = nn.YarnScaling{
+			Factor: r.Factor, OriginalMaxPosition: original, BetaFast: r.BetaFast, BetaSlow: r.BetaSlow,
+			ExtrapolationFactor: r.ExtrapolationFactor, Truncate: r.Truncate,
+		}
+		rope.MScale = yarnMScale(r)
+	case "longrope":
+		factors, mscale := r.ShortFactor, r.ShortMScale
+		if float64(o.MaxModelLen) > original {
+			factors, mscale = r.LongFactor, r.LongMScale
+		}
+		rope.Scaling = &nn.LongRopeScaling{Factors: factors}
+		rope.OutOfPlace = true
+		switch {
+		case mscale != 0:
+			rope.MScale = mscale
+		case r.AttentionFactor != 0:
+			rope.MScale = r.AttentionFactor
+		default:
+			rope.MScale = nn.LongRopeMScale(maxPosition/original, original)
+		}
 	}
-	return rope, nil
+	return rope
+}
+
+// yarnMScale is the factor on cosines and sines: given, inferred from mscale
+// and mscale_all_dim, or recommended by the paper.
+func yarnMScale(r Rope) float64 {
+	switch {
+	case r.AttentionFactor != 0:
+		return r.AttentionFactor
+	case r.MScale != 0 && r.MScaleAllDim != 0:
+		return nn.YarnMScale(r.Factor, r.MScale) / nn.YarnMScale(r.Factor, r.MScaleAllDim)
+	}
+	return nn.YarnMScale(r.Factor, 1) * r.AttnFactor
 }

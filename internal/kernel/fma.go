@@ -32,6 +32,7 @@ func fmaRound(p, c float64) float64 {
 // the last bit set if anything was cut off; rounding that to 24 bits is exact
 // (Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums:
 // proved algorithms using rounding to odd", 2008).//
+//
 //go:noinline
 func roundToOdd(p, c, s float64) float64 {
 	bb := s - p

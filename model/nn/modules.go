@@ -82,10 +82,13 @@ func NewRotary(n string, rope Rope, headDim int) *Rotary {
 	return &Rotary{name: name(n), Rope: rope, HeadDim: headDim}
 }
 
-// Forward rotates q (T, nh*D) and k (T, nkv*D) in place by positions (T,)
-// int64, and returns both.
+// Forward rotates q (T, nh*D) and k (T, nkv*D) by positions (T,) int64, in
+// place unless the rope says otherwise, and returns both.
 func (m *Rotary) Forward(s *Step, in il.Tuple) il.Value {
 	positions, q, k := in.Tensor(0), in.Tensor(1), in.Tensor(2)
+	if m.Rope.OutOfPlace {
+		q, k = q.Clone(), k.Clone()
+	}
 	s.Rotate(m.Rope, m.HeadDim, positions, q, k)
 	return il.Tuple{q, k}
 }

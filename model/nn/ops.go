@@ -184,8 +184,10 @@ func (o *ops[F]) attendHead(out, q *tensor.Tensor, layer int, shape AttentionSha
 	vals := o.head(span.Cache.layers[layer].v, shape, kvHead) // (n, D)
 	n := len(keys) / d
 	block := blockN(d)
-	a := flash[F]{ops: o, group: group, d: d, scale: F(shape.Scale * math.Log2E),
-		q: make([]F, group*d), acc: make([]F, group*d), s: make([]F, group*block), max: make([]F, group), sum: make([]F, group)}
+	a := flash[F]{
+		ops: o, group: group, d: d, scale: F(shape.Scale * math.Log2E),
+		q: make([]F, group*d), acc: make([]F, group*d), s: make([]F, group*block), max: make([]F, group), sum: make([]F, group),
+	}
 	for row := span.Lo; row < span.Hi; row++ {
 		pos := n - (span.Hi - row) // of the query; it sees keys first to pos
 		first := 0

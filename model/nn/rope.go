@@ -1,7 +1,6 @@
 package nn
 
 import (
-	"math"
 	"sync"
 
 	"github.com/ilref/ilref/internal/kernel"
@@ -11,17 +10,26 @@ import (
 // Rope describes rotary position embeddings. Values are compared: equal Ropes
 // share a table.
 type Rope struct {
-	Theta   float64
-	Dim     int     // leading dimensions of a head that turn
-	Scaling Scaling // nil = none; comparable
+	Theta          float64
+	Dim            int     // leading dimensions of a head that turn
+	PositionFactor float64 // positions are divided by it (linear scaling); 0 = 1
+	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
+	OutOfPlace     bool    // the module returns new tensors
+	Scaling        Scaling // of the frequencies; nil = none; comparable
 }
 
-// Scaling adapts the inverse frequencies to longer contexts. r rounds to the
-// precision of the table; each operation on a rounded value is rounded in
-// turn, as PyTorch's float32 tensors are.
+// Scaling adapts the inverse frequencies to longer contexts.
 type Scaling interface {
-	// Scale maps inv (Dim/2 values) in place.
+	// Scale maps inv (Dim/2 values) in place. r rounds to the precision of the
+	// table; each operation on a rounded value is rounded in turn, as PyTorch's
+	// float32 tensors are.
 	Scale(rope Rope, inv []float64, r func(float64) float64)
+}
+
+// lengthened is a Scaling that depends on the length of the context.
+type lengthened interface {
+	// at returns the Rope in force for a context of n positions.
+	at(rope Rope, n int) Rope
 }
 
 // InvFreq returns theta^(-2j/Dim) for j < Dim/2, scaled
@@ -29,8 +37,7 @@ type Scaling interface {
 func (p Rope) InvFreq(r func(float64) float64) []float64 {
 	inv := make([]float64, p.Dim/2)
 	for j := range inv {
-		e := r(float64(2*j) / float64(p.Dim))
-		inv[j] = r(1 / r(kernel.Pow(r(p.Theta), e)))
+		inv[j] = r(1 / p.power(j, r))
 	}
 	if p.Scaling != nil {
 		p.Scaling.Scale(p, inv, r)
@@ -38,30 +45,9 @@ func (p Rope) InvFreq(r func(float64) float64) []float64 {
 	return inv
 }
 
-// Llama3Scaling is the rope scaling of Llama 3.1 and later
-// (vLLM v0.10.2 rotary_embedding/llama3_rope.py).
-type Llama3Scaling struct {
-	Factor, LowFreqFactor, HighFreqFactor float64
-	OriginalMaxPosition                   float64
-}
-
-// Scale implements Scaling: low frequencies are divided by the factor, high
-// ones kept, those between blended.
-func (s Llama3Scaling) Scale(_ Rope, inv []float64, r func(float64) float64) {
-	for j, f := range inv {
-		wavelen := r(2 * math.Pi / f)
-		switch {
-		case wavelen < s.OriginalMaxPosition/s.HighFreqFactor:
-		case wavelen > s.OriginalMaxPosition/s.LowFreqFactor:
-			inv[j] = r(f / s.Factor)
-		default:
-			smooth := 0.0
-			if s.LowFreqFactor != s.HighFreqFactor {
-				smooth = r(r(r(s.OriginalMaxPosition/wavelen)-s.LowFreqFactor) / (s.HighFreqFactor - s.LowFreqFactor))
-			}
-			inv[j] = r(r(r(r(1-smooth)*f)/s.Factor) + r(smooth*f))
-		}
-	}
+// power returns theta^(2j/Dim).
+func (p Rope) power(j int, r func(float64) float64) float64 {
+	return r(kernel.Pow(r(p.Theta), r(float64(2*j)/float64(p.Dim))))
 }
 
 // ropeTables holds a growing table for each Rope in use.
@@ -69,6 +55,9 @@ type ropeTables[F real] struct {
 	mu     sync.Mutex
 	tables map[Rope]*ropeTable[F]
 }
+
+// maxTables bounds the tables kept: dynamic scaling has one for each length.
+const maxTables = 8
 
 // ropeTable is the cosines and sines of positions 0 to n-1, rounded to the
 // model's dtype.
@@ -84,17 +73,22 @@ func (o *ops[F]) table(rope Rope, n int) *ropeTable[F] {
 	r := func(x float64) float64 { return float64(F(x)) }
 	t := o.ropes.tables[rope]
 	if t == nil {
-		t = &ropeTable[F]{inv: rope.InvFreq(r)}
-		if o.ropes.tables == nil {
+		if len(o.ropes.tables) >= maxTables || o.ropes.tables == nil {
 			o.ropes.tables = map[Rope]*ropeTable[F]{}
 		}
+		t = &ropeTable[F]{inv: rope.InvFreq(r)}
 		o.ropes.tables[rope] = t
 	}
+	factor, mscale := max(rope.PositionFactor, 1), F(rope.MScale)
+	if mscale == 0 {
+		mscale = 1
+	}
 	from := len(t.cos)
-	for pos := from / max(len(t.inv), 1); pos < n; pos++ {
+	for pos := from / len(t.inv); pos < n; pos++ {
+		at := r(float64(pos) / factor)
 		for _, f := range t.inv {
-			sin, cos := kernel.Sincos(r(float64(pos) * f))
-			t.cos, t.sin = append(t.cos, F(cos)), append(t.sin, F(sin))
+			sin, cos := kernel.Sincos(r(at * f))
+			t.cos, t.sin = append(t.cos, F(cos)*mscale), append(t.sin, F(sin)*mscale)
 		}
 	}
 	o.round(t.cos[from:])
@@ -107,17 +101,13 @@ func (o *ops[F]) table(rope Rope, n int) *ropeTable[F] {
 // rounding of csrc/pos_encoding_kernels.cu.
 func (o *ops[F]) Rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) {
 	pos, _ := positions.Ints() // checked against the model before the step
-	n := 0
-	for _, p := range pos {
-		n = max(n, p+1)
-	}
-	table := o.table(rope, n)
+	tables := o.tablesFor(rope, pos)
 	half, es := rope.Dim/2, o.dtype.Size()
 	o.parallel(len(pos), func() func(int) {
 		x := make([]F, rope.Dim)
 		t := make([]F, 4*half)
 		return func(i int) {
-			cos, sin := table.cos[pos[i]*half:][:half], table.sin[pos[i]*half:][:half]
+			cos, sin := tables[i].cos[pos[i]*half:][:half], tables[i].sin[pos[i]*half:][:half]
 			for _, m := range []*tensor.Tensor{q, k} {
 				row := rowsOf(m).bytes(i)
 				for h := 0; h < m.Shape[1]; h += headDim {
@@ -129,6 +119,28 @@ func (o *ops[F]) Rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) 
 			}
 		}
 	})
+}
+
+// tablesFor returns the table of each row. The rows of a request are those
+// whose positions follow one another.
+func (o *ops[F]) tablesFor(rope Rope, pos []int) []*ropeTable[F] {
+	tables := make([]*ropeTable[F], len(pos))
+	for lo := 0; lo < len(pos); {
+		hi := lo + 1
+		for hi < len(pos) && pos[hi] == pos[hi-1]+1 {
+			hi++
+		}
+		n := pos[hi-1] + 1
+		inForce := rope
+		if s, ok := rope.Scaling.(lengthened); ok {
+			inForce = s.at(rope, n)
+		}
+		t := o.table(inForce, n)
+		for ; lo < hi; lo++ {
+			tables[lo] = t
+		}
+	}
+	return tables
 }
 
 // rotateHead turns one head; t is scratch for its four products.
