@@ -156,3 +156,12 @@ func ParseDType(name string) (DType, bool) {
 	d, ok := aliases[name]
 	return d, ok
 }
+
+// DTypes returns all element types.
+func DTypes() []DType {
+	var all []DType
+	for d := Invalid + 1; d < numDTypes; d++ {
+		all = append(all, d)
+	}
+	return all
+}
