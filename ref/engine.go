@@ -1,0 +1,146 @@
+// Package ref runs a model as vLLM's V1 engine does: requests become steps,
+// each step is one forward pass over the rows of its requests, and the logits
+// of a step are computed after the step's end.
+package ref
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Hooks are the module hooks of a run and what the root module's forward hook
+// does.
+type Hooks interface {
+	nn.Hooks
+	// StepDone ends a step and returns the first error of the hooks so far.
+	StepDone() error
+	// SkipTo sets the number of the next step.
+	SkipTo(step int)
+}
+
+// NoHooks logs nothing.
+type NoHooks struct{ nn.NoHooks }
+
+// StepDone does nothing.
+func (NoHooks) StepDone() error { return nil }
+
+// SkipTo does nothing.
+func (NoHooks) SkipTo(int) {}
+
+// Config says how an Engine runs.
+type Config struct {
+	DType       tensor.DType
+	Rounding    nn.Rounding
+	Threads     int
+	MaxModelLen int // positions a request may use; 0 = the model's max_position_embeddings
+}
+
+// Engine computes steps of a model.
+type Engine struct {
+	Model *model.CausalLM
+	Hooks Hooks
+
+	numerics nn.Numerics
+	maxLen   int
+}
+
+// NewEngine prepares a model to run.
+func NewEngine(m *model.CausalLM, cfg Config) (*Engine, error) {
+	numerics, err := nn.NewNumerics(cfg.DType, cfg.Rounding, cfg.Threads)
+	if err != nil {
+		return nil, err
+	}
+	limit := m.Config.MaxPositionEmbeddings
+	if cfg.MaxModelLen > limit {
+		return nil, fmt.Errorf("max-model-len %d: the model has %d positions (max_position_embeddings)", cfg.MaxModelLen, limit)
+	}
+	if cfg.MaxModelLen > 0 {
+		limit = cfg.MaxModelLen
+	}
+	return &Engine{Model: m, Hooks: NoHooks{}, numerics: numerics, maxLen: limit}, nil
+}
+
+// chunk is the rows of one request in a step.
+type chunk struct {
+	seq    *sequence
+	ids    []int
+	sample bool // the last row's logits are wanted
+}
+
+// sequence is a request's cache and the number of tokens it holds.
+type sequence struct {
+	cache *nn.Cache
+	len   int
+}
+
+func (e *Engine) newSequence() *sequence {
+	return &sequence{cache: nn.NewCache(len(e.Model.Model.Layers))}
+}
+
+// step runs one forward pass over the chunks, ends the step, and returns the
+// logits (N, V) of the chunks that sample, nil where none does.
+func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
+	hidden := e.forward(e.Hooks, chunks)
+	if err := e.Hooks.StepDone(); err != nil {
+		return nil, err
+	}
+	return e.logits(hidden), nil
+}
+
+// forward computes the rows of the chunks and returns the hidden states (N, H)
+// of the last row of each chunk that samples, nil where none does.
+func (e *Engine) forward(hooks nn.Hooks, chunks []chunk) *tensor.Tensor {
+	var ids, positions, last []int
+	s := &nn.Step{Numerics: e.numerics, Hooks: hooks}
+	for _, c := range chunks {
+		for i, id := range c.ids {
+			ids, positions = append(ids, id), append(positions, c.seq.len+i)
+		}
+		s.Spans = append(s.Spans, nn.Span{Lo: len(ids) - len(c.ids), Hi: len(ids), Cache: c.seq.cache})
+		c.seq.len += len(c.ids)
+		if c.sample {
+			last = append(last, len(ids)-1)
+		}
+	}
+	hidden := e.Model.Forward(s, tensor.FromInts(tensor.Int32, ids, len(ids)), tensor.FromInts(tensor.Int64, positions, len(ids)))
+	if len(last) == 0 {
+		return nil
+	}
+	h := hidden.Shape[1]
+	rows := tensor.New(hidden.DType, len(last), h)
+	width := h * hidden.DType.Size()
+	for i, r := range last {
+		hidden.Gather(rows.Data[i*width:(i+1)*width], r*h)
+	}
+	return rows
+}
+
+// logits computes the logits (N, V) of hidden states (N, H).
+func (e *Engine) logits(hidden *tensor.Tensor) *tensor.Tensor {
+	if hidden == nil {
+		return nil
+	}
+	return e.Model.Logits(&nn.Step{Numerics: e.numerics, Hooks: e.Hooks}, hidden)
+}
+
+// CheckTokens reports the first id that the vocabulary does not have, and a
+// request that is empty or needs more positions than the model has.
+func (e *Engine) CheckTokens(ids []int, newTokens int) error {
+	if len(ids) == 0 {
+		return errors.New("the prompt is empty: expected at least one token")
+	}
+	for i, id := range ids {
+		if id < 0 || id >= e.Model.Config.VocabSize {
+			return fmt.Errorf("token %d is id %d, outside the vocabulary: expected 0 to %d", i, id, e.Model.Config.VocabSize-1)
+		}
+	}
+	if n := len(ids) + newTokens; n > e.maxLen {
+		return fmt.Errorf("%d prompt tokens and %d new ones are %d positions, but the model has %d: shorten the prompt or lower --max-tokens",
+			len(ids), newTokens, n, e.maxLen)
+	}
+	return nil
+}

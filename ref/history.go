@@ -1,0 +1,127 @@
+package ref
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// recorded is what a session says of one forward pass.
+type recorded struct {
+	step      int   // the number of its directory
+	positions []int // one a row
+	ids       []int // one a row; nil where model.embed_tokens was not logged
+	logits    int   // rows given to logits_processor, -1 where not logged
+}
+
+// rotaryName matches the modules whose first argument is positions, beside
+// the first decoder layer.
+var rotaryName = regexp.MustCompile(`^model\.layers\.\d+(\.self_attn\.rotary_emb)?$`)
+
+// readSteps reads the tokens and positions of every forward pass of a session.
+func readSteps(s *il.Session) ([]recorded, error) {
+	var out []recorded
+	for _, st := range s.Steps {
+		forward := slices.ContainsFunc(st.Calls, func(c *il.Call) bool { return c.Module != "logits_processor" })
+		if !forward { // the logits of the last forward pass
+			continue
+		}
+		r := recorded{step: st.Number, logits: logitRows(s, st.Number+1)}
+		var err error
+		if c := findCall(st, func(m string) bool { return m == "model.embed_tokens" }); c != nil {
+			if r.ids, err = ints(s, c, "0"); err != nil {
+				return nil, err
+			}
+		}
+		c := findCall(st, func(m string) bool { return m == "model.layers.0" })
+		if c == nil {
+			c = findCall(st, rotaryName.MatchString)
+		}
+		if c == nil {
+			return nil, fmt.Errorf("%s: step_%d records no positions: expected the inputs of model.layers.0 or rotary_emb; log one of them to re-run the session", s.Dir, st.Number)
+		}
+		if r.positions, err = ints(s, c, "0"); err != nil {
+			return nil, err
+		}
+		if r.ids != nil && len(r.ids) != len(r.positions) {
+			return nil, fmt.Errorf("%s: step_%d has %d input ids but %d positions", s.Dir, st.Number, len(r.ids), len(r.positions))
+		}
+		out = append(out, r)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no step records a forward pass: nothing to re-run", s.Dir)
+	}
+	return out, nil
+}
+
+// findCall returns the first call of a matching module that recorded inputs.
+func findCall(st *il.Step, match func(module string) bool) *il.Call {
+	for _, c := range st.Calls {
+		if match(c.Module) && c.Slot(il.Inputs, "0") != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// ints reads an integer vector that a call was given.
+func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
+	in := c.Slot(il.Inputs, slot)
+	if len(in.Tensors) == 0 {
+		return nil, fmt.Errorf("%s: %s: inputs %s were not saved (too large): nothing to re-run", s.Dir, c.Module, slot)
+	}
+	f := in.Tensors[0] // the ranks hold the same
+	t, closer, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	if len(t.Shape) != 1 || !t.DType.IsInt() {
+		return nil, fmt.Errorf("%s: is %s, expected a vector of integers, as vLLM's %s is given", f.File, t, c.Module)
+	}
+	return t.Ints()
+}
+
+// logitRows returns how many rows the logits_processor of a step was given.
+func logitRows(s *il.Session, step int) int {
+	for _, st := range s.Steps {
+		if st.Number != step {
+			continue
+		}
+		for _, c := range st.Calls {
+			if c.Module == "logits_processor" {
+				return slotRows(c)
+			}
+		}
+	}
+	return -1
+}
+
+func slotRows(c *il.Call) int {
+	for _, slot := range c.Slots {
+		if slot.Stub != nil && len(slot.Stub.Shape) == 2 {
+			return slot.Stub.Shape[0]
+		}
+		if len(slot.Tensors) == 0 {
+			continue
+		}
+		if t, closer, err := slot.Tensors[0].Open(); err == nil {
+			rows := rows2(t)
+			closer.Close()
+			if rows >= 0 {
+				return rows
+			}
+		}
+	}
+	return -1
+}
+
+func rows2(t *tensor.Tensor) int {
+	if len(t.Shape) != 2 {
+		return -1
+	}
+	return t.Shape[0]
+}

@@ -1,0 +1,251 @@
+package ref
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ilref/ilref/il"
+)
+
+// Plan is a session's forward passes, cut into requests: what to compute to
+// get the same session again, with the session's own tokens.
+type Plan struct {
+	Steps []PlannedStep
+
+	dir       string
+	histories []*history
+}
+
+// PlannedStep is one forward pass.
+type PlannedStep struct {
+	Number int
+	Chunks []PlannedChunk
+}
+
+// PlannedChunk is consecutive rows of one request.
+type PlannedChunk struct {
+	Request int   // requests are numbered in order of appearance; -1 for a padding row
+	Start   int   // position of the first row
+	History []int // the tokens before Start, where no earlier step of the plan computes them
+	IDs     []int // one a row
+	Sample  bool  // a row of logits was recorded for it
+}
+
+// history is a request whose tokens the user gave.
+type history struct {
+	ids  []int
+	used bool
+}
+
+// planner follows the requests of a session from step to step.
+type planner struct {
+	*Plan
+	requests []*tracked
+}
+
+type tracked struct {
+	len     int  // tokens computed before the step
+	last    int  // the index of the step that computed it last, -1 for none
+	known   bool // the tokens before the step are known
+	history *history
+}
+
+// NewPlan works out which rows of a session belong to which request.
+//
+// A row continues the request whose length equals its position, among equals
+// one that ran in the step before, then the lowest; position 0 starts one. A
+// run of token 0 at position 0 at the end of a step is padding. Where two
+// readings are possible, the recorded number of logits rows decides.
+//
+// histories supply what the session does not hold: the tokens of requests that
+// began before its first step, or all tokens where it recorded none.
+func NewPlan(s *il.Session, histories [][]int) (*Plan, error) {
+	steps, err := readSteps(s)
+	if err != nil {
+		return nil, err
+	}
+	return newPlan(s.Dir, steps, histories)
+}
+
+func newPlan(dir string, steps []recorded, histories [][]int) (*Plan, error) {
+	p := &planner{Plan: &Plan{dir: dir}}
+	for _, ids := range histories {
+		p.histories = append(p.histories, &history{ids: ids})
+	}
+	for i, rec := range steps {
+		st, err := p.step(i, rec)
+		if err != nil {
+			return nil, fmt.Errorf("%s: step_%d: %w", dir, rec.step, err)
+		}
+		p.Steps = append(p.Steps, st)
+	}
+	for i, h := range p.histories {
+		if !h.used {
+			return nil, fmt.Errorf("%s: prompt %d given by --prompt-ids fits no request of the session", dir, i)
+		}
+	}
+	return p.Plan, nil
+}
+
+// span is a reading of consecutive rows: a request and where its rows end.
+type span struct{ request, lo, hi int }
+
+func (p *planner) step(index int, rec recorded) (PlannedStep, error) {
+	rows := len(rec.positions) - padding(rec)
+	spans := p.split(index, rec, rows, true)
+	if rec.logits >= 0 && rec.logits != len(spans) { // one request may hold what looks like several
+		if merged := p.split(index, rec, rows, false); rec.logits == len(merged) {
+			spans = merged
+		}
+	}
+	out := PlannedStep{Number: rec.step}
+	for _, sp := range spans {
+		c := PlannedChunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
+		if sp.request == len(p.requests) {
+			p.requests = append(p.requests, &tracked{len: c.Start, last: -1})
+		}
+		r := p.requests[sp.request]
+		var err error
+		if c.IDs, err = p.ids(rec, sp, c.Start); err != nil {
+			return out, err
+		}
+		if c.Start > 0 && r.last < 0 {
+			c.History = r.history.ids[:c.Start]
+		}
+		r.len, r.last = rec.positions[sp.hi-1]+1, index
+		out.Chunks = append(out.Chunks, c)
+	}
+	if err := markSampled(out.Chunks, rec.logits); err != nil {
+		return out, err
+	}
+	for range len(rec.positions) - rows {
+		out.Chunks = append(out.Chunks, PlannedChunk{Request: -1, IDs: []int{0}})
+	}
+	return out, nil
+}
+
+// padding counts the rows at the end of a step that are token 0 at position 0:
+// at least two, or one where that leaves a row of logits for each request.
+func padding(rec recorded) int {
+	if rec.ids == nil {
+		return 0
+	}
+	n := 0
+	for i := len(rec.ids) - 1; i >= 0 && rec.ids[i] == 0 && rec.positions[i] == 0; i-- {
+		n++
+	}
+	starts := 0
+	for i, pos := range rec.positions {
+		if i == 0 || pos != rec.positions[i-1]+1 {
+			starts++
+		}
+	}
+	if n == len(rec.ids) || n == 1 && rec.logits != starts-1 {
+		return 0
+	}
+	return n
+}
+
+// split reads the rows from the first to the last. eager says what wins where
+// a row continues its neighbour and another request as well: the other
+// request, or the neighbour.
+func (p *planner) split(index int, rec recorded, rows int, eager bool) []span {
+	var spans []span
+	taken := map[int]bool{}
+	next := len(p.requests)
+	for i := range rows {
+		pos := rec.positions[i]
+		follows := i > 0 && pos == rec.positions[i-1]+1
+		other := p.continued(index, pos, taken)
+		if follows && (other < 0 || !eager) {
+			spans[len(spans)-1].hi = i + 1
+			continue
+		}
+		if other < 0 {
+			other = next
+			next++
+		}
+		taken[other] = true
+		spans = append(spans, span{other, i, i + 1})
+	}
+	return spans
+}
+
+// continued returns the request that a row at a position continues, or -1.
+func (p *planner) continued(index, pos int, taken map[int]bool) int {
+	best := -1
+	for r, t := range p.requests {
+		if pos == 0 || t.len != pos || taken[r] {
+			continue
+		}
+		if best < 0 || t.last == index-1 && p.requests[best].last != index-1 {
+			best = r
+		}
+	}
+	return best
+}
+
+// ids returns the tokens of a span, from the session or from the histories,
+// after finding the history of a request that the session does not hold from
+// its start.
+func (p *planner) ids(rec recorded, sp span, start int) ([]int, error) {
+	var ids []int
+	if rec.ids != nil {
+		ids = rec.ids[sp.lo:sp.hi]
+	}
+	r, end := p.requests[sp.request], start+sp.hi-sp.lo
+	if r.last < 0 {
+		r.history = p.claim(start, end, ids)
+	}
+	r.known = r.known || r.history != nil || start == 0 && ids != nil
+	switch {
+	case ids != nil && r.known:
+		return ids, nil
+	case ids != nil:
+		return nil, fmt.Errorf("row %d starts at position %d, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): %w",
+			sp.lo, start, errHistory)
+	case r.history == nil:
+		return nil, fmt.Errorf("the session holds no tokens (model.embed_tokens was not logged): %w", errHistory)
+	case end > len(r.history.ids):
+		return nil, fmt.Errorf("row %d is position %d, but a prompt given by --prompt-ids has %d tokens: give the generated ones too", sp.lo, end-1, len(r.history.ids))
+	}
+	return r.history.ids[start:end], nil
+}
+
+var errHistory = errors.New("give the request's tokens from position 0 with --prompt-ids (once a request)")
+
+// claim takes the first unused history that reaches a request's first position
+// and does not contradict its tokens.
+func (p *planner) claim(start, end int, ids []int) *history {
+	for _, h := range p.histories {
+		if h.used || len(h.ids) < start || ids == nil && len(h.ids) < end {
+			continue
+		}
+		n := min(end, len(h.ids))
+		if ids == nil || slices.Equal(ids[:n-start], h.ids[start:n]) {
+			h.used = true
+			return h
+		}
+	}
+	return nil
+}
+
+func markSampled(chunks []PlannedChunk, logits int) error {
+	switch {
+	case logits < 0 || logits == len(chunks):
+		return nil
+	case logits > len(chunks):
+		return fmt.Errorf("%d rows of logits for %d requests: prompt logprobs and speculative decoding cannot be re-run", logits, len(chunks))
+	}
+	// Runners that skip the logits of unfinished prompts: those are the longest chunks.
+	order := make([]int, len(chunks))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return len(chunks[b].IDs) - len(chunks[a].IDs) })
+	for _, i := range order[:len(chunks)-logits] {
+		chunks[i].Sample = false
+	}
+	return nil
+}
