@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/il"
+)
+
+// Exit codes beside those of a report (0 pass, 1 gap, 3 incomparable).
+const (
+	exitError       = 2
+	exitInterrupted = 130
+)
+
+const long = `Ildiff compares two sessions of intermediate tensors (vLLM's intermediate logging,
+or ilref run) and names the first module that is wrong.
+
+REFERENCE and TARGET are session directories: those that hold step_0, step_1, …
+Tensors are paired by step, module, call, direction and slot, never by device or
+file name. The table has one line a module call in execution order: the gap of
+its worst output and of its worst input. Below it stands where the sessions first
+part, and why.
+
+By default a module fails when its output has a gap that rounding and the gap of
+its inputs do not explain; another order of summation passes. With any of --rtol,
+--atol, --max-abs, --min-cosine and --max-rel-l2 every tensor must keep to the
+given bounds instead.
+
+Exit codes:
+  0  everything was compared and is within tolerance
+  1  a gap: a module or a bound fails, or the sessions ran other tokens
+  2  usage, or a session that cannot be read, or sessions of different models
+  3  no gap, but nothing or too little was comparable: tensors that are missing,
+     skipped or unreadable leave less than --min-coverage
+  130  interrupted`
+
+const examples = `  ildiff gpu-session cpu-session
+  ildiff A B --steps 0,2-4 --modules 'layers\.0\.' --modules 'model\.norm'
+  ildiff A B --max-rel-l2 1e-2 --min-cosine 0.999
+  ildiff A B --format json -o report.json`
+
+// flags holds the values of the command line.
+type flags struct {
+	steps, format, output, color                string
+	modules                                     []string
+	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
+	all                                         bool
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	code := 0
+	cmd := newCommand(func(f *flags, args []string) (err error) {
+		code, err = diff(ctx, f, args[0], args[1], stdout)
+		return err
+	})
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "ildiff: interrupted")
+		return exitInterrupted
+	case err != nil:
+		fmt.Fprintln(stderr, "ildiff:", oneLine(err))
+		return exitError
+	}
+	return code
+}
+
+func newCommand(do func(*flags, []string) error) *cobra.Command {
+	f := &flags{
+		mc:        number{v: 100, low: 0, high: 100},
+		minCosine: number{low: -1, high: 1},
+		rtol:      nonNegative, atol: nonNegative, maxAbs: nonNegative, maxRelL2: nonNegative,
+	}
+	cmd := &cobra.Command{
+		Use:     "ildiff REFERENCE TARGET",
+		Short:   "compare two intermediate-logging sessions",
+		Long:    long,
+		Example: examples,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("want two session directories, the reference and the target, but got %d (see ildiff --help)", len(args))
+			}
+			return nil
+		},
+		RunE:                  func(_ *cobra.Command, args []string) error { return do(f, args) },
+		SilenceUsage:          true,
+		SilenceErrors:         true,
+		DisableFlagsInUseLine: true,
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&f.steps, "steps", "", "compare the steps of `LIST` only: numbers and ranges, as in 0,2-4")
+	fs.StringArrayVar(&f.modules, "modules", nil, "compare modules whose name the Python `REGEX` matches anywhere (repeatable)")
+	fs.Var(&f.rtol, "rtol", "bound: |target-reference| <= atol + rtol*|reference| for every value")
+	fs.Var(&f.atol, "atol", "bound: see --rtol; of the two, one alone takes the other from torch's default for the type")
+	fs.Var(&f.maxAbs, "max-abs", "bound: largest difference of any value")
+	fs.Var(&f.minCosine, "min-cosine", "bound: least cosine similarity of a tensor")
+	fs.Var(&f.maxRelL2, "max-rel-l2", "bound: largest |target-reference|/|reference| of a tensor, in the Euclidean norm")
+	fs.Var(&f.mc, "min-coverage", "least share of the tensors of both sessions that must be compared, in percent")
+	fs.BoolVar(&f.all, "all", false, "a line for every tensor instead of every module call")
+	fs.StringVar(&f.format, "format", "text", "report as text or json (`FORMAT`)")
+	fs.StringVarP(&f.output, "output", "o", "", "write the report to `FILE` instead of stdout")
+	fs.StringVar(&f.color, "color", "auto", "colours `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see ildiff --help)", err)
+	})
+	return cmd
+}
+
+// diff compares two sessions, writes the report and returns its exit code.
+func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout io.Writer) (int, error) {
+	opts, err := f.options()
+	if err != nil {
+		return 0, err
+	}
+	out, err := newOutput(f.output, stdout)
+	if err != nil {
+		return 0, err
+	}
+	defer out.abort()
+	ref, err := il.Open(refDir)
+	if err != nil {
+		return 0, err
+	}
+	target, err := il.Open(targetDir)
+	if err != nil {
+		return 0, err
+	}
+	report, err := compare.SessionsContext(ctx, ref, target, *opts)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.write(out, report); err != nil {
+		return 0, err
+	}
+	return report.ExitCode(), nil
+}
+
+func (f *flags) options() (*compare.Options, error) {
+	for _, c := range []struct {
+		name, value string
+		allowed     []string
+	}{{"format", f.format, []string{"text", "json"}}, {"color", f.color, []string{"auto", "always", "never"}}} {
+		if !slices.Contains(c.allowed, c.value) {
+			return nil, fmt.Errorf("--%s %q: want one of %s", c.name, c.value, strings.Join(c.allowed, ", "))
+		}
+	}
+	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
+		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
+	}}
+	if f.steps == "" {
+		return o, nil
+	}
+	steps, err := compare.ParseSteps(f.steps)
+	if err != nil {
+		return nil, fmt.Errorf("--%w", err)
+	}
+	o.Steps = steps
+	return o, nil
+}
+
+func (f *flags) write(out *output, r *compare.Report) error {
+	var err error
+	if f.format == "json" {
+		err = compare.WriteJSON(out, r)
+	} else {
+		color, width := out.terminal(f.color)
+		err = compare.WriteText(out, r, compare.TextOptions{All: f.all, Color: color, Width: width})
+	}
+	if err == nil {
+		err = out.commit()
+	}
+	switch {
+	case err != nil && f.output != "":
+		return cannotWrite(f.output, err)
+	case err != nil:
+		return fmt.Errorf("cannot write the report: %w", err)
+	}
+	return nil
+}
+
+// oneLine joins the lines of an error.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,62 @@
+// Package compare finds where two intermediate-logging sessions of one model
+// part, in stages that each live in a file of their own:
+//
+//	pair      tensors by step, module, call, direction and slot    pair.go
+//	order     forwards, and the tree of calls in each              forward.go
+//	workload  which forwards ran the same tokens on both sides     workload.go
+//	measure   the gap of every pair, read block by block           measure.go, metric
+//	judge     noise or fault, and the first divergence             judge.go, container.go, bounds.go
+//	report    the result tree                                      report.go
+//
+// The writers (text.go, json.go) only read the tree.
+package compare
+
+import (
+	"context"
+
+	"github.com/ilref/ilref/il"
+)
+
+// Options says what to compare and how to judge it. The zero value compares
+// everything, by the default rule, and asks for full coverage.
+type Options struct {
+	Steps       []StepRange // directory numbers; none means all
+	Modules     []string    // Python regexes, searched in the module names; none means all
+	CommonOnly  bool        // leave out what only one session holds, instead of counting it as missing
+	Bounds      Bounds      // where one is set, they replace the default rule
+	MinCoverage *float64    // percent of the tensors of both sessions; nil means 100
+}
+
+// Sessions compares target with ref, the reference. Its errors are those of
+// the request: options that select nothing, sessions of different models. What
+// is wrong with single tensors is in the report.
+func Sessions(ref, target *il.Session, opts Options) (*Report, error) {
+	return SessionsContext(context.Background(), ref, target, opts)
+}
+
+// SessionsContext is Sessions that stops when ctx ends, with its error.
+func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options) (*Report, error) {
+	if err := sameModel(ref, target); err != nil {
+		return nil, err
+	}
+	sel, err := newSelection(ref, target, opts)
+	if err != nil {
+		return nil, err
+	}
+	forwards := order(ref, target, sel)
+	workloads(forwards)
+	if err := measure(ctx, forwards, opts.Bounds.tolerance); err != nil {
+		return nil, err
+	}
+	r := newReport(ref, target, forwards)
+	if opts.Bounds.set() {
+		r.Rule = RuleBounds
+		judgeBounds(r, forwards, opts.Bounds)
+	} else {
+		r.Rule = RuleNoise
+		judgeNoise(r, forwards, layerCount(ref, target))
+	}
+	r.summarise(forwards)
+	r.conclude(opts.MinCoverage)
+	return r, ctx.Err()
+}

@@ -1,0 +1,211 @@
+package compare
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+
+	"github.com/ilref/ilref/compare/metric"
+)
+
+// Schema names the JSON form of a report. Names in it stay; new ones may come.
+const Schema = "ildiff.report/v1"
+
+// number is null in JSON where it is not finite.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+type jsonReport struct {
+	Schema          string          `json:"schema"`
+	Verdict         Verdict         `json:"verdict"`
+	Rule            Rule            `json:"rule"`
+	Reference       jsonSide        `json:"reference"`
+	Target          jsonSide        `json:"target"`
+	Coverage        jsonCoverage    `json:"coverage"`
+	FirstDivergence *jsonDivergence `json:"first_divergence"`
+	OtherWorkload   []jsonWorkload  `json:"other_workload"`
+	Warnings        []string        `json:"warnings"`
+	Modules         []jsonModule    `json:"modules"`
+	Tensors         []jsonTensor    `json:"tensors"`
+}
+
+type jsonSide struct {
+	Dir     string   `json:"dir"`
+	Variant string   `json:"variant"`
+	Steps   []int    `json:"steps"`
+	DTypes  []string `json:"dtypes"`
+}
+
+type jsonCoverage struct {
+	Compared           int           `json:"compared"`
+	MissingInReference int           `json:"missing_in_reference"`
+	MissingInTarget    int           `json:"missing_in_target"`
+	Skipped            int           `json:"skipped"`
+	Unreadable         int           `json:"unreadable"`
+	OtherWorkload      int           `json:"other_workload"` // of the skipped
+	Percent            number        `json:"percent"`
+	MinPercent         number        `json:"min_percent"`
+	Missing            []string      `json:"missing"`
+	SkippedTensors     []jsonProblem `json:"skipped_tensors"`
+	UnreadableTensors  []jsonProblem `json:"unreadable_tensors"`
+}
+
+type jsonProblem struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+type jsonKey struct {
+	Step      int    `json:"step"`
+	Module    string `json:"module"`
+	Call      int    `json:"call"`
+	Direction string `json:"direction"`
+	Slot      string `json:"slot"`
+}
+
+type jsonDivergence struct {
+	jsonKey
+	Why string `json:"why"`
+}
+
+type jsonWorkload struct {
+	Step int    `json:"step"`
+	Why  string `json:"why"`
+}
+
+type jsonModule struct {
+	Step    int        `json:"step"`
+	Module  string     `json:"module"`
+	Call    int        `json:"call"`
+	Inputs  *jsonWorst `json:"inputs"`
+	Outputs *jsonWorst `json:"outputs"`
+	Verdict Verdict    `json:"verdict"`
+	Why     string     `json:"why,omitempty"`
+}
+
+// jsonWorst is the worst tensor of a direction.
+type jsonWorst struct {
+	Direction string `json:"direction"`
+	Slot      string `json:"slot"`
+	jsonGap
+}
+
+type jsonGap struct {
+	MaxAbs     number `json:"max_abs"`
+	MaxAbsAt   []int  `json:"max_abs_at"`
+	Cosine     number `json:"cosine"`
+	OneMinus   number `json:"one_minus_cosine"`
+	RelL2      number `json:"rel_l2"`
+	NormRatio  number `json:"norm_ratio"`
+	Mismatched number `json:"mismatched"` // share of the values
+}
+
+type jsonTensor struct {
+	jsonKey
+	DTypes [2]string `json:"dtypes"` // of the reference, of the target
+	Shape  []int     `json:"shape"`
+	Numel  int       `json:"numel"`
+	Rank   string    `json:"rank,omitempty"`
+	jsonGap
+	MaxAbsValues *[2]number `json:"max_abs_values"` // the two values at max_abs_at
+	Equal        int        `json:"equal"`          // values that are equal
+	NaN          [2]int     `json:"nan"`            // in the reference, in the target
+	Inf          [2]int     `json:"inf"`
+	Verdict      Verdict    `json:"verdict"`
+}
+
+// WriteJSON writes the report as one indented JSON object. Equal reports give
+// equal bytes.
+func WriteJSON(w io.Writer, r *Report) error {
+	out := jsonReport{
+		Schema: Schema, Verdict: r.Verdict, Rule: r.Rule,
+		Reference: jsonSideOf(r.Reference), Target: jsonSideOf(r.Target), Coverage: jsonCoverageOf(r),
+		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Modules: []jsonModule{}, Tensors: []jsonTensor{},
+	}
+	if d := r.FirstDivergence; d != nil {
+		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why}
+	}
+	for _, x := range r.Workloads {
+		out.OtherWorkload = append(out.OtherWorkload, jsonWorkload{x.Forward, x.Why})
+	}
+	for _, m := range r.Modules {
+		out.Modules = append(out.Modules, jsonModule{m.Step, m.Module, m.Call, jsonWorstOf(m.Inputs), jsonWorstOf(m.Outputs), m.Verdict, m.Why})
+	}
+	for _, t := range r.Tensors {
+		out.Tensors = append(out.Tensors, jsonTensorOf(t))
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	return e.Encode(out)
+}
+
+func jsonSideOf(s Side) jsonSide {
+	return jsonSide{s.Dir, s.Variant, notNil(s.Steps), notNil(s.DTypes)}
+}
+
+func jsonCoverageOf(r *Report) jsonCoverage {
+	c := r.Coverage
+	out := jsonCoverage{
+		Compared: c.Compared, MissingInReference: len(c.MissingInReference), MissingInTarget: len(c.MissingInTarget),
+		Skipped: len(c.Skipped), Unreadable: len(c.Unreadable), OtherWorkload: c.OtherWorkload,
+		Percent: number(c.Percent()), MinPercent: number(r.MinCoverage),
+		Missing: []string{}, SkippedTensors: jsonProblems(c.Skipped), UnreadableTensors: jsonProblems(c.Unreadable),
+	}
+	for _, keys := range [][]Key{c.MissingInReference, c.MissingInTarget} {
+		for _, k := range keys {
+			out.Missing = append(out.Missing, k.String())
+		}
+	}
+	return out
+}
+
+func jsonProblems(ps []Problem) []jsonProblem {
+	out := []jsonProblem{}
+	for _, p := range ps {
+		out = append(out, jsonProblem{p.Key.String(), p.Why})
+	}
+	return out
+}
+
+func jsonKeyOf(k Key) jsonKey { return jsonKey(k) }
+
+func jsonGapOf(g *metric.Gap) jsonGap {
+	return jsonGap{
+		number(g.MaxAbs), g.MaxAbsAt, number(g.Cosine()), number(g.OneMinus), number(g.RelL2), number(g.NormRatio),
+		number(1 - share(g.Values-g.Mismatched, g.Values)),
+	}
+}
+
+func jsonWorstOf(t *Tensor) *jsonWorst {
+	if t == nil {
+		return nil
+	}
+	return &jsonWorst{t.Direction, t.Slot, jsonGapOf(t.Gap)}
+}
+
+func jsonTensorOf(t *Tensor) jsonTensor {
+	out := jsonTensor{
+		jsonKey: jsonKeyOf(t.Key), DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
+		Shape: notNil(t.Shape), Numel: t.Gap.Numel, Rank: t.Rank, jsonGap: jsonGapOf(t.Gap),
+		Equal: t.Gap.Equal, NaN: t.Gap.NaN, Inf: t.Gap.Inf, Verdict: t.Verdict,
+	}
+	if t.Gap.MaxAbsAt != nil {
+		out.MaxAbsValues = &[2]number{number(t.Gap.Reference), number(t.Gap.Target)}
+	}
+	return out
+}
+
+// notNil makes an empty list of none, so that JSON has [] and not null.
+func notNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

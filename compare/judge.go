@@ -1,0 +1,291 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// walk visits calls as they ran: before runs when a module is entered, after
+// when it has returned.
+func walk(cs []*call, before, after func(*call)) {
+	for _, c := range cs {
+		before(c)
+		walk(c.children, before, after)
+		after(c)
+	}
+}
+
+// fail marks a tensor as a divergence.
+func (r *Report) fail(c *call, t *Tensor, why string) {
+	t.Verdict = Fail
+	if c.report.Why == "" {
+		c.report.Why = why
+	}
+	r.diverge(t.Key, c.layer, why)
+}
+
+func (r *Report) diverge(k Key, layer int, why string) {
+	r.gap = true
+	if r.FirstDivergence == nil {
+		r.FirstDivergence = &Divergence{Key: k, Layer: layer, Why: why}
+	}
+}
+
+// judgeTokens judges a forward that did other work: its token ids, no more.
+func (r *Report) judgeTokens(f *forward) {
+	for _, c := range f.calls {
+		for _, p := range c.slots {
+			switch t := p.result; {
+			case t == nil:
+			case t.Gap.Identical():
+				t.Verdict = Pass
+			case f.work == otherTokens && r.FirstDivergence == nil:
+				r.fail(c, t, f.why)
+			default:
+				t.Verdict = Inherited
+			}
+		}
+	}
+	if f.work == otherTokens { // compared above, or of unequal shapes, or not selected
+		c := f.find(isEmbedding)
+		r.diverge(Key{c.step, c.module, c.index, inputs, "0"}, c.layer, f.why)
+	}
+}
+
+// noiseJudge applies the default rule: a module is at fault when its output
+// has a gap that rounding and the gap of its inputs do not explain. It goes
+// through the calls as they ran, so the first fault found is the first that
+// happened; from then on a module is blamed only if its inputs agree, for a
+// large gap may grow in any way.
+type noiseJudge struct {
+	*Report
+	layers  int                // of the model; 0 is unknown
+	failed  bool               // a divergence was found
+	history map[string]float64 // by module: the worst gap of the keys and values it has stored
+
+	// Of the forward at hand:
+	seen      float64 // the worst gap so far
+	lastLayer int     // of the latest call; -1 before the first layer
+	sawNorm   bool    // the final norm is recorded
+}
+
+func judgeNoise(r *Report, fs []*forward, layers int) {
+	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}}
+	for _, f := range fs {
+		if f.work != sameWork {
+			r.judgeTokens(f)
+			j.failed = j.failed || f.work == otherTokens
+			continue
+		}
+		j.seen, j.lastLayer, j.sawNorm = 0, -1, false
+		walk(f.top, j.inputs, j.outputs)
+	}
+}
+
+// gapOf is the figure that is judged: rel_l2, or infinity where integers or
+// NaNs and infinities differ.
+func gapOf(t *Tensor) float64 {
+	switch {
+	case t.Gap.Identical():
+		return 0
+	case t.Gap.NonFinite > 0, isInteger(t):
+		return math.Inf(1)
+	}
+	return t.Gap.RelL2
+}
+
+func isInteger(t *Tensor) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }
+
+// inputs looks for a gap that appears before the module runs: unequal
+// positions, or a fault in modules that are not recorded.
+func (j *noiseJudge) inputs(c *call) {
+	floor := coarsest(c)
+	for _, p := range c.slots {
+		t := p.result
+		switch {
+		case p.Direction != inputs:
+			continue
+		case t == nil:
+			c.inputsMissing = true
+			continue
+		}
+		g := gapOf(t)
+		switch lim := j.inputLimit(c, floor); {
+		case j.failed:
+			t.Verdict = inheritedIf(g > floor)
+		case isInteger(t) && g > 0:
+			j.blame(c, t, integersDiffer(t))
+		case g > lim:
+			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; the modules that made it are not among the compared ones, so look there", describe(t), explained(t, lim, j.seen)))
+		default:
+			t.Verdict = Pass
+		}
+		c.in = max(c.in, g)
+		c.hasInputs = true
+	}
+	if !c.hasInputs {
+		c.in = j.seen
+	}
+	j.see(c, inputs)
+}
+
+// inputLimit is the gap that an input may have: what was seen before it may
+// have grown through the modules that are not recorded.
+func (j *noiseJudge) inputLimit(c *call, floor float64) float64 {
+	before := max(j.lastLayer, 0)
+	layers := 1
+	switch {
+	case c.layer >= 0:
+		layers = max(1, c.layer-before+1)
+	case j.sawNorm:
+	case j.layers > 0:
+		layers = max(1, j.layers-before)
+	default:
+		return farNoise * floor
+	}
+	return limit(compositeNoise*floor*float64(layers), floor, j.seen)
+}
+
+func (j *noiseJudge) outputs(c *call) {
+	floor := coarsest(c)
+	if keepsHistory(c) {
+		c.in = max(c.in, j.history[c.module])
+	}
+	if c.inputsMissing {
+		c.in = max(c.in, j.seen)
+	}
+	for _, p := range c.slots {
+		if p.result != nil && p.Direction != inputs {
+			j.output(c, p, floor)
+		}
+	}
+	j.remember(c)
+}
+
+// output judges one output by the first rule that applies.
+func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
+	t := p.result
+	g, in, noise := gapOf(t), c.in, floor
+	t.Verdict = inheritedIf(j.failed && g > floor)
+	children := comparedChildren(c)
+	if len(children) > 0 {
+		in = max(in, worstOf(children))
+		switch source, why := j.source(c, p, children); {
+		case source == sourceSame:
+			return
+		case source == sourceBroken && (!j.failed || in <= floor):
+			j.blame(c, t, why)
+			return
+		}
+	}
+	if len(children) > 0 || isComposite(c) {
+		noise *= compositeNoise // what else it holds is not recorded
+	}
+	if j.failed && in > floor {
+		return
+	}
+	lim := limit(noise, floor, in)
+	switch {
+	case g == 0:
+	case isInteger(t):
+		j.blame(c, t, integersDiffer(t))
+	case t.Gap.NonFinite > 0:
+		j.blame(c, t, "its inputs are finite where they should be, its output is not: "+describe(t))
+	case c.exact() && t.DTypes[0] == t.DTypes[1] && isEmbeddingName(c.module):
+		j.blame(c, t, fmt.Sprintf("token ids are equal, but the rows looked up are not: %s (other weights?)", describe(t)))
+	case g > lim && in < floor*farNoise && lim == farNoise*floor:
+		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", describe(t), num(lim), typeNames(t)))
+	case g > lim:
+		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", c.inputsAgree(), describe(t), explained(t, lim, in)))
+	case j.movesBits(c, t):
+		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
+			percent(share(t.Gap.Equal, t.Gap.Values)), percent(equalShare), describe(t)))
+	}
+}
+
+// movesBits applies the rule for modules that only round: with equal inputs
+// hardly any output bit may differ.
+func (j *noiseJudge) movesBits(c *call, t *Tensor) bool {
+	differ := t.Gap.Values - t.Gap.Equal
+	return roundsOnly(c) && c.exact() && t.DTypes[0] == t.DTypes[1] && t.DTypes[0].Size() <= 2 &&
+		differ > handful && share(t.Gap.Equal, t.Gap.Values) < equalShare
+}
+
+// exact reports whether all inputs were compared and are equal to the bit.
+func (c *call) exact() bool { return c.hasInputs && !c.inputsMissing && c.in == 0 }
+
+func (c *call) inputsAgree() string {
+	switch {
+	case c.exact():
+		return "inputs agree to the bit"
+	case c.hasInputs && !c.inputsMissing:
+		return "inputs agree " + upTo(c.in)
+	case len(comparedChildren(c)) > 0:
+		return "its children agree " + upTo(worstOf(comparedChildren(c)))
+	}
+	return "its inputs are not all compared, but what is compared before it agrees " + upTo(c.in)
+}
+
+// upTo says how well tensors agree.
+func upTo(gap float64) string {
+	if gap == 0 {
+		return "to the bit"
+	}
+	return "to rel_l2 " + num(gap)
+}
+
+func (j *noiseJudge) blame(c *call, t *Tensor, why string) {
+	j.failed = true
+	j.fail(c, t, why)
+}
+
+func (c *call) anyCompared() bool {
+	return slices.ContainsFunc(c.slots, func(p *slotPair) bool { return p.result != nil })
+}
+
+// see keeps the worst finite gap of the forward.
+func (j *noiseJudge) see(c *call, direction string) {
+	for _, p := range c.slots {
+		if p.result != nil && p.Direction == direction {
+			if g := gapOf(p.result); g <= math.MaxFloat64 {
+				j.seen = max(j.seen, g)
+			}
+		}
+	}
+}
+
+// remember keeps what later calls are judged by.
+func (j *noiseJudge) remember(c *call) {
+	j.see(c, outputs)
+	switch {
+	case !c.anyCompared():
+	case c.layer >= 0:
+		j.lastLayer = c.layer
+	case strings.HasSuffix(c.module, "norm"):
+		j.sawNorm = true
+	}
+	if !keepsHistory(c) {
+		return
+	}
+	for _, p := range c.slots {
+		if p.result != nil && p.Direction == inputs && p.Slot != "0" {
+			j.history[c.module] = max(j.history[c.module], gapOf(p.result))
+		}
+	}
+}
+
+func inheritedIf(b bool) Verdict {
+	if b {
+		return Inherited
+	}
+	return Pass
+}
+
+func share(n, of int) float64 {
+	if of == 0 {
+		return 1
+	}
+	return float64(n) / float64(of)
+}

@@ -1,0 +1,200 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/tensor"
+)
+
+// measure finds the gap of every pair that can be compared. Pairs are measured
+// at the same time, each by one goroutine, so that the figures do not depend on
+// how many there are.
+func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance) error {
+	work := make(chan *slotPair)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for p := range work {
+				p.measure(tolerance)
+			}
+		})
+	}
+	err := feed(ctx, fs, work)
+	close(work)
+	wg.Wait()
+	return err
+}
+
+func feed(ctx context.Context, fs []*forward, work chan<- *slotPair) error {
+	for _, f := range fs {
+		for _, c := range f.calls {
+			for _, p := range c.slots {
+				if f.work != sameWork && p.fate == compared && !isTokenIDs(p) {
+					p.fate, p.why = otherWorkload, "the sessions ran other tokens in this forward"
+				}
+				if p.fate != compared {
+					continue
+				}
+				select {
+				case work <- p:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// isTokenIDs recognises the tensor that tells the workload: it is compared in
+// every forward.
+func isTokenIDs(p *slotPair) bool {
+	return isEmbeddingName(p.Module) && p.Call == 0 && p.Direction == inputs && p.Slot == "0"
+}
+
+// unusable says why a pair that both sessions hold cannot be compared.
+type unusable struct{ why string }
+
+func (e *unusable) Error() string { return e.why }
+
+func (p *slotPair) measure(tolerance func(a, b tensor.DType) metric.Tolerance) {
+	best, err := p.worstRank(tolerance)
+	var u *unusable
+	switch {
+	case err == nil:
+		p.result = best
+	case errors.As(err, &u):
+		p.fate, p.why = skipped, u.why
+	default:
+		p.fate, p.why = unreadable, err.Error()
+	}
+}
+
+// worstRank compares the tensors of a slot. Of several ranks on one side only
+// one is compared if all hold the same; of the same ranks on both sides each is
+// compared with its own, and the worst is the result.
+func (p *slotPair) worstRank(tolerance func(a, b tensor.DType) metric.Tolerance) (*Tensor, error) {
+	r, t := p.ref.Tensors, p.target.Tensors
+	if len(r) == len(t) && len(r) > 1 {
+		var worst *Tensor
+		for i := range r {
+			x, err := p.gap(r[i], t[i], tolerance)
+			if err != nil {
+				return nil, err
+			}
+			x.Rank = r[i].Device
+			if worst == nil || compareGaps(x.Gap, worst.Gap) > 0 {
+				worst = x
+			}
+		}
+		return worst, nil
+	}
+	if err := oneValue(r, t[0]); err != nil {
+		return nil, err
+	}
+	if err := oneValue(t, r[0]); err != nil {
+		return nil, err
+	}
+	return p.gap(r[0], t[0], tolerance)
+}
+
+// oneValue refuses ranks that do not all hold the same tensor.
+func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
+	for _, f := range ranks[1:] {
+		same, err := sameBits(ranks[0], f)
+		if err != nil {
+			return err
+		}
+		if same {
+			continue
+		}
+		shapes := make([]string, 0, 2)
+		for _, x := range []*il.TensorFile{ranks[0], other} {
+			if err := withTensor(x, func(t *tensor.Tensor) error {
+				shapes = append(shapes, tensor.ShapeString(t.Shape))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		if shapes[0] == shapes[1] {
+			return &unusable{fmt.Sprintf("the ranks %s and %s hold different values of the same tensor %s", ranks[0].Device, f.Device, shapes[0])}
+		}
+		return &unusable{fmt.Sprintf("tensor-parallel ranks are not put together yet: %s on each of %s, %s on the other side", shapes[0], count(len(ranks), "rank"), shapes[1])}
+	}
+	return nil
+}
+
+// gap measures two files. A file that cannot be read is an error, a pair that
+// cannot be compared an *unusable.
+func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*Tensor, error) {
+	out := &Tensor{Key: p.Key}
+	err := withTensors(r, t, func(x, y *tensor.Tensor) error {
+		tol := tolerance(x.DType, y.DType)
+		g, err := metric.Measure(x, y, &tol)
+		if err != nil {
+			return &unusable{err.Error()}
+		}
+		out.DTypes, out.Shape, out.Gap = [2]tensor.DType{x.DType, y.DType}, slices.Clone(x.Shape), g
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// withTensor opens a file, calls f and closes the file. Bytes that go away
+// while f reads them are an error.
+func withTensor(file *il.TensorFile, f func(*tensor.Tensor) error) error {
+	t, closer, err := file.Open()
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	return mmap.Guard(file.File, func() error { return f(t) })
+}
+
+// withTensors is withTensor for two files.
+func withTensors(a, b *il.TensorFile, f func(x, y *tensor.Tensor) error) error {
+	x, xc, err := a.Open()
+	if err != nil {
+		return err
+	}
+	defer xc.Close()
+	y, yc, err := b.Open()
+	if err != nil {
+		return err
+	}
+	defer yc.Close()
+	return mmap.Guard(a.File+" or "+b.File, func() error { return f(x, y) })
+}
+
+// compareGaps orders gaps by how bad they are.
+func compareGaps(a, b *metric.Gap) int {
+	switch {
+	case (a.NonFinite > 0) != (b.NonFinite > 0):
+		if a.NonFinite > 0 {
+			return 1
+		}
+		return -1
+	case a.RelL2 != b.RelL2:
+		if a.RelL2 > b.RelL2 {
+			return 1
+		}
+		return -1
+	case a.MaxAbs > b.MaxAbs:
+		return 1
+	case a.MaxAbs < b.MaxAbs:
+		return -1
+	}
+	return 0
+}

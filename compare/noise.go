@@ -1,0 +1,102 @@
+package compare
+
+import (
+	"math"
+	"strings"
+
+	"github.com/ilref/ilref/tensor"
+)
+
+// What rounding explains. The figures come from sessions of one model that
+// differ in summation order alone (split-K with rounded partial sums, tensor
+// parallel) or in element type alone (bfloat16 against float32 and float64),
+// and from sessions with a known fault; noise_test.go measures them again.
+
+// leafNoise is the rel_l2 that one module may add to equal inputs: its output's
+// rounding and its own summation order.
+//
+//   - bfloat16 8e-3, two units of rounding (2^-8). Measured: at most 5.8e-3
+//     (split-K, attention of one query); a fault of 2 % gives 2.0e-2.
+//   - float16 1e-3 and the 8-bit types: the same two units.
+//   - float32 1e-4, float64 1e-9: not rounding of the output but what sums and
+//     rope angles lose. Measured: 2e-7 for float32 against float64 over 64 to
+//     176 terms; an angle at position p is off by about p·2^-24, 1e-4 at 1,700
+//     (in float64 2e-13). Faults are far above: a wrong rms eps gives 1e-3.
+func leafNoise(d tensor.DType) float64 {
+	switch d {
+	case tensor.Float64, tensor.Complex128:
+		return 1e-9
+	case tensor.Float32, tensor.Complex64:
+		return 1e-4
+	case tensor.Float16, tensor.Complex32:
+		return 1e-3
+	case tensor.BFloat16, tensor.BComplex32:
+		return 8e-3
+	}
+	switch {
+	case d == tensor.Float8E5M2, d == tensor.Float8E5M2FNUZ, d == tensor.Float8E8M0FNU, d.Kind() == tensor.KindPacked:
+		return 0.25
+	case d.IsFloat(), d.Kind() == tensor.KindQuantized:
+		return 0.125
+	}
+	return 0
+}
+
+const (
+	// gain is how much of an input's gap may reach the output, noise and
+	// inherited gap being independent: limit² = noise² + (gain·input gap)².
+	// Measured with the noise above: linear modules, norms and rope need 1.2,
+	// activations (a product of two noisy halves) 1.9, attention (softmax) 2.7.
+	gain = 3
+	// compositeNoise is the noise of a module whose children are not recorded,
+	// in units of a leaf's. Measured: 9.3e-3 for a whole layer under split-K.
+	compositeNoise = 3
+	// farNoise caps what rounding is believed to accumulate to, in units of a
+	// leaf's: 0.26 in bfloat16. Measured: 2.2e-2 over 3 layers; 0.1 has been
+	// seen over 24. Beyond it two sessions are not the same computation.
+	farNoise = 32
+	// equalShare of the output values of a norm or an activation in a 16-bit
+	// type are equal to the bit when all its inputs are: float32 inside hides
+	// the order of its sums. A wrong eps gave 0.81 with rel_l2 within noise.
+	// A handful of values in a small tensor proves nothing.
+	equalShare = 0.95
+	handful    = 4
+)
+
+// limit is the rel_l2 up to which rounding explains an output.
+func limit(noise, floor, in float64) float64 {
+	return min(math.Hypot(noise, gain*in), farNoise*floor)
+}
+
+// coarsest is the floor of a call: the noise of the coarsest floating-point
+// type among its compared tensors, for a finer output keeps the noise of what
+// it was computed from. 0 where there is none.
+func coarsest(c *call) float64 {
+	n := 0.0
+	for _, p := range c.slots {
+		if p.result != nil {
+			n = max(n, leafNoise(p.result.DTypes[0]), leafNoise(p.result.DTypes[1]))
+		}
+	}
+	return n
+}
+
+// isComposite recognises modules that hold a chain of others.
+func isComposite(c *call) bool {
+	switch c.last() {
+	case "self_attn", "mlp", "block_sparse_moe":
+		return true
+	}
+	return isLayer(c.module)
+}
+
+// roundsOnly recognises modules that compute in float32 and round the result,
+// so that equal inputs give equal outputs in any order of summation.
+func roundsOnly(c *call) bool {
+	last := c.last()
+	return last == "act_fn" || last == "norm" || strings.HasSuffix(last, "norm")
+}
+
+// keepsHistory recognises modules whose output depends on the keys and values
+// of earlier forwards.
+func keepsHistory(c *call) bool { return c.last() == "attn" }

@@ -1,0 +1,190 @@
+package compare
+
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Verdict is a judgement of a tensor, a module call or the whole comparison.
+type Verdict string
+
+// The verdicts. Inherited: beyond noise, but its inputs (or, for a module that
+// contains others, its children) explain it after a divergence was found.
+// Incomparable is of the whole only, NotCompared of a module call only.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inherited    Verdict = "inherited"
+	Incomparable Verdict = "incomparable"
+	NotCompared  Verdict = "not_compared"
+)
+
+// Rule names the way a report was judged.
+type Rule string
+
+// The rules: what rounding explains, or bounds that the caller gave.
+const (
+	RuleNoise  Rule = "noise"
+	RuleBounds Rule = "bounds"
+)
+
+// The directions of a Key.
+const (
+	inputs        = string(il.Inputs)
+	outputs       = string(il.Outputs)
+	postFwdInputs = string(il.PostFwdInputs)
+)
+
+// Key names a tensor of a session, without its device.
+type Key struct {
+	Step      int    // of the directory
+	Module    string // dotted, without call suffix
+	Call      int    // 0 for the first call in the step
+	Direction string // inputs, outputs or post_fwd_inputs
+	Slot      string // "0", "1_2", "key", "" for a single output
+}
+
+// String is the tensor's file in the session, without device and ending.
+func (k Key) String() string {
+	s := fmt.Sprintf("step_%d/%s/%s", k.Step, callName(k.Module, k.Call), k.Direction)
+	if k.Slot != "" {
+		s += "_" + k.Slot
+	}
+	return s
+}
+
+// callName is the name of a call's directory.
+func callName(module string, call int) string {
+	if call == 0 {
+		return module
+	}
+	return fmt.Sprintf("%s_%d", module, call)
+}
+
+// Tensor is the result of one pair of tensors.
+type Tensor struct {
+	Key
+	DTypes [2]tensor.DType // of the reference, of the target
+	Shape  []int
+	Rank   string // the device whose gap this is, where both sides hold several ranks
+	Gap    *metric.Gap
+	Verdict
+}
+
+// Module is the result of one call of a module.
+type Module struct {
+	Step    int
+	Module  string
+	Call    int
+	Forward int     // the step of the forward it belongs to: that before for logits
+	Layer   int     // the layer it works for; -1 outside layers
+	Inputs  *Tensor // the worst of its inputs; nil where none was compared
+	Outputs *Tensor // the worst of its outputs and of its inputs after the call
+	Verdict
+	Why string // of a failure, or why nothing was compared
+}
+
+// Name is the module's name with its call suffix, as its directory is called.
+func (m *Module) Name() string { return callName(m.Module, m.Call) }
+
+// Divergence is where two sessions first part.
+type Divergence struct {
+	Key
+	Layer int
+	Why   string
+}
+
+// Problem is a tensor that was not compared.
+type Problem struct {
+	Key
+	Why      string
+	workload bool // the forward ran other tokens
+}
+
+// Coverage counts the tensors that either session holds (the union), by what
+// became of them.
+type Coverage struct {
+	Compared           int
+	MissingInReference []Key
+	MissingInTarget    []Key
+	Skipped            []Problem // held by both, but not comparable
+	Unreadable         []Problem
+	OtherWorkload      int // how many of Skipped belong to forwards of other tokens
+}
+
+// Union is the number of tensors that either session holds.
+func (c *Coverage) Union() int {
+	return c.Compared + len(c.MissingInReference) + len(c.MissingInTarget) + len(c.Skipped) + len(c.Unreadable)
+}
+
+// Percent is the share of the union that was compared; 0 of 0 is 0.
+func (c *Coverage) Percent() float64 {
+	if c.Compared == 0 {
+		return 0
+	}
+	return 100 * float64(c.Compared) / float64(c.Union())
+}
+
+// Workload is a forward pass that the sessions did not run on the same tokens,
+// so that nothing in it was judged.
+type Workload struct {
+	Forward int // its step; its logits lie in the next
+	Why     string
+}
+
+// Side describes a session.
+type Side struct {
+	Dir     string
+	Variant string
+	Steps   []int
+	DTypes  []string // of its compared floating-point tensors, the most frequent first
+}
+
+// Report is the result of a comparison. Modules and Tensors are in execution
+// order: logits_processor of step n+1 is the last of forward n.
+type Report struct {
+	Reference, Target Side
+	Rule              Rule
+	Verdict           Verdict
+	FirstDivergence   *Divergence
+	Coverage          Coverage
+	MinCoverage       float64 // percent that was asked for
+	Modules           []*Module
+	Tensors           []*Tensor // every compared one
+	Workloads         []Workload
+	Warnings          []string
+
+	gap bool // something failed, or the tokens part
+}
+
+// ExitCode is 0 for a pass, 1 for a gap, 3 where nothing or too little was
+// comparable.
+func (r *Report) ExitCode() int {
+	switch r.Verdict {
+	case Pass:
+		return 0
+	case Fail:
+		return 1
+	}
+	return 3
+}
+
+// conclude reaches the verdict. A gap that was found stands whatever was not
+// compared; without one, only a comparison that covers enough is a pass.
+func (r *Report) conclude(minCoverage *float64) {
+	r.MinCoverage = 100
+	if minCoverage != nil {
+		r.MinCoverage = *minCoverage
+	}
+	switch {
+	case r.gap:
+		r.Verdict = Fail
+	case r.Coverage.Compared == 0 || r.Coverage.Percent() < r.MinCoverage:
+		r.Verdict = Incomparable
+	default:
+		r.Verdict = Pass
+	}
+}

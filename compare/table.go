@@ -1,0 +1,229 @@
+package compare
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/ilref/ilref/internal/texttab"
+	"github.com/ilref/ilref/tensor"
+)
+
+// foldAbove is the number of module calls beyond which forwards that add
+// nothing are folded to one line.
+const foldAbove = 200
+
+// moduleTable has one line a module call: the worst of its outputs and the
+// worst of its inputs. In a long report the first forward and that of the first
+// divergence are shown in full, runs of others in a line.
+func moduleTable(r *Report) *texttab.Table {
+	tab := &texttab.Table{Columns: []texttab.Column{
+		{Title: "step", Right: true},
+		{Title: "module"},
+		{Title: "rel_l2 out", Right: true},
+		{Title: "max_abs", Right: true, Priority: 1},
+		{Title: "1-cos", Right: true, Priority: 2},
+		{Title: "norm ratio", Right: true, Priority: 4},
+		{Title: "mismatched", Right: true, Priority: 3},
+		{Title: "rel_l2 in", Right: true},
+		{Title: "verdict"},
+	}}
+	forwards := byForward(r.Modules)
+	for i := 0; i < len(forwards); {
+		if len(r.Modules) <= foldAbove || i == 0 || holds(forwards[i], r.FirstDivergence) {
+			addForward(tab, forwards[i])
+			i++
+			continue
+		}
+		j := i + 1
+		for j < len(forwards) && !holds(forwards[j], r.FirstDivergence) && foldVerdict(forwards[j]) == foldVerdict(forwards[i]) {
+			j++
+		}
+		addFold(tab, forwards[i:j])
+		i = j
+	}
+	return tab
+}
+
+func byForward(ms []*Module) [][]*Module {
+	var out [][]*Module
+	for _, m := range ms {
+		if n := len(out); n > 0 && out[n-1][0].Forward == m.Forward {
+			out[n-1] = append(out[n-1], m)
+		} else {
+			out = append(out, []*Module{m})
+		}
+	}
+	return out
+}
+
+func holds(ms []*Module, d *Divergence) bool {
+	if d == nil {
+		return false
+	}
+	for _, m := range ms {
+		if m.Step == d.Step && m.Module == d.Module && m.Call == d.Call {
+			return true
+		}
+	}
+	return false
+}
+
+// addForward gives calls in a row that were not compared, for one reason, a
+// line together.
+func addForward(tab *texttab.Table, ms []*Module) {
+	for i := 0; i < len(ms); {
+		m, j := ms[i], i+1
+		if m.Verdict != NotCompared {
+			addModule(tab, m)
+			i++
+			continue
+		}
+		for j < len(ms) && ms[j].Verdict == NotCompared && ms[j].Step == m.Step && ms[j].Why == m.Why {
+			j++
+		}
+		name := m.Name()
+		if j > i+1 {
+			name += " and " + count(j-i-1, "call") + " after it"
+		}
+		tab.AddSpan(texttab.Cell{Text: strconv.Itoa(m.Step)}, texttab.Cell{Text: name + ": not compared, " + m.Why, Style: texttab.Dim})
+		i = j
+	}
+}
+
+func addModule(tab *texttab.Table, m *Module) {
+	cells := []texttab.Cell{{Text: strconv.Itoa(m.Step)}, {Text: m.Name()}, {}, {}, {}, {}, {}, {}, verdictCell(m)}
+	if t := m.Outputs; t != nil {
+		g := t.Gap
+		for i, s := range []string{num(g.RelL2), amount(g.MaxAbs), num(g.OneMinus), ratio(g.NormRatio), percent(1 - share(g.Values-g.Mismatched, g.Values))} {
+			cells[2+i] = figure(s)
+		}
+	}
+	if m.Inputs != nil {
+		cells[7] = figure(num(m.Inputs.Gap.RelL2))
+	}
+	tab.Add(cells...)
+}
+
+// figure is dim where there is no gap.
+func figure(s string) texttab.Cell {
+	if s == "0" || s == "0 %" || s == "1" {
+		return texttab.Cell{Text: s, Style: texttab.Dim}
+	}
+	return texttab.Cell{Text: s}
+}
+
+func ratio(v float64) string {
+	if v == 0 || v == 1 || v >= 1000 {
+		return fmt.Sprintf("%.3g", v)
+	}
+	return fmt.Sprintf("%.5f", v)
+}
+
+func verdictCell(m *Module) texttab.Cell {
+	c := verdictStyle(m.Verdict)
+	if isRope(m.Module) && m.Verdict == Fail {
+		c.Text += fmt.Sprintf(" (layer %d)", m.Layer)
+	}
+	for _, t := range []*Tensor{m.Outputs, m.Inputs} {
+		if t != nil && (t.Gap.NaN != [2]int{} || t.Gap.Inf != [2]int{}) {
+			c.Text += " (NaN or Inf)"
+			break
+		}
+	}
+	return c
+}
+
+func verdictStyle(v Verdict) texttab.Cell {
+	switch v {
+	case Pass:
+		return texttab.Cell{Text: "ok", Style: texttab.Green}
+	case Fail:
+		return texttab.Cell{Text: "FAIL", Style: texttab.Red}
+	case Inherited:
+		return texttab.Cell{Text: "inherited", Style: texttab.Yellow}
+	}
+	return texttab.Cell{Text: string(v), Style: texttab.Dim}
+}
+
+// foldVerdict is what a folded line says of a forward: its worst verdict.
+func foldVerdict(ms []*Module) Verdict {
+	worst := NotCompared
+	for _, m := range ms {
+		switch {
+		case m.Verdict == Fail:
+			return Fail
+		case m.Verdict == Inherited, worst == NotCompared:
+			worst = m.Verdict
+		}
+	}
+	return worst
+}
+
+func addFold(tab *texttab.Table, fs [][]*Module) {
+	calls := 0
+	var worst *Tensor
+	for _, ms := range fs {
+		calls += len(ms)
+		for _, m := range ms {
+			if m.Outputs != nil {
+				worst = worse(worst, m.Outputs)
+			}
+		}
+	}
+	v := verdictStyle(foldVerdict(fs[0]))
+	text := fmt.Sprintf("%s, %s", count(calls, "module call"), v.Text)
+	if worst != nil {
+		text += ", all outputs equal to the bit"
+		if !worst.Gap.Identical() {
+			text = fmt.Sprintf("%s, %s, at worst rel_l2 out %s (step %d, %s)", count(calls, "module call"), v.Text, num(worst.Gap.RelL2), worst.Step, callName(worst.Module, worst.Call))
+		}
+	}
+	tab.AddSpan(texttab.Cell{Text: StepRange{fs[0][0].Forward, fs[len(fs)-1][0].Forward}.String()}, texttab.Cell{Text: text, Style: v.Style})
+}
+
+// tensorTable has one line a compared tensor.
+func tensorTable(r *Report) *texttab.Table {
+	tab := &texttab.Table{Columns: []texttab.Column{
+		{Title: "step", Right: true},
+		{Title: "module"},
+		{Title: "tensor"},
+		{Title: "dtype", Priority: 5},
+		{Title: "shape", Priority: 5},
+		{Title: "rel_l2", Right: true},
+		{Title: "max_abs", Right: true, Priority: 1},
+		{Title: "at", Priority: 2},
+		{Title: "reference", Right: true, Priority: 2},
+		{Title: "target", Right: true, Priority: 2},
+		{Title: "1-cos", Right: true, Priority: 3},
+		{Title: "norm ratio", Right: true, Priority: 6},
+		{Title: "mismatched", Right: true, Priority: 4},
+		{Title: "NaN", Right: true, Priority: 7},
+		{Title: "Inf", Right: true, Priority: 7},
+		{Title: "verdict"},
+	}}
+	for _, t := range r.Tensors {
+		g := t.Gap
+		name := t.Direction
+		if t.Slot != "" {
+			name += "_" + t.Slot
+		}
+		at, ref, tgt := "", "", ""
+		if g.MaxAbsAt != nil {
+			at, ref, tgt = tensor.ShapeString(g.MaxAbsAt), shown(g.Reference), shown(g.Target)
+		}
+		tab.Add(texttab.Cell{Text: strconv.Itoa(t.Step)}, texttab.Cell{Text: callName(t.Module, t.Call)}, texttab.Cell{Text: name},
+			texttab.Cell{Text: typeNames(t)}, texttab.Cell{Text: tensor.ShapeString(t.Shape)},
+			figure(num(g.RelL2)), figure(amount(g.MaxAbs)), texttab.Cell{Text: at}, texttab.Cell{Text: ref}, texttab.Cell{Text: tgt},
+			figure(num(g.OneMinus)), figure(ratio(g.NormRatio)), figure(percent(1-share(g.Values-g.Mismatched, g.Values))),
+			figure(sides(g.NaN)), figure(sides(g.Inf)), verdictStyle(t.Verdict))
+	}
+	return tab
+}
+
+// sides writes the counts of the two sides, "0" where both are.
+func sides(n [2]int) string {
+	if n == [2]int{} {
+		return "0"
+	}
+	return fmt.Sprintf("%d/%d", n[0], n[1])
+}

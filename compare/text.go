@@ -1,0 +1,259 @@
+package compare
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ilref/ilref/internal/texttab"
+)
+
+// TextOptions says how a report is written for people.
+type TextOptions struct {
+	All   bool // a line for every tensor instead of every module call
+	Color bool // SGR colours
+	Width int  // of the terminal: columns are left out, names never cut; 0 shows all columns
+}
+
+// listed is how many names a list in the text shows.
+const listed = 10
+
+// WriteText writes the report for people: the two sessions, a table in
+// execution order, then what it means, what was not compared, and the verdict.
+func WriteText(w io.Writer, r *Report, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	t := &textWriter{Writer: b, report: r, opts: o}
+	t.header()
+	if len(r.Modules) > 0 {
+		tab := moduleTable(r)
+		if o.All {
+			tab = tensorTable(r)
+		}
+		t.line("")
+		if err := tab.Write(b, o.Width, o.Color); err != nil {
+			return err
+		}
+	}
+	t.line("")
+	t.conclusion()
+	t.workloads()
+	t.nanOnBothSides()
+	t.coverage()
+	for _, s := range r.Warnings {
+		t.line("Warning: %s", s)
+	}
+	t.verdict()
+	return b.Flush()
+}
+
+type textWriter struct {
+	*bufio.Writer // keeps the first error until Flush
+	report        *Report
+	opts          TextOptions
+}
+
+func (t *textWriter) line(format string, args ...any) {
+	fmt.Fprintf(t, format+"\n", args...)
+}
+
+func (t *textWriter) paint(s string, style texttab.Style) string {
+	if !t.opts.Color {
+		return s
+	}
+	return texttab.Paint(s, style)
+}
+
+func (t *textWriter) header() {
+	for _, s := range []struct {
+		name string
+		Side
+	}{{"reference", t.report.Reference}, {"target", t.report.Target}} {
+		types := ""
+		if len(s.DTypes) > 0 {
+			types = ", " + strings.Join(s.DTypes, " and ")
+		}
+		t.line("%-9s  %s  (%s%s)", s.name, s.Dir, formatSteps(s.Steps), types)
+	}
+}
+
+// conclusion is the sentence that a reader came for.
+func (t *textWriter) conclusion() {
+	r := t.report
+	if d := r.FirstDivergence; d != nil {
+		t.line("%s %s: %s.", t.paint("First divergence:", texttab.Bold), d.location(), d.Why)
+		t.otherFailures()
+		return
+	}
+	worst, equal := r.worstOutput()
+	switch n := count(r.Coverage.Compared, "tensor"); {
+	case r.Coverage.Compared == 0 && !shareStep(r):
+		t.line("Nothing to compare: the reference holds %s, the target %s.", formatSteps(r.Reference.Steps), formatSteps(r.Target.Steps))
+	case r.Coverage.Compared == 0:
+		t.line("Nothing was compared.")
+	case equal:
+		t.line("No divergence: %s of %s compared, all equal to the bit.", n, count(r.comparedCalls(), "module call"))
+	case r.Rule == RuleBounds:
+		t.line("No divergence: %s of %s compared, all within the bounds; %s.", n, count(r.comparedCalls(), "module call"), worst)
+	default:
+		t.line("No divergence: %s of %s compared, no module adds more than rounding explains; %s.", n, count(r.comparedCalls(), "module call"), worst)
+	}
+}
+
+func shareStep(r *Report) bool {
+	in := map[int]bool{}
+	for _, n := range r.Reference.Steps {
+		in[n] = true
+	}
+	for _, n := range r.Target.Steps {
+		if in[n] {
+			return true
+		}
+	}
+	return false
+}
+
+// otherFailures names the other calls that fail although their inputs agree:
+// the same fault in later steps, or a second one.
+func (t *textWriter) otherFailures() {
+	d := t.report.FirstDivergence
+	var again []int
+	var others []string
+	for _, m := range t.report.Modules {
+		switch {
+		case m.Verdict != Fail || m.Module == d.Module && m.Call == d.Call && m.Step == d.Step:
+		case m.Module == d.Module && m.Call == d.Call:
+			again = append(again, m.Step)
+		default:
+			others = append(others, fmt.Sprintf("step %d, %s", m.Step, m.Name()))
+		}
+	}
+	if len(again) > 0 {
+		t.line("The same call fails again in %s.", formatSteps(again))
+	}
+	t.list("Failing as well", others)
+}
+
+func (r *Report) comparedCalls() int {
+	n := 0
+	for _, m := range r.Modules {
+		if m.Inputs != nil || m.Outputs != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// worstOutput describes the largest gap, and tells whether there is any.
+func (r *Report) worstOutput() (text string, equal bool) {
+	var w *Tensor
+	for _, x := range r.Tensors {
+		if w == nil || compareGaps(x.Gap, w.Gap) > 0 {
+			w = x
+		}
+	}
+	if w == nil || w.Gap.Identical() {
+		return "", true
+	}
+	return fmt.Sprintf("the largest gap is rel_l2 %s in step %d, %s, %s", num(w.Gap.RelL2), w.Step, callName(w.Module, w.Call), slotName(w.Key)), false
+}
+
+// workloads lists the forwards that were not judged, equal reasons together.
+func (t *textWriter) workloads() {
+	ws := t.report.Workloads
+	if len(ws) == 0 {
+		return
+	}
+	t.line("Another workload, not judged:")
+	for i, w := range ws {
+		if i == listed {
+			t.line("  … and %s more", count(len(ws)-i, "step"))
+			break
+		}
+		t.line("  step %d: %s", w.Forward, w.Why)
+	}
+}
+
+// nanOnBothSides reports what is no gap and yet worth a look.
+func (t *textWriter) nanOnBothSides() {
+	n, first := 0, ""
+	for _, x := range t.report.Tensors {
+		if x.Gap.NaN[0] > 0 && x.Gap.NaN[1] > 0 {
+			if n++; n == 1 {
+				first = x.String()
+			}
+		}
+	}
+	if n > 0 {
+		t.line("NaN on both sides in %s, first in %s.", count(n, "tensor"), first)
+	}
+}
+
+func (t *textWriter) coverage() {
+	c := &t.report.Coverage
+	parts := []string{fmt.Sprintf("%d of %s compared", c.Compared, count(c.Union(), "tensor"))}
+	for _, p := range []struct {
+		n    int
+		what string
+	}{
+		{len(c.MissingInReference), "missing in the reference"},
+		{len(c.MissingInTarget), "missing in the target"},
+		{c.OtherWorkload, "of another workload"},
+		{len(c.Skipped) - c.OtherWorkload, "skipped"},
+		{len(c.Unreadable), "unreadable"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	t.line("Coverage: %s (%s).", percent(c.Percent()/100), strings.Join(parts, ", "))
+	t.list("Missing in the reference", keyNames(c.MissingInReference))
+	t.list("Missing in the target", keyNames(c.MissingInTarget))
+	var skippedNames []string
+	for _, p := range c.Skipped {
+		if !p.workload {
+			skippedNames = append(skippedNames, p.Key.String()+": "+p.Why)
+		}
+	}
+	t.list("Skipped", skippedNames)
+	var broken []string
+	for _, p := range c.Unreadable {
+		broken = append(broken, p.Key.String()+": "+p.Why)
+	}
+	t.list("Unreadable", broken)
+}
+
+func keyNames(keys []Key) []string {
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = k.String()
+	}
+	return out
+}
+
+func (t *textWriter) list(title string, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	t.line("%s:", title)
+	for i, n := range names {
+		if i == listed {
+			t.line("  … and %d more (the JSON report lists all)", len(names)-i)
+			break
+		}
+		t.line("  %s", n)
+	}
+}
+
+func (t *textWriter) verdict() {
+	r := t.report
+	switch r.Verdict {
+	case Pass:
+		t.line("Verdict: %s", t.paint("PASS", texttab.Green))
+	case Fail:
+		t.line("Verdict: %s", t.paint("FAIL", texttab.Red))
+	default:
+		t.line("Verdict: %s (%s of the tensors were compared, %s are asked for)", t.paint("INCOMPARABLE", texttab.Yellow),
+			percent(r.Coverage.Percent()/100), percent(r.MinCoverage/100))
+	}
+}
