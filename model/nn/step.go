@@ -85,5 +85,3 @@ func two(v il.Value) (a, b *tensor.Tensor) {
 type name string
 
 func (n name) Name() string { return string(n) }
-
-func (n name) child(s string) name { return n + name("."+s) }
