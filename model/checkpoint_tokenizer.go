@@ -1,0 +1,68 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/ilref/ilref/model/tokenizer"
+)
+
+// Tokenizer loads the checkpoint's tokenizer.json. Of tokenizer_config.json it
+// obeys add_bos_token and add_eos_token as transformers 5 does: where one of
+// them is given, the two decide, and not the post-processor of tokenizer.json.
+// Odd things are added to Warnings.
+func (c *Checkpoint) Tokenizer() (*tokenizer.Tokenizer, error) {
+	b, err := fs.ReadFile(c.fsys, "tokenizer.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: the model folder has no tokenizer.json; give token ids instead of text", c.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	t, err := tokenizer.Load(c.path("tokenizer.json"), b)
+	if err != nil {
+		return nil, err
+	}
+	return t, c.configureTokenizer(t)
+}
+
+func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
+	const file = "tokenizer_config.json"
+	b, err := fs.ReadFile(c.fsys, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	o := parseObject(c.path(file), b)
+	if o.has("add_bos_token") || o.has("add_eos_token") {
+		before := t.Special()
+		t.SetSpecial(specialToken(o, t, "add_bos_token", "bos_token"), specialToken(o, t, "add_eos_token", "eos_token"))
+		if after := t.Special(); o.doc.err == nil && !slices.Equal(before, after) {
+			c.warn("%s: add_bos_token and add_eos_token put the ids %v around a text, the post-processor of tokenizer.json would put %v; the first counts", c.path(file), after, before)
+		}
+	}
+	return o.doc.err
+}
+
+// specialToken returns the id of a token that is to be added, as a list of one
+// or none. The token is written as a string or as an object with its content.
+func specialToken(o *object, t *tokenizer.Tokenizer, add, key string) []int {
+	if !o.bool(add, false) || !o.has(key) {
+		return nil
+	}
+	var token string
+	if o.values[key].raw.Kind() == '{' {
+		token = o.sub(key).string("content", "")
+	} else {
+		token = o.string(key, "")
+	}
+	id, ok := t.ID(token)
+	if !ok && o.doc.err == nil {
+		o.failKey(key, "is %q, which is not in the tokenizer's vocabulary", token)
+	}
+	return []int{id}
+}

@@ -1,0 +1,176 @@
+package tokenizer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// addedToken is a token that is looked for in the text before the model sees
+// it (tokenizers 0.23, src/tokenizer/added_vocabulary.rs).
+type addedToken struct {
+	ID         int    `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"` // only between characters that are no part of a word
+	LStrip     bool   `json:"lstrip"`      // takes the white space on its left
+	RStrip     bool   `json:"rstrip"`      // and on its right
+	Normalized bool   `json:"normalized"`  // is looked for, normalized itself, in normalized text
+	Special    bool   `json:"special"`     // may be left out when decoding
+
+	decoded string // what the decoders see: the normalized content of a normalized token
+}
+
+type addedTokens struct {
+	byID       map[int]*addedToken
+	byContent  map[string]int
+	special    map[string]bool // contents of special tokens
+	raw        *matcher        // those looked for in the raw text; nil for none
+	normalized *matcher        // and in normalized text
+}
+
+// newAddedTokens takes the tokens in the order of the file. The library
+// ignores the ids of the file: it gives a token its id in the model's
+// vocabulary, or the next free one. Where the two disagree the file is refused.
+func newAddedTokens(tokens []addedToken, model *bpe, normalize normalizer) (addedTokens, error) {
+	a := addedTokens{byID: map[int]*addedToken{}, byContent: map[string]int{}, special: map[string]bool{}}
+	var raw, normalized []*addedToken
+	next := len(model.vocab)
+	for i := range tokens {
+		t := &tokens[i]
+		if t.Content == "" {
+			continue
+		}
+		if _, ok := a.byContent[t.Content]; ok {
+			return a, fmt.Errorf("added token %q appears twice", t.Content)
+		}
+		id, ok := model.vocab[t.Content]
+		if !ok {
+			id = uint32(next)
+			next++
+		}
+		if t.ID != int(id) {
+			return a, fmt.Errorf("added token %q has id %d, but the tokenizers library gives it %d", t.Content, t.ID, id)
+		}
+		if have, ok := model.token(t.ID); ok && have != t.Content {
+			return a, fmt.Errorf("added token %q has id %d, which is %q in the vocabulary", t.Content, t.ID, have)
+		}
+		t.decoded = t.Content
+		if t.Normalized && normalize != nil {
+			t.decoded = normalize(t.Content)
+		}
+		a.byID[t.ID], a.byContent[t.Content] = t, t.ID
+		a.special[t.Content] = a.special[t.Content] || t.Special
+		if t.Normalized {
+			normalized = append(normalized, t)
+		} else {
+			raw = append(raw, t)
+		}
+	}
+	var err error
+	if a.raw, err = newMatcher(raw); err == nil {
+		a.normalized, err = newMatcher(normalized)
+	}
+	return a, err
+}
+
+// matcher finds tokens in text: the leftmost, and the longest of those.
+type matcher struct {
+	byFirst [256][]*addedToken // by first byte, longest first
+}
+
+func newMatcher(tokens []*addedToken) (*matcher, error) {
+	if len(tokens) == 0 {
+		return nil, nil
+	}
+	m := &matcher{}
+	for _, t := range tokens {
+		if t.decoded == "" {
+			return nil, fmt.Errorf("added token %q is empty once normalized", t.Content)
+		}
+		b := t.decoded[0]
+		m.byFirst[b] = append(m.byFirst[b], t)
+	}
+	for _, list := range m.byFirst {
+		slices.SortFunc(list, func(x, y *addedToken) int {
+			if d := len(y.decoded) - len(x.decoded); d != 0 {
+				return d
+			}
+			return strings.Compare(x.decoded, y.decoded)
+		})
+		for i := range len(list) - 1 {
+			if list[i].decoded == list[i+1].decoded {
+				return nil, fmt.Errorf("added tokens %q and %q are the same once normalized", list[i].Content, list[i+1].Content)
+			}
+		}
+	}
+	return m, nil
+}
+
+// at returns the longest token that begins at byte i.
+func (m *matcher) at(text string, i int) *addedToken {
+	for _, t := range m.byFirst[text[i]] {
+		if strings.HasPrefix(text[i:], t.decoded) {
+			return t
+		}
+	}
+	return nil
+}
+
+// split appends the parts of a piece: added tokens, and the text between them
+// where it is not empty.
+func (m *matcher) split(out []piece, p piece) []piece {
+	if p.text == "" {
+		return out
+	}
+	if m == nil {
+		return append(out, p)
+	}
+	text, done := p.text, 0
+	keep := func(lo, hi int, id int32) {
+		out = append(out, piece{text[lo:hi], p.start && lo == 0, id})
+	}
+	for i := 0; i < len(text); {
+		t := m.at(text, i)
+		if t == nil {
+			i++
+			continue
+		}
+		lo, hi := i, i+len(t.decoded)
+		i = hi // also past a match that is then discarded
+		if t.SingleWord && (endsWithWord(text[:lo]) || startsWithWord(text[hi:])) {
+			continue
+		}
+		if t.LStrip {
+			lo = max(len(strings.TrimRightFunc(text[:lo], unicode.IsSpace)), done)
+		}
+		if t.RStrip {
+			hi = len(text) - len(strings.TrimLeftFunc(text[hi:], unicode.IsSpace))
+		}
+		if done < lo {
+			keep(done, lo, noID)
+		}
+		keep(lo, hi, int32(t.ID))
+		done = hi
+	}
+	if done < len(text) {
+		keep(done, len(text), noID)
+	}
+	return out
+}
+
+func startsWithWord(s string) bool {
+	r, n := utf8.DecodeRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+func endsWithWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+// isWord is \w of Rust's regex (Unicode Technical Standard 18, annex C).
+func isWord(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nl, unicode.Other_Alphabetic, unicode.Nd, unicode.Pc, unicode.Join_Control)
+}
