@@ -1,0 +1,188 @@
+package il
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ilref/ilref/il/pt"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Variant is the kind of logger that wrote a session.
+type Variant string
+
+// The variants of vLLM's logger.
+const (
+	VariantA Variant = "A" // JSON side files, stubs for large tensors, module_calls.txt
+	VariantB Variant = "B" // tensors and module_calls.txt alone
+	VariantC Variant = "C" // the oldest: no module_calls.txt
+)
+
+// Session is one intermediate-logging session: the directory of a run, with
+// its steps in ascending order.
+type Session struct {
+	Dir      string
+	Variant  Variant
+	Steps    []*Step
+	Warnings []string // what is odd about the files, a line each
+
+	calls map[callKey]*Call
+}
+
+// Step is one forward of the model, in a directory "step_N". The module that
+// computes logits runs after it and is logged in the next one.
+type Step struct {
+	Number int
+	Calls  []*Call // in execution order
+}
+
+// Call is one call of a module within a step.
+type Call struct {
+	Module string // dotted name without the suffix of the call
+	Index  int    // 0 for the first call of the step, which has no suffix
+	Dir    string
+	Slots  []*Slot // inputs, outputs, inputs after the forward; each in natural order
+
+	side map[Direction]string // the side files there are
+}
+
+// Direction tells on which side of the call a value was seen.
+type Direction string
+
+// The directions, named as in the file names.
+const (
+	Inputs        Direction = "inputs"          // positional arguments, before the forward
+	Outputs       Direction = "outputs"         // results
+	PostFwdInputs Direction = "post_fwd_inputs" // positional arguments, after the forward
+)
+
+// directions in the order of Call.Slots.
+var directions = []Direction{Inputs, Outputs, PostFwdInputs}
+
+// Slot is one place of a tensor in the arguments or results of a call.
+type Slot struct {
+	Direction Direction
+	Path      string        // "" for a single result, "0", "0_1", a dict key
+	Tensors   []*TensorFile // one a device, in natural order of devices
+	Stub      *Stub         // what is left of a tensor that was too large, or nil
+}
+
+// Stub describes a tensor that was not written because of max_tensor_size.
+type Stub struct {
+	Shape  []int
+	DType  tensor.DType
+	Numel  int
+	Reason string // why it was skipped, or why the stub cannot be read
+}
+
+// TensorFile is one tensor of a session, not read yet.
+type TensorFile struct {
+	Device string // "cuda:0", by the file name
+	File   string
+
+	refused error // why it must not be opened
+}
+
+// Open maps the file. The tensor is valid until the closer is closed.
+func (f *TensorFile) Open() (*tensor.Tensor, io.Closer, error) {
+	if f.refused != nil {
+		return nil, nil, f.refused
+	}
+	info, err := os.Stat(f.File)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !info.Mode().IsRegular():
+		return nil, nil, fmt.Errorf("%s is not a regular file", f.File)
+	case info.Size() == 0:
+		return nil, nil, fmt.Errorf("%s is empty: the run that wrote it is still going, or died, or its disk was full", f.File)
+	}
+	return pt.OpenTensor(f.File)
+}
+
+// Slot returns the slot at a path, nil where there is none.
+func (c *Call) Slot(dir Direction, path string) *Slot {
+	for _, s := range c.Slots {
+		if s.Direction == dir && s.Path == path {
+			return s
+		}
+	}
+	return nil
+}
+
+type callKey struct {
+	step   int
+	module string
+	call   int
+}
+
+// Holds reports whether the session holds a call of a module.
+func (s *Session) Holds(step int, module string, call int) bool {
+	return s.calls[callKey{step, module, call}] != nil
+}
+
+// Open reads the structure of a session, and no tensor. dir is the session's
+// directory, or one above it that holds no other session.
+func Open(dir string) (*Session, error) {
+	dir = filepath.Clean(dir)
+	found, err := findSessions(dir)
+	if err != nil {
+		return nil, err
+	}
+	switch len(found) {
+	case 1:
+		return scanSession(found[0])
+	case 0:
+		if _, ok := stepNumber(filepath.Base(dir)); ok {
+			return nil, fmt.Errorf("%s is one step of a session: name the directory above it", dir)
+		}
+		return nil, fmt.Errorf("%s is not a session: expected the directories step_0, step_1, … in it, or one session below it", dir)
+	}
+	return nil, fmt.Errorf("%s holds %d sessions, name one of them: %s", dir, len(found), abbreviate(found, 10))
+}
+
+// findSessions returns dir where it has steps, else the directories in it that
+// have.
+func findSessions(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		if info, serr := os.Stat(dir); serr == nil && !info.IsDir() {
+			return nil, fmt.Errorf("%s is a file, expected a session directory (it holds step_0, step_1, …)", dir)
+		}
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	if hasStep(entries) {
+		return []string{dir}, nil
+	}
+	var found []string
+	for _, e := range entries {
+		below := filepath.Join(dir, e.Name())
+		if e.Type().IsRegular() {
+			continue
+		}
+		if entries, err := os.ReadDir(below); err == nil && hasStep(entries) {
+			found = append(found, below)
+		}
+	}
+	return found, nil
+}
+
+func hasStep(entries []os.DirEntry) bool {
+	for _, e := range entries {
+		if _, ok := stepNumber(e.Name()); ok && !e.Type().IsRegular() {
+			return true
+		}
+	}
+	return false
+}
+
+// abbreviate lists the first n names.
+func abbreviate(names []string, n int) string {
+	if len(names) <= n {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+}

@@ -1,0 +1,155 @@
+package il
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// shared are the modules that are called several times in a step: one rotary
+// embedding serves all layers, and logits are computed again for prompts.
+var shared = map[string]bool{"rotary_emb": true, "logits_processor": true}
+
+// namesOf returns the names of all calls of all steps, and whether any step
+// lists them in order.
+func namesOf(steps []*rawStep) (names map[string]bool, listed bool) {
+	names = map[string]bool{}
+	for _, s := range steps {
+		listed = listed || s.hasTxt
+		for name := range s.dirs {
+			names[name] = true
+		}
+		for _, name := range s.listed {
+			names[name] = true
+		}
+	}
+	return names, listed
+}
+
+// splitCall parts "name_k" into the module and the call, where name is a
+// module of the session or one that is called several times; otherwise the
+// whole is a name.
+func splitCall(name string, names map[string]bool) (module string, call int) {
+	i := strings.LastIndexByte(name, '_')
+	if i <= 0 || !plainNumber(name[i+1:]) || name[i+1:] == "0" {
+		return name, 0
+	}
+	base := name[:i]
+	k, err := strconv.Atoi(name[i+1:])
+	if err != nil || !names[base] && !shared[base[strings.LastIndexByte(base, '.')+1:]] {
+		return name, 0
+	}
+	return base, k
+}
+
+// call reads the directory of one call.
+func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call, error) {
+	c := &Call{Dir: filepath.Join(sc.dir, raw.name, name), side: map[Direction]string{}}
+	c.Module, c.Index = splitCall(name, names)
+	if !raw.dirs[name] {
+		return c, nil
+	}
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	var odd, temp []string
+	for _, e := range entries {
+		f, ok := parseFileName(e.Name())
+		path := filepath.Join(c.Dir, e.Name())
+		switch {
+		case !ok && strings.HasSuffix(e.Name(), tempSuffix):
+			temp = append(temp, e.Name())
+		case !ok:
+			odd = append(odd, e.Name())
+		case f.kind == tensorFile:
+			c.addTensor(f, &TensorFile{Device: f.device, File: path, refused: sc.refuse(path, e)})
+		case f.kind == sideFile:
+			sc.json = true
+			if sc.refuse(path, e) == nil {
+				c.side[f.direction] = path
+			}
+		case f.kind == stubFile:
+			sc.json = true
+			sc.addStub(c, f, path, sc.refuse(path, e))
+		}
+	}
+	sc.warnNames(c.Dir, odd, "not a file of a session, ignored")
+	sc.warnNames(c.Dir, temp, "left by a run that is still going, or died")
+	sc.singleStub(c)
+	slices.SortFunc(c.Slots, func(a, b *Slot) int {
+		return cmp.Or(cmp.Compare(slices.Index(directions, a.Direction), slices.Index(directions, b.Direction)), naturalCompare(a.Path, b.Path))
+	})
+	for _, s := range c.Slots {
+		slices.SortFunc(s.Tensors, func(a, b *TensorFile) int { return naturalCompare(a.Device, b.Device) })
+	}
+	return c, nil
+}
+
+// refuse tells why a file must not be opened: a link out of the session, a
+// directory, a pipe.
+func (sc *scanner) refuse(path string, e fs.DirEntry) error {
+	if err := sc.check(path, e); err != nil {
+		sc.warn("%v", err)
+		return err
+	}
+	if t := e.Type() &^ fs.ModeSymlink; t != 0 {
+		err := fmt.Errorf("%s is not a regular file", path)
+		sc.warn("%v", err)
+		return err
+	}
+	return nil
+}
+
+// slot returns the slot of a file, made where it is new.
+func (c *Call) slot(f fileName) *Slot {
+	s := c.Slot(f.direction, f.slot)
+	if s == nil {
+		s = &Slot{Direction: f.direction, Path: f.slot}
+		c.Slots = append(c.Slots, s)
+	}
+	return s
+}
+
+func (c *Call) addTensor(f fileName, t *TensorFile) {
+	s := c.slot(f)
+	s.Tensors = append(s.Tensors, t)
+}
+
+// addStub reads a stub. One that cannot be read still takes its slot, with the
+// reason, so that the tensor is not lost.
+func (sc *scanner) addStub(c *Call, f fileName, path string, refused error) {
+	stub := &Stub{}
+	err := refused
+	if err == nil {
+		if stub, err = readStub(path); err != nil {
+			sc.warn("%v", err)
+		}
+	}
+	if err != nil {
+		stub = &Stub{Reason: err.Error()}
+	}
+	c.slot(f).Stub = stub
+}
+
+// singleStub finds the stub of a single result: the logger writes it as
+// outputs.json, over the side file of that name.
+func (sc *scanner) singleStub(c *Call) {
+	path, ok := c.side[Outputs]
+	if !ok || slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == Outputs }) {
+		return
+	}
+	stub, err := readStub(path)
+	switch {
+	case err == nil:
+		c.slot(fileName{direction: Outputs}).Stub = stub
+	case !errors.Is(err, errNotStub):
+		sc.warn("%v", err)
+	}
+}

@@ -1,0 +1,257 @@
+package il
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxCallsFile bounds module_calls.txt, which is read whole.
+const maxCallsFile = 64 << 20
+
+// scanner reads the directories of one session.
+type scanner struct {
+	dir      string
+	real     string // dir without links: what files must lie below
+	json     bool   // a side file was seen
+	warnings []string
+}
+
+// rawStep is a step as it lies on disk.
+type rawStep struct {
+	number int
+	name   string
+	dirs   map[string]bool
+	listed []string // the lines of module_calls.txt, each once
+	hasTxt bool
+}
+
+func scanSession(dir string) (*Session, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	sc := &scanner{dir: dir, real: real}
+	steps, err := sc.steps()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Dir: dir, calls: map[callKey]*Call{}}
+	names, listed := namesOf(steps)
+	for _, raw := range steps {
+		step := &Step{Number: raw.number}
+		for _, name := range sc.order(raw, listed) {
+			call, err := sc.call(raw, name, names)
+			if err != nil {
+				return nil, err
+			}
+			step.Calls = append(step.Calls, call)
+			s.calls[callKey{raw.number, call.Module, call.Index}] = call
+		}
+		s.Steps = append(s.Steps, step)
+	}
+	s.Variant = VariantB
+	if sc.json {
+		s.Variant = VariantA
+	}
+	if !listed {
+		s.Variant = VariantC
+		sc.warn("no step has a module_calls.txt, as with the oldest logger: calls are in natural order of their names, " +
+			"and inputs of a module that is called again may be those of its next call")
+	}
+	s.Warnings = sc.warnings
+	return s, nil
+}
+
+func (sc *scanner) warn(format string, args ...any) {
+	sc.warnings = append(sc.warnings, fmt.Sprintf(format, args...))
+}
+
+// warnNames warns of things in a directory, once for all of them.
+func (sc *scanner) warnNames(where string, names []string, what string) {
+	if len(names) > 0 {
+		sc.warn("%s: %s: %s", where, what, abbreviate(names, 5))
+	}
+}
+
+// steps reads the top directory and the list of calls of every step.
+func (sc *scanner) steps() ([]*rawStep, error) {
+	entries, err := os.ReadDir(sc.dir)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	var steps []*rawStep
+	var odd []string
+	for _, e := range entries {
+		n, ok := stepNumber(e.Name())
+		if ok {
+			ok = sc.isDir(sc.dir, e)
+		}
+		if !ok {
+			odd = append(odd, e.Name())
+			continue
+		}
+		raw, err := sc.step(e.Name())
+		if err != nil {
+			return nil, err
+		}
+		raw.number = n
+		steps = append(steps, raw)
+	}
+	sc.warnNames(sc.dir, odd, "not a step of a session, ignored")
+	slices.SortFunc(steps, func(a, b *rawStep) int { return a.number - b.number })
+	return steps, nil
+}
+
+// step reads one step's directory.
+func (sc *scanner) step(name string) (*rawStep, error) {
+	path := filepath.Join(sc.dir, name)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	raw := &rawStep{name: name, dirs: map[string]bool{}}
+	var odd []string
+	for _, e := range entries {
+		switch {
+		case e.Name() == callsFile:
+			if raw.listed, err = sc.readCalls(path, e); err != nil {
+				return nil, err
+			}
+			raw.hasTxt = true
+		case !strings.HasPrefix(e.Name(), ".") && sc.isDir(path, e):
+			raw.dirs[e.Name()] = true
+		default:
+			odd = append(odd, e.Name())
+		}
+	}
+	sc.warnNames(path, odd, "not a module's directory, ignored")
+	return raw, nil
+}
+
+const callsFile = "module_calls.txt"
+
+// readCalls returns the lines of a module_calls.txt, each once: ranks write
+// them one after the other.
+func (sc *scanner) readCalls(dir string, e fs.DirEntry) ([]string, error) {
+	path := filepath.Join(dir, e.Name())
+	if err := sc.check(path, e); err != nil {
+		return nil, err
+	}
+	data, err := readSmall(path, maxCallsFile)
+	if err != nil {
+		return nil, err
+	}
+	var lines, odd []string
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		name := strings.TrimRight(line, "\r\n")
+		switch {
+		case name == "" || seen[name]:
+			continue
+		case !strings.HasSuffix(line, "\n"):
+			sc.warn("%s ends within a line (%q): the run that wrote it is still going, or died", path, name)
+			if _, err := os.Lstat(filepath.Join(dir, filepath.Base(name))); err != nil {
+				continue // not the whole name
+			}
+		}
+		seen[name] = true
+		if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || name == "." {
+			odd = append(odd, strconv.Quote(name))
+			continue
+		}
+		lines = append(lines, name)
+	}
+	sc.warnNames(path, odd, "not the name of a module, ignored")
+	return lines, nil
+}
+
+// order returns the names of a step's calls in execution order. Directories
+// that are not listed come last. listed tells whether any step has a list.
+func (sc *scanner) order(raw *rawStep, listed bool) []string {
+	where := filepath.Join(sc.dir, raw.name)
+	var absent []string
+	rest := map[string]bool{}
+	for name := range raw.dirs {
+		rest[name] = true
+	}
+	for _, name := range raw.listed {
+		if !raw.dirs[name] {
+			absent = append(absent, name)
+		}
+		delete(rest, name)
+	}
+	unlisted := sortedKeys(rest)
+	slices.SortFunc(unlisted, naturalCompare)
+	sc.warnNames(where, absent, "listed in "+callsFile+", but without a directory")
+	switch {
+	case raw.hasTxt:
+		sc.warnNames(where, unlisted, "not listed in "+callsFile+", taken as the last calls")
+	case listed:
+		sc.warn("%s has no %s: its calls are in natural order of their names", where, callsFile)
+	}
+	return append(slices.Clone(raw.listed), unlisted...)
+}
+
+// isDir reports whether an entry is a directory, or a link to one within the
+// session. A link that leads out of it gets a warning.
+func (sc *scanner) isDir(parent string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	path := filepath.Join(parent, e.Name())
+	if err := sc.check(path, e); err != nil {
+		sc.warn("%v", err)
+		return false
+	}
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// check refuses links that lead out of the session.
+func (sc *scanner) check(path string, e fs.DirEntry) error {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	to, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("%s is a broken link: %w", path, err)
+	}
+	if rel, err := filepath.Rel(sc.real, to); err != nil || !filepath.IsLocal(rel) {
+		return fmt.Errorf("%s is a link out of the session, to %s: not followed", path, to)
+	}
+	return nil
+}
+
+// readSmall reads a regular file of at most limit bytes.
+func readSmall(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > limit:
+		return nil, fmt.Errorf("%s has %d bytes, expected at most %d", path, info.Size(), limit)
+	}
+	return os.ReadFile(path)
+}
+
+// stepNumber parses "step_N".
+func stepNumber(name string) (int, bool) {
+	digits, ok := strings.CutPrefix(name, "step_")
+	if !ok || !plainNumber(digits) {
+		return 0, false
+	}
+	n, err := strconv.Atoi(digits)
+	return n, err == nil
+}
+
+// plainNumber reports whether s is a decimal number as str() writes it.
+func plainNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == "" && (s == "0" || s[0] != '0')
+}
