@@ -85,6 +85,9 @@ func (m *CausalLM) Logits(s *nn.Step, hidden *tensor.Tensor) *tensor.Tensor {
 	return s.Call(m.logits, m.head, hidden, nil).(*tensor.Tensor)
 }
 
+// Head is the lm_head module, the first argument of logits_processor.
+func (m *CausalLM) Head() il.Object { return m.head }
+
 // Modules returns the modules that are called, in the order in which PyTorch's
 // named_modules lists them.
 func (m *CausalLM) Modules() []nn.Module { return m.modules }

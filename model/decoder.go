@@ -27,11 +27,11 @@ func (d decoder) build(c *Checkpoint, o Options) (*CausalLM, error) {
 	w := &weights{c: c}
 	embed := w.get("model.embed_tokens.weight", cfg.VocabSize, cfg.HiddenSize)
 	m := &CausalLM{Model: &nn.DecoderModel{EmbedTokens: nn.NewEmbedding("model.embed_tokens", embed)}}
-	rotary := nn.NewRotary("model.layers.0.self_attn.rotary_emb", ropeOf(cfg, o), cfg.HeadDim)
+	rotary := nn.NewRotary("model.layers.0.self_attn.rotary_emb", ropeOf(cfg, o), cfg.attention(0))
 	for i := range cfg.NumHiddenLayers {
 		m.Model.Layers = append(m.Model.Layers, d.layer(w, cfg, i, rotary))
 	}
-	m.Model.Norm = nn.NewRMSNorm("model.norm", w.get("model.norm.weight", cfg.HiddenSize), cfg.RMSNormEps)
+	m.Model.Norm = nn.NewRMSNorm("model.norm", w.get("model.norm.weight", cfg.HiddenSize), cfg.RMSNormEps, true)
 	head := embed
 	if !cfg.TieWordEmbeddings {
 		head = w.get("lm_head.weight", cfg.VocabSize, cfg.HiddenSize)
@@ -50,31 +50,28 @@ func (d decoder) build(c *Checkpoint, o Options) (*CausalLM, error) {
 func (d decoder) layer(w *weights, cfg *Config, i int, rotary *nn.Rotary) *nn.DecoderLayer {
 	n := fmt.Sprintf("model.layers.%d", i)
 	h, q, kv := cfg.HiddenSize, cfg.NumAttentionHeads*cfg.HeadDim, cfg.NumKeyValueHeads*cfg.HeadDim
-	norm := func(name string) *nn.RMSNorm {
-		return nn.NewRMSNorm(name, w.get(name+".weight", h), cfg.RMSNormEps)
+	norm := func(name string, width int, fused bool) *nn.RMSNorm {
+		return nn.NewRMSNorm(name, w.get(name+".weight", width), cfg.RMSNormEps, fused)
 	}
 	attn := nn.NewSelfAttention(n + ".self_attn")
 	attn.QKVProj = w.packed(n+".self_attn.qkv_proj", h, d.qkvBias, rows{"q_proj", q}, rows{"k_proj", kv}, rows{"v_proj", kv})
 	if d.qkNorm {
-		attn.QNorm = nn.NewRMSNorm(n+".self_attn.q_norm", w.get(n+".self_attn.q_norm.weight", cfg.HeadDim), cfg.RMSNormEps)
-		attn.KNorm = nn.NewRMSNorm(n+".self_attn.k_norm", w.get(n+".self_attn.k_norm.weight", cfg.HeadDim), cfg.RMSNormEps)
+		attn.QNorm = norm(n+".self_attn.q_norm", cfg.HeadDim, false)
+		attn.KNorm = norm(n+".self_attn.k_norm", cfg.HeadDim, false)
 	}
 	attn.RotaryEmb = rotary
-	attn.Attn = nn.NewAttention(n+".self_attn.attn", i, nn.AttentionShape{
-		Heads: cfg.NumAttentionHeads, KVHeads: cfg.NumKeyValueHeads, HeadDim: cfg.HeadDim,
-		Window: cfg.window(i), Scale: 1 / math.Sqrt(float64(cfg.HeadDim)),
-	})
+	attn.Attn = nn.NewAttention(n+".self_attn.attn", i, cfg.attention(i))
 	attn.OProj = nn.NewLinear(n+".self_attn.o_proj", w.part(n+".self_attn.o_proj", h, q, d.oBias))
 
 	mlp := nn.NewMLP(n + ".mlp")
 	mlp.GateUpProj = w.packed(n+".mlp.gate_up_proj", h, d.mlpBias, rows{"gate_proj", cfg.IntermediateSize}, rows{"up_proj", cfg.IntermediateSize})
-	mlp.ActFn = nn.NewSiluAndMul(n + ".mlp.act_fn")
+	mlp.ActFn = nn.NewSiluAndMul(n+".mlp.act_fn", cfg.IntermediateSize)
 	mlp.DownProj = nn.NewLinear(n+".mlp.down_proj", w.part(n+".mlp.down_proj", h, cfg.IntermediateSize, d.mlpBias))
 
 	layer := nn.NewDecoderLayer(n)
-	layer.InputLayerNorm = norm(n + ".input_layernorm")
+	layer.InputLayerNorm = norm(n+".input_layernorm", h, i > 0)
 	layer.SelfAttn = attn
-	layer.PostAttentionLayerNorm = norm(n + ".post_attention_layernorm")
+	layer.PostAttentionLayerNorm = norm(n+".post_attention_layernorm", h, true)
 	layer.MLP = mlp
 	return layer
 }
@@ -125,6 +122,14 @@ func (w *weights) packed(name string, in int, bias bool, parts ...rows) *nn.Line
 		list = append(list, w.part(parent+p.name, p.n, in, bias))
 	}
 	return nn.NewLinear(name, list...)
+}
+
+// attention is the shape of a layer's attention.
+func (c *Config) attention(layer int) nn.AttentionShape {
+	return nn.AttentionShape{
+		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		Window: c.window(layer), Scale: 1 / math.Sqrt(float64(c.HeadDim)),
+	}
 }
 
 // window returns how many positions a layer's attention sees, 0 for all.

@@ -50,11 +50,12 @@ type RMSNorm struct {
 	name
 	Weight *tensor.Tensor // (H,)
 	Eps    float64
+	Fused  bool // it takes the residual too
 }
 
 // NewRMSNorm makes the module of a name.
-func NewRMSNorm(n string, weight *tensor.Tensor, eps float64) *RMSNorm {
-	return &RMSNorm{name: name(n), Weight: weight, Eps: eps}
+func NewRMSNorm(n string, weight *tensor.Tensor, eps float64, fused bool) *RMSNorm {
+	return &RMSNorm{name: name(n), Weight: weight, Eps: eps, Fused: fused}
 }
 
 // Forward maps x (…, H) to a new tensor of its shape. With a residual (T, H)
@@ -62,7 +63,7 @@ func NewRMSNorm(n string, weight *tensor.Tensor, eps float64) *RMSNorm {
 // and returns both.
 func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 	x := in.Tensor(0)
-	if len(in) == 1 {
+	if !m.Fused {
 		return s.RMSNorm(x, m.Weight, m.Eps)
 	}
 	residual := in.Tensor(1)
@@ -73,13 +74,13 @@ func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 // Rotary is vLLM's RotaryEmbedding, one object for all layers.
 type Rotary struct {
 	name
-	Rope    Rope
-	HeadDim int
+	AttentionShape
+	Rope Rope
 }
 
 // NewRotary makes the module of a name.
-func NewRotary(n string, rope Rope, headDim int) *Rotary {
-	return &Rotary{name: name(n), Rope: rope, HeadDim: headDim}
+func NewRotary(n string, rope Rope, shape AttentionShape) *Rotary {
+	return &Rotary{name: name(n), AttentionShape: shape, Rope: rope}
 }
 
 // Forward rotates q (T, nh*D) and k (T, nkv*D) by positions (T,) int64, in
@@ -123,10 +124,13 @@ func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
 }
 
 // SiluAndMul is vLLM's SiluAndMul.
-type SiluAndMul struct{ name }
+type SiluAndMul struct {
+	name
+	Width int // I
+}
 
 // NewSiluAndMul makes the module of a name.
-func NewSiluAndMul(n string) *SiluAndMul { return &SiluAndMul{name(n)} }
+func NewSiluAndMul(n string, width int) *SiluAndMul { return &SiluAndMul{name(n), width} }
 
 // Forward maps [gate | up] (T, 2I) to silu(gate)*up (T, I).
 func (m *SiluAndMul) Forward(s *Step, in il.Tuple) il.Value { return s.SiluAndMul(in.Tensor(0)) }

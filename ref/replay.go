@@ -1,0 +1,235 @@
+package ref
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Recorder is told the calls that a replay makes, in the places where the
+// replayed session recorded them.
+type Recorder interface {
+	nn.Hooks
+	SkipTo(step int)
+	// SetCall sets the index of the next call of a module in the step.
+	SetCall(module string, call int)
+	Err() error
+}
+
+// Unreplayed is a call that could not be computed again.
+type Unreplayed struct {
+	Step   int
+	Module string
+	Call   int
+	Reason string
+}
+
+// Replay computes every recorded call of a session from the session's own
+// recorded inputs, each on its own, so that a module's output differs from the
+// recorded one only by what that module did. Attention takes its keys and
+// values from the session's earlier calls; a self_attn, which records no
+// inputs, takes them from its neighbours. It returns the calls that cannot be
+// computed, with the reason.
+func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
+	r := &replayer{engine: e, modules: map[string]nn.Module{}, caches: map[int]*nn.Cache{}, plans: map[int]PlannedStep{}}
+	for _, m := range e.Model.Modules() {
+		r.modules[m.Name()] = m
+	}
+	plan, err := NewPlan(s, histories)
+	if err != nil {
+		r.noPlan = err
+	} else {
+		if err := e.CheckPlan(plan); err != nil {
+			return nil, err
+		}
+		for _, st := range plan.Steps {
+			r.plans[st.Number] = st
+		}
+	}
+	var skipped []Unreplayed
+	for i, st := range s.Steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r.begin(st)
+		rec.SkipTo(st.Number)
+		for _, c := range st.Calls {
+			if err := r.call(c, rec); err != nil {
+				skipped = append(skipped, Unreplayed{st.Number, c.Module, c.Index, err.Error()})
+			}
+			if err := rec.Err(); err != nil {
+				return nil, err
+			}
+		}
+		progress(st.Number, len(st.Calls), i+1, len(s.Steps))
+	}
+	return skipped, nil
+}
+
+// replayer is a replay on its way through a session.
+type replayer struct {
+	engine  *Engine
+	modules map[string]nn.Module
+	caches  map[int]*nn.Cache // of each request, as recorded
+	plans   map[int]PlannedStep
+	noPlan  error // why the rows could not be read as requests
+
+	step  *il.Step
+	spans []nn.Span // of the step, with the recorded caches
+}
+
+// begin lays out the rows of a step.
+func (r *replayer) begin(st *il.Step) {
+	r.step, r.spans = st, nil
+	row := 0
+	for _, c := range r.plans[st.Number].Chunks {
+		cache := r.caches[c.Request]
+		if cache == nil || c.Request < 0 {
+			cache = nn.NewCache(len(r.engine.Model.Model.Layers))
+			r.caches[c.Request] = cache
+		}
+		r.spans = append(r.spans, nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: cache})
+		row += len(c.IDs)
+	}
+}
+
+// call computes one recorded call and shows it to the recorder.
+func (r *replayer) call(c *il.Call, rec Recorder) error {
+	m := r.modules[c.Module]
+	if m == nil {
+		return errors.New("the model has no module of this name")
+	}
+	in, err := r.inputs(c, m)
+	if err != nil {
+		return err
+	}
+	if err := nn.CheckInputs(m, r.engine.numerics.DType(), in); err != nil {
+		return err
+	}
+	s := &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
+	if s.Spans, err = r.attending(m, in); err != nil {
+		return err
+	}
+	shown := in
+	if _, ok := m.(*nn.SelfAttention); ok {
+		shown = il.Tuple{} // it is called with keyword arguments
+	}
+	rec.SetCall(c.Module, c.Index)
+	rec.Pre(c.Module, shown)
+	rec.Post(c.Module, shown, m.Forward(s, in))
+	return nil
+}
+
+// inputs reads what a module was given.
+func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
+	switch m := m.(type) {
+	case *nn.SelfAttention:
+		return r.selfAttentionInputs(m)
+	case *nn.LogitsProcessor:
+		hidden, err := r.read(c, il.Inputs, 1)
+		return il.Tuple{r.engine.Model.Head(), hidden, nil}, err
+	}
+	var in il.Tuple
+	for i := range nn.Args(m) {
+		if layer, ok := m.(*nn.DecoderLayer); ok && i == 2 && !layer.InputLayerNorm.Fused {
+			in = append(in, nil) // the first layer's residual is None
+			continue
+		}
+		x, err := r.read(c, il.Inputs, i)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, x)
+	}
+	return in, nil
+}
+
+// selfAttentionInputs finds positions and hidden states in the calls beside
+// it: the rotary embedding's first argument and the layer norm's result.
+func (r *replayer) selfAttentionInputs(m *nn.SelfAttention) (il.Tuple, error) {
+	layer := strings.TrimSuffix(m.Name(), ".self_attn")
+	var positions, hidden *tensor.Tensor
+	for _, c := range r.step.Calls {
+		var err error
+		switch {
+		case c.Module == layer+".input_layernorm":
+			hidden, err = r.read(c, il.Outputs, 0)
+		case positions == nil && (c.Module == layer || c.Module == m.RotaryEmb.Name()):
+			positions, err = r.read(c, il.Inputs, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case hidden == nil:
+		return nil, fmt.Errorf("it records no inputs, and %s.input_layernorm was not logged", layer)
+	case positions == nil:
+		return nil, errors.New("it records no inputs, and no positions were logged")
+	}
+	return il.Tuple{positions, hidden}, nil
+}
+
+// read returns a copy of a recorded tensor: modules write in place.
+func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, error) {
+	slot := c.Slot(dir, strconv.Itoa(i))
+	if slot == nil && i == 0 {
+		slot = c.Slot(dir, "")
+	}
+	switch {
+	case slot == nil:
+		return nil, fmt.Errorf("%s %d of %s was not logged", dir, i, c.Module)
+	case len(slot.Tensors) == 0:
+		return nil, fmt.Errorf("%s %d of %s was too large to be logged", dir, i, c.Module)
+	case len(slot.Tensors) > 1:
+		return nil, fmt.Errorf("%s %d of %s was logged by %d ranks: tensor-parallel sessions are not replayed", dir, i, c.Module, len(slot.Tensors))
+	}
+	x, closer, err := slot.Tensors[0].Open()
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return x.Clone(), nil
+}
+
+// attending returns the spans for a module that holds attention: the recorded
+// caches for the attention itself, which adds its keys to them, and copies for
+// the modules around it, which must not.
+func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
+	var layer int
+	fork := true
+	switch m := m.(type) {
+	case *nn.Attention:
+		layer, fork = m.Layer, false
+	case *nn.SelfAttention:
+		layer = m.Attn.Layer
+	case *nn.DecoderLayer:
+		layer = m.SelfAttn.Attn.Layer
+	default:
+		return nil, nil
+	}
+	if r.noPlan != nil {
+		return nil, r.noPlan
+	}
+	spans := make([]nn.Span, len(r.spans))
+	for i, sp := range r.spans {
+		start := r.plans[r.step.Number].Chunks[i].Start
+		if have := sp.Cache.Len(layer); have != start {
+			return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged", have, start-1)
+		}
+		spans[i] = sp
+		if fork {
+			spans[i].Cache = sp.Cache.Fork()
+		}
+	}
+	if n := len(spans); n == 0 || spans[n-1].Hi != in.Tensor(0).Shape[0] {
+		return nil, errors.New("its rows do not match the step's positions")
+	}
+	return spans, nil
+}
