@@ -35,8 +35,12 @@ func Load(name string, data []byte) (*Tokenizer, error) {
 	if t.model, err = l.loadModel(o.Model, "/model"); err != nil {
 		return nil, err
 	}
-	if t.normalize, err = l.loadNormalizer(o.Normalizer, "/normalizer"); err != nil {
+	normalize, err := l.loadNormalizer(o.Normalizer, "/normalizer")
+	if err != nil {
 		return nil, err
+	}
+	if normalize != nil {
+		t.normalize = func(s string, _ bool) string { return normalize(s) }
 	}
 	if t.preTokenize, err = l.loadPreTokenizers(o.PreTokenizer, "/pre_tokenizer"); err != nil {
 		return nil, err
@@ -48,7 +52,7 @@ func Load(name string, data []byte) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.joinBySpaces = isNull(o.Decoder)
-	if t.added, err = newAddedTokens(o.AddedTokens, t.model, t.normalize); err != nil {
+	if t.added, err = newAddedTokens(o.AddedTokens, t.model, normalize); err != nil {
 		return nil, l.errorf("/added_tokens", "%w", err)
 	}
 	return t, l.checkTemplate(t)

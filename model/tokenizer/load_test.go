@@ -146,12 +146,12 @@ func TestNoToken(t *testing.T) {
 func TestLossyUTF8(t *testing.T) {
 	// Unicode 15, table 3-8 and the text around it.
 	for in, want := range map[string]string{
-		"abc":                              "abc",
-		"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82": "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd",
-		"\xed\xa0\x80\xed\xbf\xbf\xed\xaf": "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd",
-		"\xf4\x91\x92\x93\xffA\x80\xbfB":   "\ufffd\ufffd\ufffd\ufffd\ufffdA\ufffd\ufffdB",
+		"abc":                               "abc",
+		"\xc0\xaf\xe0\x80\xbf\xf0\x81\x82":  "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd",
+		"\xed\xa0\x80\xed\xbf\xbf\xed\xaf":  "\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd",
+		"\xf4\x91\x92\x93\xffA\x80\xbfB":    "\ufffd\ufffd\ufffd\ufffd\ufffdA\ufffd\ufffdB",
 		"\xe1\x80\xe2\xf0\x91\x92\xf1\xbfA": "\ufffd\ufffd\ufffd\ufffdA",
-		"a\xe2\x82":                        "a\ufffd",
+		"a\xe2\x82":                         "a\ufffd",
 	} {
 		require.Equal(t, want, lossyUTF8([]byte(in)), "%x", in)
 	}

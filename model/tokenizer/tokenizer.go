@@ -20,9 +20,9 @@ import (
 type Tokenizer struct {
 	model        *bpe
 	added        addedTokens
-	normalize    normalizer     // nil for none
-	preTokenize  []preTokenizer // in order
-	template     []templatePart // nil for the text alone
+	normalize    func(text string, start bool) string // of a text, and whether it begins the original; nil for none
+	preTokenize  []preTokenizer                       // in order
+	template     []templatePart                       // nil for the text alone
 	decoders     []decoder
 	joinBySpaces bool // there is no decoder at all
 }
@@ -68,7 +68,7 @@ func (t *Tokenizer) normalizeAndSplit(pieces []piece) []piece {
 			continue
 		}
 		if t.normalize != nil {
-			p.text = t.normalize(p.text)
+			p.text = t.normalize(p.text, p.start)
 		}
 		out = t.added.normalized.split(out, p)
 	}
