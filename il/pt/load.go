@@ -170,7 +170,7 @@ func (l *loader) persistentID(id any) (any, error) {
 		return nil, errors.New("the class of a storage is not one of torch's storages")
 	case !ok2 || !isKey(key):
 		return nil, fmt.Errorf("the key of a storage is %s, want 1 to 64 digits", show((*v)[2]))
-	case !ok3 || len(location) > 64:
+	case !ok3 || !isDevice(location):
 		return nil, fmt.Errorf("the location of storage %s is %s, want a device like \"cuda:0\"", key, show((*v)[3]))
 	case !ok4 || numel < 0:
 		return nil, fmt.Errorf("the length of storage %s is %s, want a count", key, show((*v)[4]))
@@ -190,6 +190,9 @@ func isKey(s string) bool {
 	}
 	return len(s) >= 1 && len(s) <= 64
 }
+
+// isDevice checks a location tag, which goes into reports as it is.
+func isDevice(s string) bool { return isName(s) && len(s) <= 64 }
 
 // storage returns the storage of a key, at its first mention a new one.
 func (l *loader) storage(key string, class storageClass, location string, numel int) (*storage, error) {

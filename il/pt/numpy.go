@@ -104,7 +104,7 @@ func rebuildFromNumpy(l *loader, args []any) (any, error) {
 	a, ok1 := args[0].(*ndarray)
 	d, ok2 := args[1].(tensor.DType)
 	device, ok3 := args[2].(string)
-	if !ok1 || !ok2 || !ok3 || len(device) > 64 {
+	if !ok1 || !ok2 || !ok3 || !isDevice(device) {
 		return nil, errors.New("the arguments are not (array, dtype, device, requires_grad)")
 	}
 	t, err := l.fromNumpy(a)

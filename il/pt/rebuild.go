@@ -141,7 +141,7 @@ func rebuildFromCPU(l *loader, args []any) (any, error) {
 	x, ok1 := args[0].(*torchTensor)
 	d, ok2 := args[1].(tensor.DType)
 	device, ok3 := args[2].(string)
-	if !ok1 || !ok2 || !ok3 || len(device) > 64 {
+	if !ok1 || !ok2 || !ok3 || !isDevice(device) {
 		return nil, errors.New("the arguments are not (tensor, dtype, device, requires_grad)")
 	}
 	if x.t.DType != d {
