@@ -1,0 +1,202 @@
+package il
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// LoggerOptions are what a run decides about its session beside the Config.
+type LoggerOptions struct {
+	SessionID   string // name of the session's directory; "" for a new UUID (version 4)
+	DeviceLabel string // device that all tensors are labelled with ("cuda:0"); "" for the first of DeviceNames, else "cpu"
+
+	// Only, where it is not nil, leaves out the calls that it does not report.
+	Only func(step int, module string, call int) bool
+}
+
+// Logger writes a session while a model runs, as variant A of vLLM's logger
+// does: Pre and Post are the hooks of every module, StepDone that of the root.
+// It is for one goroutine.
+//
+// A file appears under its name only when it is whole. The first failure
+// sticks: from then on the hooks do nothing, and Err, StepDone and Close
+// report it.
+type Logger struct {
+	cfg    *Config
+	opts   LoggerOptions
+	dir    string
+	device string
+
+	step       int
+	counts     map[string]int       // calls of each module in this step
+	selections map[string]Selection // by module
+	list       callList             // module_calls.txt of this step
+	reload     reloader
+
+	logged int
+	err    error
+}
+
+// NewLogger makes the session's directory, <output_dir>/<id>. A directory that
+// is there already must be empty: files would mix.
+func NewLogger(cfg *Config, opts LoggerOptions) (*Logger, error) {
+	if opts.SessionID == "" {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return nil, fmt.Errorf("session id: %w", err)
+		}
+		opts.SessionID = id.String()
+	}
+	if !fileSafe(opts.SessionID) {
+		return nil, fmt.Errorf("session id %q cannot be the name of a directory: expected letters, digits, '.', '_' and '-'", opts.SessionID)
+	}
+	if opts.DeviceLabel == "" {
+		opts.DeviceLabel = "cpu"
+		if len(cfg.DeviceNames) > 0 {
+			opts.DeviceLabel = cfg.DeviceNames[0]
+		}
+	}
+	if !deviceName.MatchString(opts.DeviceLabel) {
+		return nil, fmt.Errorf(`device label %q: expected a device as "cuda:0" or "cpu"`, opts.DeviceLabel)
+	}
+	l := &Logger{
+		cfg: cfg, opts: opts, dir: filepath.Join(cfg.OutputDir, opts.SessionID), device: opts.DeviceLabel,
+		counts: map[string]int{}, selections: map[string]Selection{}, reload: reloader{dir: cfg.ReloadInputDir},
+	}
+	if err := l.reload.check(); err != nil {
+		return nil, err
+	}
+	if err := makeSessionDir(l.dir); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// fileSafe reports whether a name can be a directory of its own on any system.
+func fileSafe(name string) bool {
+	return strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == "" && strings.Trim(name, ".") != ""
+}
+
+// Dir returns the session's directory.
+func (l *Logger) Dir() string { return l.dir }
+
+// Logged returns how many calls of modules were logged.
+func (l *Logger) Logged() int { return l.logged }
+
+// Err returns the first failure.
+func (l *Logger) Err() error { return l.err }
+
+// Warnings tells what did not go as the configuration reads.
+func (l *Logger) Warnings() []string {
+	var out []string
+	if !l.cfg.SelectsDevice(l.device) {
+		out = append(out, fmt.Sprintf("device_names (%s) leaves out %s, the device of every tensor: no tensor is written", strings.Join(l.cfg.DeviceNames, ", "), l.device))
+	}
+	return append(out, l.reload.warnings()...)
+}
+
+// Pre is the forward pre-hook of a module: it logs the positional arguments
+// and returns those to go on with. They are the same, except with
+// reload_input_dir, where logged tensors are replaced by recorded ones.
+func (l *Logger) Pre(module string, args Tuple) Tuple {
+	if l.err != nil || !l.cfg.SelectsStep(l.step) {
+		return args
+	}
+	call := l.counts[module]
+	l.counts[module]++
+	if !l.selects(module, call) {
+		return args
+	}
+	r, err := l.openCall(module, call)
+	if err != nil {
+		l.err = err
+		return args
+	}
+	r.reload = &l.reload
+	out, err := r.save(Inputs, args)
+	if err != nil {
+		l.err = err
+		return args
+	}
+	l.logged++
+	return out.(Tuple)
+}
+
+// Post is the forward hook of a module: it logs what the module returned, and
+// with log_post_fwd_inputs the arguments as the forward left them.
+func (l *Logger) Post(module string, args Tuple, out Value) {
+	if l.err != nil || !l.cfg.SelectsStep(l.step) {
+		return
+	}
+	call := l.counts[module] - 1
+	if call < 0 || !l.selects(module, call) {
+		return
+	}
+	r := l.record(module, call)
+	if _, err := r.save(Outputs, out); err != nil {
+		l.err = err
+		return
+	}
+	if l.cfg.LogPostFwdInputs {
+		_, l.err = r.save(PostFwdInputs, args)
+	}
+}
+
+// StepDone is the forward hook of the root module: the next step begins. What
+// runs between two forwards, as the logits, belongs to the later step.
+func (l *Logger) StepDone() error {
+	l.step++
+	clear(l.counts)
+	if err := l.list.close(); err != nil && l.err == nil {
+		l.err = err
+	}
+	return l.err
+}
+
+// Close ends the session and returns the first failure.
+func (l *Logger) Close() error {
+	if err := l.list.close(); err != nil && l.err == nil {
+		l.err = err
+	}
+	return l.err
+}
+
+// selects decides whether a call (0 for the first of the step) is logged:
+// inputs and outputs alike, which is the documented meaning of "regex:call".
+func (l *Logger) selects(module string, call int) bool {
+	s, ok := l.selections[module]
+	if !ok {
+		var err error
+		if s, err = l.cfg.Select(module); err != nil {
+			l.err = fmt.Errorf("il config: module_call_match: %w", err)
+			return false
+		}
+		l.selections[module] = s
+	}
+	return s.Has(call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call))
+}
+
+// record is where a call of the current step is written.
+func (l *Logger) record(module string, call int) *record {
+	name := module
+	if call > 0 {
+		name = fmt.Sprintf("%s_%d", module, call)
+	}
+	return &record{cfg: l.cfg, device: l.device, session: l.dir, dir: filepath.Join(fmt.Sprintf("step_%d", l.step), name)}
+}
+
+// openCall lists the call in module_calls.txt and makes its directory.
+func (l *Logger) openCall(module string, call int) (*record, error) {
+	if !filepath.IsLocal(module) || strings.ContainsAny(module, `/\`+"\n") {
+		return nil, fmt.Errorf("module %q: the name cannot be that of a directory", module)
+	}
+	r := l.record(module, call)
+	dir := filepath.Join(l.dir, r.dir)
+	if err := l.list.add(filepath.Dir(dir), filepath.Base(dir)); err != nil {
+		return nil, err
+	}
+	return r, makeDir(dir)
+}
