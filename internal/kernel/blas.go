@@ -30,25 +30,7 @@ func (Implementation) Sgemm(tA, tB blas.Transpose, m, n, k int, alpha float32, a
 	if !checkGemm(tA, tB, m, n, k, len(a), lda, len(b), ldb, len(c), ldc) {
 		return
 	}
-	// The operands are widened once; a float64 product of float32 is exact.
-	aw := pack(make([]float64, m*k), a, m, k, lda, tA != blas.NoTrans)
-	bw := pack(make([]float64, n*k), b, n, k, ldb, tB == blas.NoTrans)
-	for i := range m {
-		row, out := aw[i*k:][:k], c[i*ldc:][:n]
-		j := 0
-		for ; j+4 <= n; j += 4 {
-			var s [4]float64
-			start(s[:], out[j:], alpha, beta)
-			chain4(&s, row, bw[j*k:][:k], bw[(j+1)*k:][:k], bw[(j+2)*k:][:k], bw[(j+3)*k:][:k])
-			finish(out[j:], s[:], alpha, beta)
-		}
-		for ; j < n; j++ {
-			var s [1]float64
-			start(s[:], out[j:], alpha, beta)
-			s[0] = chain1(s[0], row, bw[j*k:][:k])
-			finish(out[j:], s[:], alpha, beta)
-		}
-	}
+	gemm(product32, tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 }
 
 // Dgemm is Sgemm for float64.
@@ -56,27 +38,27 @@ func (Implementation) Dgemm(tA, tB blas.Transpose, m, n, k int, alpha float64, a
 	if !checkGemm(tA, tB, m, n, k, len(a), lda, len(b), ldb, len(c), ldc) {
 		return
 	}
-	aw, bw := a, b
-	if tA != blas.NoTrans || lda != k {
-		aw = pack(make([]float64, m*k), a, m, k, lda, tA != blas.NoTrans)
+	gemm(product64, tA, tB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// gemm scales the chains, each operation rounded to F.
+func gemm[F real](product func(m, n, k int, a, b matrix[F], c []F, ldc int, load bool), tA, tB blas.Transpose, m, n, k int, alpha F, a []F, lda int, b []F, ldb int, beta F, c []F, ldc int) {
+	am := matrix[F]{values: a, ld: lda, kMajor: tA != blas.NoTrans}
+	bm := matrix[F]{values: b, ld: ldb, kMajor: tB == blas.NoTrans}
+	if alpha == 1 && (beta == 0 || beta == 1) {
+		product(m, n, k, am, bm, c, ldc, beta == 1)
+		return
 	}
-	if tB == blas.NoTrans || ldb != k {
-		bw = pack(make([]float64, n*k), b, n, k, ldb, tB == blas.NoTrans)
-	}
+	s := make([]F, m*n)
+	product(m, n, k, am, bm, s, n, false)
 	for i := range m {
-		row, out := aw[i*k:][:k], c[i*ldc:][:n]
-		j := 0
-		for ; j+4 <= n; j += 4 {
-			var s [4]float64
-			start(s[:], out[j:], alpha, beta)
-			dchain4(&s, row, bw[j*k:][:k], bw[(j+1)*k:][:k], bw[(j+2)*k:][:k], bw[(j+3)*k:][:k])
-			finish(out[j:], s[:], alpha, beta)
-		}
-		for ; j < n; j++ {
-			var s [1]float64
-			start(s[:], out[j:], alpha, beta)
-			s[0] = dchain1(s[0], row, bw[j*k:][:k])
-			finish(out[j:], s[:], alpha, beta)
+		row := c[i*ldc:][:n]
+		for j, f := range s[i*n:][:n] {
+			f = F(alpha * f)
+			if beta != 0 {
+				f += F(beta * row[j])
+			}
+			row[j] = f
 		}
 	}
 }
@@ -122,46 +104,4 @@ func shape(t blas.Transpose, r, c int, bad string) (rows, cols int) {
 		return c, r
 	}
 	panic(bad)
-}
-
-// pack copies a matrix of rows vectors of length k into consecutive rows,
-// widened. transposed says that src holds it as k×rows.
-func pack[F float32 | float64](dst []float64, src []F, rows, k, ld int, transposed bool) []float64 {
-	for r := range rows {
-		out := dst[r*k:][:k]
-		if transposed {
-			for i := range out {
-				out[i] = float64(src[i*ld+r])
-			}
-			continue
-		}
-		for i, v := range src[r*ld:][:k] {
-			out[i] = float64(v)
-		}
-	}
-	return dst
-}
-
-// start sets the head of each chain: c itself where the product continues one.
-func start[F float32 | float64](s []float64, c []F, alpha, beta F) {
-	if alpha == 1 && beta == 1 {
-		for j := range s {
-			s[j] = float64(c[j])
-		}
-	}
-}
-
-// finish stores alpha*s + beta*c, each operation rounded to F.
-func finish[F float32 | float64](c []F, s []float64, alpha, beta F) {
-	for j, v := range s {
-		f := F(v)
-		switch {
-		case alpha == 1 && (beta == 0 || beta == 1): // the chain is the result
-		case beta == 0:
-			f = F(alpha * f)
-		default:
-			f = F(F(alpha*f) + F(beta*c[j]))
-		}
-		c[j] = f
-	}
 }

@@ -22,7 +22,7 @@ func FMA32(a, b, c float32) float32 {
 // float32, or below their normal range: those few go the long way.
 func fmaRound(p, c float64) float64 {
 	s := p + c
-	if b := math.Float64bits(s); b&0x1fffffff == 0x10000000 || b<<1 < 897<<53 {
+	if tie(s) || math.Float64bits(s)<<1 < 897<<53 {
 		s = roundToOdd(p, c, s)
 	}
 	return float64(float32(s))
@@ -46,3 +46,6 @@ func roundToOdd(p, c, s float64) float64 {
 	}
 	return math.Float64frombits(b | 1)
 }
+
+// tie reports whether the last of 53 bits lie half-way between two float32.
+func tie(s float64) bool { return math.Float64bits(s)&0x1fffffff == 0x10000000 }

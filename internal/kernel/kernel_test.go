@@ -177,16 +177,3 @@ func precise(x float64) float64 {
 	f, _ := bigExp(new(big.Float).SetPrec(precision).SetFloat64(x)).Float64()
 	return f
 }
-
-func BenchmarkSgemm(b *testing.B) {
-	for _, m := range []int{1, 64} {
-		b.Run(fmt.Sprintf("%dx512x512", m), func(b *testing.B) {
-			rng := rand.New(rand.NewPCG(7, 8))
-			x, w, y := random(rng, m*512), random(rng, 512*512), make([]float32, m*512)
-			for b.Loop() {
-				Implementation{}.Sgemm(blas.NoTrans, blas.Trans, m, 512, 512, 1, x, 512, w, 512, 0, y, 512)
-			}
-			b.ReportMetric(2*float64(m)*512*512*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-		})
-	}
-}

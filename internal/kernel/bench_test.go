@@ -1,0 +1,77 @@
+package kernel
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"gonum.org/v1/gonum/blas"
+
+	"github.com/ilref/ilref/tensor"
+)
+
+// shapes of the layers of a 1B model: rows, outputs, inputs.
+var shapes = [][3]int{{1, 2048, 2048}, {1, 8192, 2048}, {16, 4096, 4096}, {128, 4096, 4096}, {512, 2048, 2048}, {512, 8192, 2048}}
+
+func BenchmarkSgemm(b *testing.B) {
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		rng := rand.New(rand.NewPCG(7, 8))
+		x, w, y := random(rng, m*k), random(rng, n*k), make([]float32, m*n)
+		bench(b, m, n, k, 4, func() {
+			Implementation{}.Sgemm(blas.NoTrans, blas.Trans, m, n, k, 1, x, k, w, k, 0, y, n)
+		})
+	}
+}
+
+func BenchmarkDgemm(b *testing.B) {
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		rng := rand.New(rand.NewPCG(7, 8))
+		x, w, y := widen(random(rng, m*k)), widen(random(rng, n*k)), make([]float64, m*n)
+		bench(b, m, n, k, 8, func() {
+			Implementation{}.Dgemm(blas.NoTrans, blas.Trans, m, n, k, 1, x, k, w, k, 0, y, n)
+		})
+	}
+}
+
+func BenchmarkMatMul32(b *testing.B) {
+	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float8E4M3FN, tensor.Float8E5M2} {
+		b.Run(d.String(), func(b *testing.B) {
+			for _, s := range shapes {
+				m, n, k := s[0], s[1], s[2]
+				rng := rand.New(rand.NewPCG(7, 8))
+				x, w, y := random(rng, m*k), encode(d, random(rng, n*k)), make([]float32, m*n)
+				bench(b, m, n, k, d.Size(), func() {
+					MatMul32(y, n, x, k, m, n, k, Weights{Data: w, DType: d}, false)
+				})
+			}
+		})
+	}
+}
+
+// bench reports floating-point operations, and the bytes of weights read.
+func bench(b *testing.B, m, n, k, es int, f func()) {
+	b.Run(fmt.Sprintf("%d,%d,%d", m, n, k), func(b *testing.B) {
+		for b.Loop() {
+			f()
+		}
+		seconds := b.Elapsed().Seconds() / float64(b.N) * 1e9
+		b.ReportMetric(2*float64(m)*float64(n)*float64(k)/seconds, "GFLOP/s")
+		b.ReportMetric(float64(n)*float64(k)*float64(es)/seconds, "GB/s")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+// encode returns values of type d near v, for float8 any finite ones.
+func encode(d tensor.DType, v []float32) []byte {
+	out := make([]byte, len(v)*d.Size())
+	if d.Size() > 1 {
+		tensor.StoreFloat32(out, d, v)
+		return out
+	}
+	for i := range out {
+		out[i] = byte(i*37+i>>8) & 0xbf
+	}
+	return out
+}
