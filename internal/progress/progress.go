@@ -5,11 +5,10 @@ package progress
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/term"
+	"github.com/ilref/ilref/internal/terminal"
 )
 
 const (
@@ -29,9 +28,8 @@ type Line struct {
 
 // New makes a Line on w, usually standard error.
 func New(w io.Writer) *Line {
-	f, ok := w.(*os.File)
 	now := time.Now()
-	return &Line{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), started: now, last: now}
+	return &Line{w: w, terminal: terminal.Is(w), started: now, last: now}
 }
 
 // Update says that done of total units are done, and what is going on.

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/tokenizer"
+	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/tensor"
+)
+
+// job is what a run computes: new requests, or the steps of a session.
+type job struct {
+	tokenizer *tokenizer.Tokenizer // nil where the model has none
+
+	requests         []*ref.Request
+	stop             []string
+	maxBatchedTokens int
+
+	like *il.Session
+	plan *ref.Plan
+}
+
+// job works out what to compute and checks it, so that nothing is written for
+// a run that cannot be.
+func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.DType, stderr io.Writer) (*job, error) {
+	tok, tokErr := ckpt.Tokenizer()
+	prompts, err := f.promptTokens(tok, tokErr)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{tokenizer: tok, stop: f.stop, maxBatchedTokens: f.maxBatchedTokens}
+	if f.like != "" {
+		return j, j.planLike(f.like, prompts, engine, dtype, stderr)
+	}
+	if len(f.stop) > 0 && tok == nil {
+		return nil, fmt.Errorf("--stop needs the model's tokenizer: %w", tokErr)
+	}
+	for i, p := range prompts {
+		if err := engine.CheckTokens(p, f.maxTokens); err != nil {
+			return nil, fmt.Errorf("prompt %d: %w", i, err)
+		}
+		j.requests = append(j.requests, &ref.Request{
+			Prompt: p, MaxTokens: f.maxTokens, StopIDs: endOfText(ckpt), Sampling: f.sampling, Logprobs: f.logprobs,
+		})
+	}
+	return j, nil
+}
+
+// planLike prepares the re-run of a session.
+func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
+	like, err := il.Open(dir)
+	if err != nil {
+		return err
+	}
+	warn(stderr, like.Warnings...)
+	if err := ref.CheckSession(like, engine.Model); err != nil {
+		return err
+	}
+	plan, err := ref.NewPlan(like, prompts)
+	if err != nil {
+		return err
+	}
+	if d := ref.ActivationDType(like); d != tensor.Invalid && d != dtype {
+		warn(stderr, fmt.Sprintf("%s: its activations are %s, this run computes in %s: --dtype %s would match", like.Dir, d, dtype, d))
+	}
+	j.like, j.plan = like, plan
+	return engine.CheckPlan(plan)
+}
+
+// endOfText returns the ids that end a text.
+func endOfText(ckpt *model.Checkpoint) []int {
+	if g := ckpt.Generation; g != nil && len(g.EOSTokenIDs) > 0 {
+		return g.EOSTokenIDs
+	}
+	return ckpt.Config.EOSTokenIDs
+}
+
+// run computes the job and writes the tokens and the text of each request.
+func (j *job) run(ctx context.Context, engine *ref.Engine, stdout io.Writer, progress ref.Progress) error {
+	if j.plan != nil {
+		choices, err := engine.Rerun(ctx, j.plan, progress)
+		if err != nil {
+			return err
+		}
+		return j.printChoices(stdout, choices)
+	}
+	out := newTextWriter(stdout, j.tokenizer, j.requests, j.stop)
+	err := engine.Generate(ctx, j.requests, j.maxBatchedTokens, func(step, rows, done, total int) {
+		out.flush()
+		progress(step, rows, done, total)
+	})
+	if err != nil {
+		return err
+	}
+	return j.printRequests(stdout)
+}

@@ -1,0 +1,68 @@
+// Ilref is a CPU reference engine for Llama-style models. It runs a Hugging
+// Face checkpoint and logs the inputs and outputs of its modules exactly as
+// vLLM's intermediate tensor logging does on a GPU, so that ildiff can compare
+// the two.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit codes, as ildiff's.
+const (
+	exitOK          = 0
+	exitError       = 2
+	exitInterrupted = 130
+)
+
+// exitCode is an error that is already reported: the verdict of --diff.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// run is the program: what main does, testable.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:   "ilref",
+		Short: "Run a Llama-style model on the CPU and log its intermediate tensors as vLLM does",
+		Long: `ilref runs a Hugging Face checkpoint on the CPU and logs the inputs and outputs of
+its modules through the same pipeline as vLLM's intermediate tensor logging:
+same config, module names, call order, files and steps. ildiff compares the
+session it writes with a session of a GPU run.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newRunCommand(), newInspectCommand(), newTokenizeCommand(), newDetokenizeCommand())
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "ilref: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(stderr, "ilref:", err)
+	return exitError
+}

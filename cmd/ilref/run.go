@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/gopher1m"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/tensor"
+)
+
+// runFlags are the flags of `ilref run`.
+type runFlags struct {
+	model            string
+	configPath       string
+	config           string
+	promptIDs        []string
+	prompts          []string
+	promptFile       string
+	like             string
+	diff             string
+	maxTokens        int
+	maxBatchedTokens int
+	maxModelLen      int
+	dtype            string
+	rounding         string
+	deviceLabel      string
+	outputDir        string
+	sessionID        string
+	threads          int
+	color            string
+	dynamicRope      string
+	stop             []string
+	logprobs         int
+	sampling         ref.Sampling
+}
+
+func newRunCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags]",
+		Short: "Run a model and log its intermediate tensors",
+		Long: `Run a checkpoint on prompts, or on the tokens of a recorded session (--like), and
+log the modules' inputs and outputs as the il config says. The session's path,
+the generated tokens and their text go to standard output.
+
+Without --model the bundled gopher-1m runs, a Llama of one million parameters
+for Go source. Without an il config nothing is logged, except that --like and
+--diff log what the given session holds.
+
+Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
+2 usage or input or output error, 3 --diff found too little to compare.`,
+		Example: `  # generate with the bundled model
+  ilref run --prompt 'func main() {' --max-tokens 8
+
+  # log a run of a checkpoint
+  ilref run --model ./Llama-3.2-1B --il-config-path cfg.json --prompt-ids 128000,9906 --max-tokens 4
+
+  # run the tokens of a GPU session again and compare
+  ilref run --model ./Llama-3.2-1B --diff /tmp/vllm_intermediates/010fed05-4a36-4c19-ab44-7cd67e3f63ce`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runModel(cmd.Context(), &f, cmd.Flags(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.model, "model", "", "checkpoint `DIR` in Hugging Face's form (default: the bundled gopher-1m)")
+	fl.StringVar(&f.configPath, "il-config-path", "", "il config `FILE`, the JSON that vLLM's intermediate logging takes")
+	fl.StringVar(&f.config, "il-config", "", "il config as `JSON`")
+	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a prompt, comma-separated; repeat for a batch")
+	fl.StringArrayVar(&f.prompts, "prompt", nil, "`TEXT` of a prompt; repeat for a batch")
+	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` with one prompt, or JSONL with a prompt or prompt_token_ids a line")
+	fl.StringVar(&f.like, "like", "", "re-run the tokens, positions and steps of a `SESSION`")
+	fl.StringVar(&f.diff, "diff", "", "as --like, then compare the `SESSION` with the run, which is the reference")
+	fl.IntVar(&f.maxTokens, "max-tokens", 16, "`N` tokens to generate for each prompt at most")
+	fl.StringArrayVar(&f.stop, "stop", nil, "end a request before this `TEXT`; repeatable")
+	fl.Float64Var(&f.sampling.Temperature, "temperature", 0, "sample with temperature `T`; 0 is greedy")
+	fl.IntVar(&f.sampling.TopK, "top-k", 0, "sample among the `K` most likely tokens; 0 is all")
+	fl.Float64Var(&f.sampling.TopP, "top-p", 1, "sample among the most likely tokens that together have probability `P`")
+	fl.Uint64Var(&f.sampling.Seed, "seed", 0, "`SEED` of the sampling")
+	fl.IntVar(&f.logprobs, "logprobs", 0, "print the `N` most likely tokens at each position")
+	fl.IntVar(&f.maxBatchedTokens, "max-num-batched-tokens", 8192, "`N` rows in a step at most; longer prompts run in chunks")
+	fl.IntVar(&f.maxModelLen, "max-model-len", 0, "`N` positions of a request at most (default: the model's)")
+	fl.StringVar(&f.dtype, "dtype", "auto", "`TYPE` to compute in: auto (the checkpoint's), float64, float32, bfloat16 or float16")
+	fl.StringVar(&f.rounding, "rounding", string(nn.VLLM2025), "rounding points of the half types: the kernels of `PROFILE` vllm-2025 or vllm-2026")
+	fl.StringVar(&f.dynamicRope, "dynamic-rope", string(model.DynamicVLLM), "`RULE` of dynamic rope scaling: vllm (one theta) or transformers (theta by length)")
+	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors, such as cuda:0 (default: the config's first device_names, or cpu)")
+	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
+	fl.StringVar(&f.sessionID, "session-id", "", "`NAME` of the session's directory (default: a random UUID)")
+	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "`N` threads to compute with; the result does not depend on it")
+	fl.StringVar(&f.color, "color", "auto", "colour the table of --diff: `WHEN` auto, always or never")
+	fl.SetNormalizeFunc(aliases)
+	return cmd
+}
+
+// aliases accepts the names of vLLM's own options too.
+func aliases(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	switch name {
+	case "intermediate-log-config":
+		name = "il-config"
+	case "intermediate-log-config-path":
+		name = "il-config-path"
+	}
+	return pflag.NormalizedName(name)
+}
+
+// runModel is `ilref run`: open everything, check everything, then compute.
+func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stderr io.Writer) error {
+	if err := f.check(set); err != nil {
+		return err
+	}
+	ckpt, err := openModel(f.model, stderr)
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	engine, dtype, err := newEngine(ckpt, f, stderr)
+	if err != nil {
+		return err
+	}
+	job, err := f.job(engine, ckpt, dtype, stderr)
+	if err != nil {
+		return err
+	}
+	logger, err := f.logger(engine.Model, job.like, stderr)
+	if err != nil {
+		return err
+	}
+	if logger != nil {
+		engine.Hooks = logger
+		fmt.Fprintln(stdout, "session", logger.Dir())
+	}
+	line := progress.New(stderr)
+	err = mmap.Guard(ckpt.Name, func() error {
+		return job.run(ctx, engine, stdout, func(step, rows, done, total int) {
+			line.Update(done, total, fmt.Sprintf("step %d, %d rows", step, rows))
+		})
+	})
+	line.Done()
+	if err != nil {
+		return err
+	}
+	if logger != nil {
+		if err := logger.Close(); err != nil {
+			return err
+		}
+		warn(stderr, logger.Warnings()...)
+		if logger.Logged() == 0 {
+			warn(stderr, logger.Dir()+": nothing was logged: the run has none of the steps of log_step_ids")
+		}
+	}
+	if f.diff != "" {
+		return f.compare(ctx, job.like, logger.Dir(), stdout)
+	}
+	return nil
+}
+
+// check refuses flags that contradict each other, before anything is opened.
+func (f *runFlags) check(set *pflag.FlagSet) error {
+	if f.diff != "" {
+		if f.like != "" {
+			return errors.New("--like and --diff both name a session: give one of them")
+		}
+		f.like = f.diff
+	}
+	sources := 0
+	for _, given := range []bool{len(f.prompts) > 0, len(f.promptIDs) > 0, f.promptFile != ""} {
+		if given {
+			sources++
+		}
+	}
+	switch {
+	case f.config != "" && f.configPath != "":
+		return errors.New("--il-config and --il-config-path are both given: give one of them")
+	case sources > 1:
+		return errors.New("--prompt, --prompt-ids and --prompt-file are given together: give one of them")
+	case f.like != "" && (len(f.prompts) > 0 || f.promptFile != ""):
+		return errors.New("--prompt and --prompt-file cannot be combined with --like or --diff: the session has the tokens")
+	case sources == 0 && f.like == "":
+		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --like or --diff (see ilref run --help)")
+	case f.sampling.Temperature < 0:
+		return fmt.Errorf("--temperature %v: expected 0 (greedy) or more", f.sampling.Temperature)
+	case f.sampling.TopK < 0:
+		return fmt.Errorf("--top-k %d: expected 0 (all) or more", f.sampling.TopK)
+	case f.sampling.TopP <= 0 || f.sampling.TopP > 1:
+		return fmt.Errorf("--top-p %v: expected above 0, at most 1", f.sampling.TopP)
+	case f.logprobs < 0:
+		return fmt.Errorf("--logprobs %d: expected 0 or more", f.logprobs)
+	case f.dynamicRope != string(model.DynamicVLLM) && f.dynamicRope != string(model.DynamicTransformers):
+		return fmt.Errorf("--dynamic-rope %q: expected vllm or transformers", f.dynamicRope)
+	case !slices.Contains([]string{"auto", "always", "never"}, f.color):
+		return fmt.Errorf("--color %q: expected auto, always or never", f.color)
+	case f.threads < 1:
+		return fmt.Errorf("--threads %d: expected 1 or more", f.threads)
+	}
+	for _, name := range []string{"max-tokens", "max-num-batched-tokens", "max-model-len"} {
+		if n, _ := set.GetInt(name); set.Changed(name) && n < 1 {
+			return fmt.Errorf("--%s %d: expected 1 or more", name, n)
+		}
+	}
+	if f.like != "" {
+		for _, name := range []string{"max-tokens", "max-num-batched-tokens", "temperature", "top-k", "top-p", "seed", "stop", "logprobs"} {
+			if set.Changed(name) {
+				return fmt.Errorf("--%s cannot be combined with --like or --diff: the session's steps and tokens decide", name)
+			}
+		}
+	}
+	return nil
+}
+
+func openModel(dir string, stderr io.Writer) (*model.Checkpoint, error) {
+	if dir != "" {
+		return model.Open(dir)
+	}
+	fmt.Fprintln(stderr, "ilref: no --model given: running the bundled gopher-1m, a Llama of one million parameters for Go source")
+	return model.OpenFS(gopher1m.Name, gopher1m.FS())
+}
+
+func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engine, tensor.DType, error) {
+	dtype := ckpt.Config.DType
+	if f.dtype != "auto" {
+		d, ok := tensor.ParseDType(f.dtype)
+		if !ok {
+			return nil, 0, fmt.Errorf("--dtype %q: expected auto, float64, float32, bfloat16 or float16", f.dtype)
+		}
+		dtype = d
+	} else if dtype == tensor.Invalid {
+		return nil, 0, fmt.Errorf("%s: no dtype or torch_dtype: give --dtype", ckpt.Config.File)
+	}
+	m, err := model.Build(ckpt, model.Options{MaxModelLen: f.maxModelLen, DynamicRope: model.DynamicRope(f.dynamicRope)})
+	if err != nil {
+		return nil, 0, err
+	}
+	warn(stderr, ckpt.Warnings...)
+	if unused := ckpt.Unused(); len(unused) > 0 {
+		warn(stderr, fmt.Sprintf("%s: %d tensors are not used by the model: %s", ckpt.Name, len(unused), abbreviate(unused, 5)))
+	}
+	engine, err := ref.NewEngine(m, ref.Config{DType: dtype, Rounding: nn.Rounding(f.rounding), Threads: f.threads, MaxModelLen: f.maxModelLen})
+	return engine, dtype, err
+}
+
+// logger opens the session to write, nil where nothing is to be logged.
+func (f *runFlags) logger(m *model.CausalLM, like *il.Session, stderr io.Writer) (*il.Logger, error) {
+	cfg, err := f.ilConfig()
+	if err != nil {
+		return nil, err
+	}
+	opts := il.LoggerOptions{SessionID: f.sessionID, DeviceLabel: f.deviceLabel}
+	switch {
+	case cfg != nil:
+		if err := cfg.Check(m.ModuleNames()); err != nil {
+			return nil, err
+		}
+		warn(stderr, cfg.Warnings...)
+	case like != nil:
+		cfg = il.DefaultConfig()
+		cfg.LogStepIDs = nil
+		opts.Only = like.Holds
+	case f.outputDir != "" || f.sessionID != "":
+		cfg = il.DefaultConfig()
+	default:
+		warn(stderr, "no il config given: nothing is logged (see --il-config-path)")
+		return nil, nil
+	}
+	if f.outputDir != "" {
+		cfg.OutputDir = f.outputDir
+	}
+	if opts.DeviceLabel != "" && !cfg.SelectsDevice(opts.DeviceLabel) {
+		return nil, fmt.Errorf("--device-label %s is not among the config's device_names (%s): nothing would be logged",
+			opts.DeviceLabel, strings.Join(cfg.DeviceNames, ", "))
+	}
+	return il.NewLogger(cfg, opts)
+}
+
+func (f *runFlags) ilConfig() (*il.Config, error) {
+	switch {
+	case f.configPath != "":
+		return il.LoadConfig(f.configPath)
+	case f.config != "":
+		return il.ParseConfig("--il-config", []byte(f.config))
+	}
+	return nil, nil
+}
+
+func warn(w io.Writer, lines ...string) {
+	for _, l := range lines {
+		fmt.Fprintln(w, "ilref: warning:", l)
+	}
+}
+
+func abbreviate(names []string, n int) string {
+	if len(names) <= n {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+}
