@@ -14,12 +14,22 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+const maxConfigFile = 1 << 20
+
 // LoadConfig reads a configuration file (JSON). Errors are one line with
 // file, line, column and the path in the JSON.
 func LoadConfig(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("il config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("il config: %w", err)
+	}
+	if len(data) > maxConfigFile {
+		return nil, fmt.Errorf("il config: %s has more than %d bytes: not a configuration", path, maxConfigFile)
 	}
 	return ParseConfig(path, data)
 }

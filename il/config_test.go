@@ -1,6 +1,7 @@
 package il
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,11 @@ func TestConfigFields(t *testing.T) {
 
 	_, err = LoadConfig(path + "x")
 	require.ErrorContains(t, err, "il config: open "+path+"x: no such file")
+	_, err = LoadConfig(t.TempDir())
+	require.ErrorContains(t, err, "is a directory")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte(" "), 2<<20), 0o644))
+	_, err = LoadConfig(path)
+	require.EqualError(t, err, "il config: "+path+" has more than 1048576 bytes: not a configuration")
 }
 
 func TestSelects(t *testing.T) {

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -23,7 +21,7 @@ func (r *reloader) check() error {
 	if r.dir == "" {
 		return nil
 	}
-	entries, err := os.ReadDir(r.dir)
+	entries, err := readDir(r.dir)
 	if err != nil {
 		return fmt.Errorf("reload_input_dir: %w", err)
 	}
@@ -40,7 +38,7 @@ func (r *reloader) replace(t *tensor.Tensor, path string) (*tensor.Tensor, error
 		return t, nil
 	}
 	file := filepath.Join(r.dir, path)
-	x, done, err := pt.OpenTensor(file)
+	x, done, err := (&TensorFile{File: file}).Open()
 	if errors.Is(err, fs.ErrNotExist) {
 		if r.absent++; r.absent == 1 {
 			r.firstAbsent = file

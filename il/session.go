@@ -147,12 +147,9 @@ func Open(dir string) (*Session, error) {
 // findSessions returns dir where it has steps, else the directories in it that
 // have.
 func findSessions(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	entries, err := readDir(dir)
 	if err != nil {
-		if info, serr := os.Stat(dir); serr == nil && !info.IsDir() {
-			return nil, fmt.Errorf("%s is a file, expected a session directory (it holds step_0, step_1, …)", dir)
-		}
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	if hasStep(entries) {
 		return []string{dir}, nil
@@ -160,24 +157,44 @@ func findSessions(dir string) ([]string, error) {
 	var found []string
 	for _, e := range entries {
 		below := filepath.Join(dir, e.Name())
-		if e.Type().IsRegular() {
+		if !maybeDir(e) {
 			continue
 		}
-		if entries, err := os.ReadDir(below); err == nil && hasStep(entries) {
+		if entries, err := readDir(below); err == nil && hasStep(entries) {
 			found = append(found, below)
 		}
 	}
 	return found, nil
 }
 
+// readDir lists a directory. It looks first, because opening a pipe would wait
+// for a writer.
+func readDir(dir string) ([]os.DirEntry, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%s is a file, expected a session directory (it holds step_0, step_1, …)", dir)
+	}
+	var entries []os.DirEntry
+	if err == nil {
+		entries, err = os.ReadDir(dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	return entries, nil
+}
+
 func hasStep(entries []os.DirEntry) bool {
 	for _, e := range entries {
-		if _, ok := stepNumber(e.Name()); ok && !e.Type().IsRegular() {
+		if _, ok := stepNumber(e.Name()); ok && maybeDir(e) {
 			return true
 		}
 	}
 	return false
 }
+
+// maybeDir reports whether an entry is a directory or a link.
+func maybeDir(e os.DirEntry) bool { return e.IsDir() || e.Type()&os.ModeSymlink != 0 }
 
 // abbreviate lists the first n names.
 func abbreviate(names []string, n int) string {

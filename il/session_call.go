@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -55,9 +54,9 @@ func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call
 	if !raw.dirs[name] {
 		return c, nil
 	}
-	entries, err := os.ReadDir(c.Dir)
+	entries, err := readDir(c.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	var odd, temp []string
 	for _, e := range entries {

@@ -80,9 +80,9 @@ func (sc *scanner) warnNames(where string, names []string, what string) {
 
 // steps reads the top directory and the list of calls of every step.
 func (sc *scanner) steps() ([]*rawStep, error) {
-	entries, err := os.ReadDir(sc.dir)
+	entries, err := readDir(sc.dir)
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	var steps []*rawStep
 	var odd []string
@@ -110,9 +110,9 @@ func (sc *scanner) steps() ([]*rawStep, error) {
 // step reads one step's directory.
 func (sc *scanner) step(name string) (*rawStep, error) {
 	path := filepath.Join(sc.dir, name)
-	entries, err := os.ReadDir(path)
+	entries, err := readDir(path)
 	if err != nil {
-		return nil, fmt.Errorf("session: %w", err)
+		return nil, err
 	}
 	raw := &rawStep{name: name, dirs: map[string]bool{}}
 	var odd []string
