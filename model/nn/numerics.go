@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 	"gonum.org/v1/gonum/blas/blas64"
 
-	_ "github.com/ilref/ilref/internal/kernel" // the implementation behind blas32 and blas64
+	"github.com/ilref/ilref/internal/kernel" // the implementation behind blas32 and blas64 too
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -56,9 +56,9 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 	}
 	switch dtype {
 	case tensor.Float64:
-		return newOps(dtype, threads, tensor.LoadFloat64, tensor.StoreFloat64, gemm64, exact, exact), nil
+		return newOps(dtype, threads, tensor.LoadFloat64, tensor.StoreFloat64, gemm64, kernel.MatMul64, exact, exact), nil
 	case tensor.Float32:
-		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, exact, exact), nil
+		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, kernel.MatMul32, exact, exact), nil
 	case tensor.BFloat16, tensor.Float16:
 		round := roundBF16
 		if dtype == tensor.Float16 {
@@ -68,7 +68,7 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 		if rounding == VLLM2026 {
 			inKernel = exact
 		}
-		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, round, inKernel), nil
+		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, kernel.MatMul32, round, inKernel), nil
 	}
 	return nil, fmt.Errorf("cannot run in %s: expected float64, float32, bfloat16 or float16", dtype)
 }
@@ -84,6 +84,8 @@ type ops[F real] struct {
 	store   func(dst []byte, d tensor.DType, v []F) // rounds to d
 	// gemm adds a (m, k) times b to c (m, n); b is (n, k) if tb is Trans, else (k, n).
 	gemm func(tb blas.Transpose, m, n, k int, a []F, lda int, b []F, ldb int, c []F, ldc int)
+	// matmul sets y (m, n) to x (m, k) Wᵀ.
+	matmul func(y []F, ldy int, x []F, ldx, m, n, k int, w kernel.Weights, accumulate bool)
 	// round rounds to the model's dtype; inKernel does where the profile's
 	// norm and rope kernels do so between two operations.
 	round, inKernel func([]F)
@@ -91,9 +93,10 @@ type ops[F real] struct {
 }
 
 func newOps[F real](dtype tensor.DType, threads int, load func([]F, tensor.DType, []byte), store func([]byte, tensor.DType, []F),
-	gemm func(blas.Transpose, int, int, int, []F, int, []F, int, []F, int), round, inKernel func([]F),
+	gemm func(blas.Transpose, int, int, int, []F, int, []F, int, []F, int),
+	matmul func([]F, int, []F, int, int, int, int, kernel.Weights, bool), round, inKernel func([]F),
 ) *ops[F] {
-	return &ops[F]{dtype: dtype, threads: threads, load: load, store: store, gemm: gemm, round: round, inKernel: inKernel}
+	return &ops[F]{dtype: dtype, threads: threads, load: load, store: store, gemm: gemm, matmul: matmul, round: round, inKernel: inKernel}
 }
 
 func (o *ops[F]) DType() tensor.DType { return o.dtype }

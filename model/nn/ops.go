@@ -3,8 +3,6 @@ package nn
 import (
 	"math"
 
-	"gonum.org/v1/gonum/blas"
-
 	"github.com/ilref/ilref/internal/kernel"
 	"github.com/ilref/ilref/tensor"
 )
@@ -21,10 +19,6 @@ func (o *ops[F]) Embed(ids, table *tensor.Tensor) *tensor.Tensor {
 	return out
 }
 
-// panel is the number of output columns that one task of Linear computes: its
-// weights, widened, stay in the second-level cache.
-const panel = 64
-
 // Linear computes y = r(x Wᵀ + b): exact products, one chain in float32 (or
 // float64) over the input dimension, the bias added to it, one rounding.
 func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
@@ -34,32 +28,34 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 	for i := range t {
 		o.load(xs[i*k:][:k], o.dtype, xr.bytes(i))
 	}
+	n := 0
+	for _, part := range parts {
+		n += part.Weight.Shape[0]
+	}
 	type task struct{ part, lo, hi, col int } // rows lo to hi-1 of the part are columns from col
 	var tasks []task
-	n := 0
+	step := columns(n, o.threads)
+	col := 0
 	for p, part := range parts {
-		for lo := 0; lo < part.Weight.Shape[0]; lo += panel {
-			hi := min(lo+panel, part.Weight.Shape[0])
-			tasks = append(tasks, task{p, lo, hi, n})
-			n += hi - lo
+		for lo := 0; lo < part.Weight.Shape[0]; lo += step {
+			hi := min(lo+step, part.Weight.Shape[0])
+			tasks = append(tasks, task{p, lo, hi, col})
+			col += hi - lo
 		}
 	}
 	out := tensor.New(o.dtype, t, n)
 	outRows, es := rowsOf(out), o.dtype.Size()
 	o.parallel(len(tasks), func() func(int) {
-		w, y := make([]F, panel*k), make([]F, t*panel)
+		scratch, bias := make([]F, t*step), make([]F, step)
 		return func(i int) {
 			c := tasks[i]
 			part, width := parts[c.part], c.hi-c.lo
-			o.weights(w[:width*k], part.Weight, c.lo*k)
-			y := y[:t*width]
-			clear(y)
-			o.gemm(blas.Trans, t, width, k, xs, k, w, k, y, width)
+			y := scratch[:t*width]
+			o.matmul(y, width, xs, k, t, width, k, o.stored(part.Weight, c.lo*k, width*k), false)
 			if part.Bias != nil {
-				bias := w[:width] // the panel is done with
-				o.weights(bias, part.Bias, c.lo)
+				o.weights(bias[:width], part.Bias, c.lo)
 				for r := range t {
-					add(y[r*width:][:width], bias)
+					add(y[r*width:][:width], bias[:width])
 				}
 			}
 			for r := range t {
@@ -68,6 +64,24 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 		}
 	})
 	return out
+}
+
+// columns is how many output columns one task of Linear computes: enough tasks
+// for the threads to end together, and enough columns to repay packing x.
+func columns(n, threads int) int {
+	per := (n/(4*threads) + 127) / 128 * 128
+	return min(max(per, 128), 1024)
+}
+
+// stored is a run of a weight's elements as the kernel takes them.
+func (o *ops[F]) stored(w *tensor.Tensor, start, n int) kernel.Weights {
+	es := w.DType.Size()
+	lo := (w.Offset + start) * es
+	as := o.dtype
+	if as == tensor.Float64 { // holds every value
+		as = tensor.Invalid
+	}
+	return kernel.Weights{Data: w.Data[lo : lo+n*es], DType: w.DType, As: as}
 }
 
 func add[F real](y, x []F) {
