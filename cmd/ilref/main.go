@@ -48,7 +48,7 @@ session it writes with a session of a GPU run.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCommand(), newInspectCommand(), newTokenizeCommand(), newDetokenizeCommand())
+	root.AddCommand(newRunCommand(), newReplayCommand(), newInspectCommand(), newTokenizeCommand(), newDetokenizeCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

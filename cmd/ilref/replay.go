@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/tensor"
+)
+
+func newReplayCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "replay SESSION [flags]",
+		Short: "Compute each recorded module call again from its own recorded inputs",
+		Long: `Give every module the inputs that SESSION recorded for it and write what it
+returns as a session. Its outputs differ from the recorded ones by what each
+module did, however far a fault has spread: ildiff SESSION REPLAY shows the local
+gaps. Attention takes keys and values from the earlier recorded calls; self_attn,
+which records no inputs, takes them from its neighbours. What cannot be replayed
+is listed on standard error with the reason.
+
+The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
+		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays",
+		Args:    exactArgs("a SESSION to replay"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.like = args[0]
+			return replaySession(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	fl := cmd.Flags()
+	fl.SortFlags = false
+	fl.StringVar(&f.model, "model", "", "checkpoint `DIR` in Hugging Face's form (default: the bundled gopher-1m)")
+	fl.StringVar(&f.configPath, "il-config-path", "", "il config `FILE`: replay what it selects")
+	fl.StringVar(&f.config, "il-config", "", "il config as `JSON`")
+	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a request that began before the session's first step; repeatable")
+	fl.StringVar(&f.dtype, "dtype", "auto", "`TYPE` to compute in: auto (the session's), float64, float32, bfloat16 or float16")
+	fl.StringVar(&f.rounding, "rounding", string(nn.VLLM2025), "rounding points of the half types: the kernels of `PROFILE` vllm-2025 or vllm-2026")
+	fl.StringVar(&f.dynamicRope, "dynamic-rope", "vllm", "`RULE` of dynamic rope scaling: vllm (one theta) or transformers (theta by length)")
+	fl.IntVar(&f.maxModelLen, "max-model-len", 0, "`N` positions of a request at most (default: the model's)")
+	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors (default: the config's first device_names, or cpu)")
+	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
+	fl.StringVar(&f.sessionID, "session-id", "", "`NAME` of the session's directory (default: a random UUID)")
+	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "`N` threads to compute with; the result does not depend on it")
+	fl.SetNormalizeFunc(aliases)
+	return cmd
+}
+
+func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) error {
+	if f.config != "" && f.configPath != "" {
+		return errors.New("--il-config and --il-config-path are both given: give one of them")
+	}
+	session, err := il.Open(f.like)
+	if err != nil {
+		return err
+	}
+	warn(stderr, session.Warnings...)
+	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
+		f.dtype = d.String()
+	}
+	ckpt, err := openModel(f.model, stderr)
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	engine, _, err := newEngine(ckpt, f, stderr)
+	if err != nil {
+		return err
+	}
+	if err := ref.CheckSession(session, engine.Model); err != nil {
+		return err
+	}
+	histories, err := f.promptTokens(nil, nil)
+	if err != nil {
+		return err
+	}
+	logger, err := f.logger(engine.Model, session, stderr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, "session", logger.Dir())
+	line := progress.New(stderr)
+	var skipped []ref.Unreplayed
+	err = mmap.Guard(ckpt.Name, func() (err error) {
+		skipped, err = engine.Replay(ctx, session, histories, logger, func(step, calls, done, total int) {
+			line.Update(done, total, fmt.Sprintf("step %d, %d calls", step, calls))
+		})
+		return err
+	})
+	line.Done()
+	if err != nil {
+		return err
+	}
+	if err := logger.Close(); err != nil {
+		return err
+	}
+	warn(stderr, logger.Warnings()...)
+	for _, u := range skipped {
+		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), u.Reason)
+	}
+	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", logger.Logged(), len(skipped))
+	if err == nil && logger.Logged() == 0 {
+		return fmt.Errorf("%s: nothing could be replayed", session.Dir)
+	}
+	return err
+}
+
+func callName(module string, call int) string {
+	if call == 0 {
+		return module
+	}
+	return fmt.Sprintf("%s_%d", module, call)
+}
