@@ -1,13 +1,16 @@
 package ref
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
 )
@@ -187,15 +190,35 @@ func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, er
 		return nil, fmt.Errorf("%s %d of %s was not logged", dir, i, c.Module)
 	case len(slot.Tensors) == 0:
 		return nil, fmt.Errorf("%s %d of %s was too large to be logged", dir, i, c.Module)
-	case len(slot.Tensors) > 1:
-		return nil, fmt.Errorf("%s %d of %s was logged by %d ranks: tensor-parallel sessions are not replayed", dir, i, c.Module, len(slot.Tensors))
 	}
-	x, closer, err := slot.Tensors[0].Open()
+	x, err := readCopy(slot.Tensors[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range slot.Tensors[1:] {
+		y, err := readCopy(f)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(x.Shape, y.Shape) || !bytes.Equal(x.Data, y.Data) {
+			return nil, fmt.Errorf("%s %d of %s differs between the %d ranks that logged it: parts of tensor-parallel ranks are not put together", dir, i, c.Module, len(slot.Tensors))
+		}
+	}
+	return x, nil
+}
+
+func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
+	x, closer, err := f.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer closer.Close()
-	return x.Clone(), nil
+	var copied *tensor.Tensor
+	err = mmap.Guard(f.File, func() error {
+		copied = x.Clone()
+		return nil
+	})
+	return copied, err
 }
 
 // attending returns the spans for a module that holds attention: the recorded

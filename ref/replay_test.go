@@ -85,7 +85,8 @@ func TestReplayReasons(t *testing.T) {
 		return reasons
 	}
 	tp := replay("llama3-gqa-bf16-tp2", tensor.BFloat16)
-	require.Equal(t, "inputs 0 of model.layers.0.mlp.down_proj was logged by 2 ranks: tensor-parallel sessions are not replayed", tp["step_0 model.layers.0.mlp.down_proj"])
+	require.Equal(t, "inputs 0 of model.layers.0.mlp.down_proj differs between the 2 ranks that logged it: parts of tensor-parallel ranks are not put together", tp["step_0 model.layers.0.mlp.down_proj"])
+	require.NotContains(t, tp, "step_0 model.layers.0.input_layernorm", "the ranks hold the same")
 	large := replay("llama3-gqa-bf16-max1000", tensor.BFloat16)
 	require.Equal(t, "inputs 0 of model.layers.0.mlp.down_proj was too large to be logged", large["step_0 model.layers.0.mlp.down_proj"])
 	require.NotContains(t, large, "step_0 model.layers.0.self_attn.attn")
