@@ -151,9 +151,10 @@ func open(t *testing.T, path string, size int) (*File, error) {
 	runtime.ReadMemStats(&after)
 
 	require.Less(t, took, 2*time.Second)
-	// All that was ever allocated, garbage included; the most is 64 times the
-	// file, for one that is nothing but a list of a million small objects.
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20+80*size))
+	// All that was ever allocated: gopickle's slices leave about four times
+	// their size behind as they grow. What is live at a time is less than 4 MiB
+	// and 40 times the pickle (budget), in files that are nothing but a pickle.
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20+128*size))
 	require.NoDirExists(t, "/tmp/il-pwned")
 	if err != nil {
 		require.NotContains(t, err.Error(), "\n")

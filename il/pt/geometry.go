@@ -40,8 +40,8 @@ func (l *loader) view(args []any, d *tensor.DType) (*torchTensor, error) {
 		return nil, err
 	}
 	if end > s.nbytes {
-		return nil, fmt.Errorf("size %v, stride %v and offset %d of %s reach byte %d of storage %s, which has %d",
-			shape, stride, offset, d, end, s.key, s.nbytes)
+		return nil, fmt.Errorf("size %s, stride %s and offset %d of %s need %d bytes of storage %s, which has %d",
+			tensor.ShapeString(shape), tensor.ShapeString(stride), offset, d, end, s.key, s.nbytes)
 	}
 	return l.add(&torchTensor{
 		t:       &tensor.Tensor{DType: *d, Shape: shape, Stride: stride, Offset: offset, Device: s.location},

@@ -267,6 +267,12 @@ func show(v any) string {
 		return fmt.Sprintf("the float %g", v)
 	case *big.Int:
 		return fmt.Sprintf("an integer of %d bits", v.BitLen())
+	}
+	return typeName(v)
+}
+
+func typeName(v any) string {
+	switch v.(type) {
 	case *torchTensor:
 		return "a tensor"
 	case *types.Dict, *orderedDict:

@@ -44,7 +44,7 @@ func (a argument) read(v *verifier) ([]byte, error) {
 		return v.lines(int(a-argLine) + 1)
 	}
 	if n > uint64(len(rest))-skip || uint64(len(rest)) < skip {
-		return nil, fmt.Errorf("%d bytes, and %d are left", n, uint64(len(rest))-skip)
+		return nil, fmt.Errorf("an argument of %d bytes, and %d are left", n, uint64(len(rest))-skip)
 	}
 	v.pos += int(skip + n)
 	return rest[skip : skip+n], nil
@@ -328,7 +328,7 @@ func (v *verifier) target(kinds ...kind) error {
 			return nil
 		}
 	}
-	return errors.New("the value below is of another type")
+	return errors.New("the value that it changes is of another type")
 }
 
 // addTo adds n values (0: those above the mark) to the value below them.

@@ -139,22 +139,17 @@ func (p *pickler) reduce() {
 
 func (p *pickler) op(c byte) { p.b = append(p.b, c) }
 
-func (p *pickler) put() { p.memoOp('q', p.next); p.next++ }
-
-// memoOp writes BINPUT or BINGET, or their LONG forms, which follow them.
-func (p *pickler) memoOp(c byte, n int) {
-	if n <= math.MaxUint8 {
-		p.b = append(p.b, c, byte(n))
-		return
-	}
-	p.b = binary.LittleEndian.AppendUint32(append(p.b, c+1), uint32(n))
+// put writes BINPUT. A tensor takes fewer than 256 numbers.
+func (p *pickler) put() {
+	p.b = append(p.b, 'q', byte(p.next))
+	p.next++
 }
 
 // once writes an object that may occur again: the first time whole, then from
 // the memo.
 func (p *pickler) once(code string) {
 	if n, ok := p.memo[code]; ok {
-		p.memoOp('h', n)
+		p.b = append(p.b, 'h', byte(n)) // BINGET
 		return
 	}
 	p.memo[code] = p.next

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/nlpodyssey/gopickle/types"
+
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
@@ -75,11 +77,17 @@ func (f *File) parse(data []byte) error {
 	if err := l.bind(); err != nil {
 		return err
 	}
-	w := walker{above: map[any]bool{}, steps: 1<<20 + 6*l.ops, most: 1<<16 + 2*len(l.tensors), memory: l.memory}
+	w := walker{
+		above:  map[any]bool{},
+		unique: map[*types.Dict]bool{},
+		most:   1<<16 + 2*len(l.tensors),
+		steps:  1<<20 + 6*l.ops,
+		memory: l.memory,
+	}
 	if err := w.visit(root); err != nil {
 		return err
 	}
-	f.tensors, f.root = w.found, show(root)
+	f.tensors, f.root = w.found, typeName(root)
 	return nil
 }
 

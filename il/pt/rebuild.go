@@ -111,26 +111,57 @@ func rebuildQuantized(l *loader, args []any) (any, error) {
 	return nil, fmt.Errorf("quantisation scheme torch.%s with %d parameters is not read", string(scheme), q.Len()-1)
 }
 
-// perChannel notes the parameters of a dimension; bind reads them.
+// perChannel takes the parameters of a dimension: two lists, or as torch writes
+// them two tensors, which bind reads.
 func (l *loader) perChannel(x *torchTensor, scales, zeros, axis any) error {
-	s, ok1 := scales.(*torchTensor)
-	z, ok2 := zeros.(*torchTensor)
-	a, ok3 := axis.(int)
-	if !ok1 || !ok2 || !ok3 {
-		return errors.New("the quantisation parameters are not (scales, zero points, axis)")
-	}
-	if a < 0 || a >= len(x.t.Shape) {
+	a, ok := axis.(int)
+	if !ok || a < 0 || a >= len(x.t.Shape) {
 		return fmt.Errorf("quantisation axis %s of a tensor of %d dimensions", show(axis), len(x.t.Shape))
 	}
+	x.t.Quant = &tensor.Quant{Axis: a}
 	n := x.t.Shape[a]
+	s, ok1 := scales.(*torchTensor)
+	z, ok2 := zeros.(*torchTensor)
+	if !ok1 || !ok2 {
+		if list, ok := scales.(*types.List); ok {
+			if err := l.memory.spend(16 * list.Len()); err != nil {
+				return err
+			}
+		}
+		x.t.Quant.Scales, ok1 = floatList(scales, n)
+		x.t.Quant.ZeroPoints, ok2 = floatList(zeros, n)
+		if !ok1 || !ok2 {
+			return fmt.Errorf("quantisation parameters %s and %s, want the scales and the zero points of %d channels", show(scales), show(zeros), n)
+		}
+		return nil
+	}
 	for _, p := range []*torchTensor{s, z} {
 		if p.storage == nil || len(p.t.Shape) != 1 || p.t.Shape[0] != n || !p.t.IsContiguous() || p.t.DType.ValuesPerElement() != 1 {
 			return fmt.Errorf("quantisation parameters %s for axis %d of size %d", p.t, a, n)
 		}
 	}
-	x.t.Quant = &tensor.Quant{Axis: a}
 	x.scales, x.zeros = s, z
 	return l.memory.spend(16 * n) // n values are there: they are contiguous
+}
+
+// floatList returns the n numbers of a list.
+func floatList(v any, n int) ([]float64, bool) {
+	list, ok := v.(*types.List)
+	if !ok || list.Len() != n {
+		return nil, false
+	}
+	out := make([]float64, n)
+	for i, x := range *list {
+		switch x := x.(type) {
+		case float64:
+			out[i] = x
+		case int:
+			out[i] = float64(x)
+		default:
+			return nil, false
+		}
+	}
+	return out, true
 }
 
 // rebuildFromCPU takes (tensor, dtype, device, requires_grad).
@@ -271,11 +302,8 @@ func setMetadata(t *tensor.Tensor, v any) error {
 			t.Neg = on
 		}
 	}
-	switch t.DType.Kind() {
-	case tensor.KindFloat, tensor.KindComplex, tensor.KindInt:
-		return nil
-	}
-	if t.Neg {
+	signed := t.DType.IsFloat() || t.DType.IsInt() || t.DType.Kind() == tensor.KindComplex
+	if t.Neg && (!signed || t.DType == tensor.Bool || t.DType == tensor.Float8E8M0FNU) {
 		return fmt.Errorf("a negated tensor of %s", t.DType)
 	}
 	return nil

@@ -27,8 +27,9 @@ const maxDepth = 512 // of dicts, lists and tuples in each other
 // walker collects the tensors of an object. The object may be a graph with
 // cycles and with lists that are shared a billion times over.
 type walker struct {
-	keys   []pathKey    // from the root to here
-	above  map[any]bool // the containers on the way
+	keys   []pathKey            // from the root to here
+	above  map[any]bool         // the containers on the way
+	unique map[*types.Dict]bool // dicts without repeated keys
 	found  []Named
 	most   int // tensors to find
 	steps  int // that may still be taken
@@ -58,9 +59,9 @@ func (w *walker) visit(v any) error {
 	case *torchTensor:
 		return w.find(v)
 	case *types.Dict:
-		return w.inside(v, func() error { return w.dict(*v) })
+		return w.inside(v, func() error { return w.dict(v) })
 	case *orderedDict:
-		return w.inside(v, func() error { return w.dict(v.Dict) })
+		return w.inside(v, func() error { return w.dict(&v.Dict) })
 	case *types.List:
 		return w.inside(v, func() error { return w.sequence(*v) })
 	case *types.Tuple:
@@ -124,36 +125,43 @@ func (w *walker) sequence(v []any) error {
 	return nil
 }
 
-// dict visits the entries. Of those with the same key the last one counts, at
-// the place of the first.
-func (w *walker) dict(d types.Dict) error {
-	if w.steps -= 16 * len(d); w.steps < 0 {
-		return errSteps
-	}
-	last := make(map[any]any, len(d))
-	for _, e := range d {
-		if k, ok := plainKey(e.Key); ok {
-			last[k] = e.Value
+func (w *walker) dict(d *types.Dict) error {
+	if !w.unique[d] {
+		w.unique[d] = true
+		if w.steps -= 8 * d.Len(); w.steps < 0 {
+			return errSteps
 		}
+		keepLast(d)
 	}
-	for i, e := range d {
+	for i, e := range *d {
 		k, ok := plainKey(e.Key)
 		if !ok {
-			if err := w.under(textKey("key "+strconv.Itoa(i)), e.Value); err != nil {
-				return err
-			}
-			continue
+			k = "key " + strconv.Itoa(i)
 		}
-		v, first := last[k]
-		if !first {
-			continue
-		}
-		delete(last, k)
-		if err := w.under(textKey(keyText(k)), v); err != nil {
+		if err := w.under(textKey(keyText(k)), e.Value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepLast leaves of the entries with the same key one: the last value, at the
+// place of the first. gopickle keeps all.
+func keepLast(d *types.Dict) {
+	place := make(map[any]int, d.Len())
+	kept := (*d)[:0]
+	for _, e := range *d {
+		k, ok := plainKey(e.Key)
+		if i, twice := place[k]; ok && twice {
+			kept[i].Value = e.Value
+			continue
+		}
+		if ok {
+			place[k] = len(kept)
+		}
+		kept = append(kept, e)
+	}
+	*d = kept
 }
 
 // plainKey returns a key that Go can compare as Python does.
