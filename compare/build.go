@@ -17,7 +17,7 @@ func newReport(ref, target *il.Session, fs []*forward) *Report {
 		r.Warnings = append(r.Warnings, "target: "+w)
 	}
 	for _, f := range fs {
-		if f.work != sameWork {
+		if f.work != sameWork && f.selected() {
 			r.Workloads = append(r.Workloads, Workload{Forward: f.number, Why: f.why})
 		}
 		for _, c := range f.calls {
@@ -90,6 +90,10 @@ func (r *Report) summarise(fs []*forward) {
 
 func (m *Module) summarise(c *call) {
 	for _, p := range c.slots {
+		if p.result != nil {
+			m.Compared++
+		}
+		m.Tensors++
 		switch {
 		case p.result == nil && m.Why == "":
 			m.Why = notComparedReason(p)
@@ -100,8 +104,11 @@ func (m *Module) summarise(c *call) {
 			m.Outputs = worse(m.Outputs, p.result)
 		}
 	}
+	if m.Compared > 0 && m.Inputs.verdict() != Fail && m.Outputs.verdict() != Fail {
+		m.Why = "" // only of a failure, or where nothing was compared
+	}
 	switch m.Verdict = NotCompared; {
-	case m.Inputs != nil && m.Inputs.Verdict == Fail:
+	case m.Inputs.verdict() == Fail:
 		m.Verdict = Fail
 	case m.Outputs != nil:
 		m.Verdict = m.Outputs.Verdict

@@ -1,6 +1,9 @@
 package compare
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // How a container's output relates to what its children returned.
 type source int
@@ -52,7 +55,8 @@ func (j *noiseJudge) source(c *call, p *slotPair, children []*slotPair) (source,
 // sameGap reports whether two results are figure by figure the same.
 func sameGap(a, b *Tensor) bool {
 	x, y := a.Gap, b.Gap
-	return a.DTypes == b.DTypes && fmt.Sprint(a.Shape) == fmt.Sprint(b.Shape) && fmt.Sprint(x) == fmt.Sprint(y)
+	return a.DTypes == b.DTypes && slices.Equal(a.Shape, b.Shape) &&
+		x.RelL2 == y.RelL2 && x.NormRatio == y.NormRatio && x.MaxAbs == y.MaxAbs && x.Equal == y.Equal && slices.Equal(x.MaxAbsAt, y.MaxAbsAt)
 }
 
 // comparedChildren are the compared outputs of the calls directly inside c.

@@ -17,6 +17,8 @@ type forward struct {
 	top    []*call // those that no other call contains
 	work   work
 	why    string // work is not the same
+
+	otherLength bool // the two sides embed unequal numbers of tokens
 }
 
 // call is one call of a module, in either session or both.

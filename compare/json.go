@@ -80,13 +80,15 @@ type jsonWorkload struct {
 }
 
 type jsonModule struct {
-	Step    int        `json:"step"`
-	Module  string     `json:"module"`
-	Call    int        `json:"call"`
-	Inputs  *jsonWorst `json:"inputs"`
-	Outputs *jsonWorst `json:"outputs"`
-	Verdict Verdict    `json:"verdict"`
-	Why     string     `json:"why,omitempty"`
+	Step     int        `json:"step"`
+	Module   string     `json:"module"`
+	Call     int        `json:"call"`
+	Inputs   *jsonWorst `json:"inputs"`
+	Outputs  *jsonWorst `json:"outputs"`
+	Tensors  int        `json:"tensors"` // on either side
+	Compared int        `json:"compared"`
+	Verdict  Verdict    `json:"verdict"`
+	Why      string     `json:"why,omitempty"`
 }
 
 // jsonWorst is the worst tensor of a direction.
@@ -135,7 +137,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 		out.OtherWorkload = append(out.OtherWorkload, jsonWorkload{x.Forward, x.Why})
 	}
 	for _, m := range r.Modules {
-		out.Modules = append(out.Modules, jsonModule{m.Step, m.Module, m.Call, jsonWorstOf(m.Inputs), jsonWorstOf(m.Outputs), m.Verdict, m.Why})
+		out.Modules = append(out.Modules, jsonModule{m.Step, m.Module, m.Call, jsonWorstOf(m.Inputs), jsonWorstOf(m.Outputs), m.Tensors, m.Compared, m.Verdict, m.Why})
 	}
 	for _, t := range r.Tensors {
 		out.Tensors = append(out.Tensors, jsonTensorOf(t))

@@ -48,7 +48,7 @@ func (r *Report) judgeTokens(f *forward) {
 			}
 		}
 	}
-	if f.work == otherTokens { // compared above, or of unequal shapes, or not selected
+	if f.work == otherTokens && f.selected() { // compared above, or of unequal shapes, or not selected
 		c := f.find(isEmbedding)
 		r.diverge(Key{c.step, c.module, c.index, inputs, "0"}, c.layer, f.why)
 	}

@@ -37,7 +37,7 @@ func feed(ctx context.Context, fs []*forward, work chan<- *slotPair) error {
 	for _, f := range fs {
 		for _, c := range f.calls {
 			for _, p := range c.slots {
-				if f.work != sameWork && p.fate == compared && !isTokenIDs(p) {
+				if f.work != sameWork && p.fate == compared && (f.otherLength || !isTokenIDs(p)) {
 					p.fate, p.why = otherWorkload, "the sessions ran other tokens in this forward"
 				}
 				if p.fate != compared {
@@ -55,7 +55,7 @@ func feed(ctx context.Context, fs []*forward, work chan<- *slotPair) error {
 }
 
 // isTokenIDs recognises the tensor that tells the workload: it is compared in
-// every forward.
+// every forward where it can be.
 func isTokenIDs(p *slotPair) bool {
 	return isEmbeddingName(p.Module) && p.Call == 0 && p.Direction == inputs && p.Slot == "0"
 }

@@ -74,13 +74,23 @@ type Tensor struct {
 	Verdict
 }
 
+// verdict is that of the tensor, none for no tensor.
+func (t *Tensor) verdict() Verdict {
+	if t == nil {
+		return ""
+	}
+	return t.Verdict
+}
+
 // Module is the result of one call of a module.
 type Module struct {
-	Step    int
-	Module  string
-	Call    int
-	Forward int     // the step of the forward it belongs to: that before for logits
-	Layer   int     // the layer it works for; -1 outside layers
+	Step              int
+	Module            string
+	Call              int
+	Forward           int // the step of the forward it belongs to: that before for logits
+	Layer             int // the layer it works for; -1 outside layers
+	Tensors, Compared int // how many tensors there are on either side, how many were compared
+
 	Inputs  *Tensor // the worst of its inputs; nil where none was compared
 	Outputs *Tensor // the worst of its outputs and of its inputs after the call
 	Verdict

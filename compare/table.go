@@ -124,6 +124,9 @@ func verdictCell(m *Module) texttab.Cell {
 	if isRope(m.Module) && m.Verdict == Fail {
 		c.Text += fmt.Sprintf(" (layer %d)", m.Layer)
 	}
+	if m.Compared < m.Tensors {
+		c.Text += fmt.Sprintf(" (%d of %d)", m.Compared, m.Tensors) // tensors that were compared
+	}
 	for _, t := range []*Tensor{m.Outputs, m.Inputs} {
 		if t != nil && (t.Gap.NaN != [2]int{} || t.Gap.Inf != [2]int{}) {
 			c.Text += " (NaN or Inf)"

@@ -27,31 +27,30 @@ const maxTokens = 1 << 24
 // records, so from such a forward on nothing can be judged, until one starts
 // all of its requests anew (every position run begins at 0).
 func workloads(fs []*forward) {
-	lost := false
+	lost, parted := false, false // parted: the tokens differ, and no selected forward has said so yet
 	for _, f := range fs {
 		r, t := tokenInputs(f.find(isEmbedding))
+		f.otherLength = len(r) != len(t)
 		switch {
-		case !f.inBoth():
-			continue // everything in it is missing on one side
+		case !f.inBoth(): // everything in it is missing on one side
 		case r == nil || t == nil: // not recorded: nothing new is known
-			if !lost {
-				continue
+			if lost {
+				f.work, f.why = otherPast, "its tokens are not recorded, and those before differ"
 			}
-			f.work, f.why = otherPast, "its tokens are not recorded, and those before differ"
 		case slices.Equal(r, t):
-			if lost = lost && !f.startsAnew(); !lost {
-				continue
+			if lost = lost && !f.startsAnew(); lost {
+				f.work, f.why = otherPast, "its tokens agree, but those before do not"
 			}
-			f.work, f.why = otherPast, "its tokens agree, but those before do not"
-		case lost:
+		case lost && !parted:
 			f.work, f.why = otherPast, "other tokens: "+differingTokens(r, t)
 		default:
-			lost = true
+			lost, parted = true, true
 			f.work, f.why = otherTokens, "token ids differ: "+differingTokens(r, t)
 			if layout := otherLayoutOf(r, t); layout != "" {
 				f.work, f.why = otherLayout, layout
 			}
 		}
+		parted = parted && !f.selected()
 	}
 }
 
@@ -59,6 +58,11 @@ func isEmbedding(c *call) bool { return isEmbeddingName(c.module) && c.index == 
 
 func isEmbeddingName(module string) bool {
 	return module == "embed_tokens" || strings.HasSuffix(module, ".embed_tokens")
+}
+
+// selected reports whether any tensor of the forward is to be compared.
+func (f *forward) selected() bool {
+	return f.find(func(c *call) bool { return len(c.slots) > 0 }) != nil
 }
 
 // inBoth reports whether both sessions made any call of the forward.

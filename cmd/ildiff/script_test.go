@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/internal/fixture"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"ildiff": main})
+}
+
+// The command line, by scripts: $S holds PyTorch's sessions.
+func TestScripts(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"", "-splitk", "-fault-row_scale", "-fault-rope_theta", "-filtered", "-tp2", "-pad5", "-chunk4", "-batch3"} {
+		name = "llama3-gqa-bf16" + name
+		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("S", root)
+			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code},
+	})
+}
+
+// checkJSON reads a file that must be one JSON report with the given verdict:
+// json FILE VERDICT.
+func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: json FILE VERDICT")
+	}
+	var r struct {
+		Schema, Verdict string
+		Tensors         []any
+		Coverage        struct{ Compared int }
+	}
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
+	ts.Check(d.Decode(&r))
+	if d.More() || r.Schema != "ildiff.report/v1" || r.Verdict != args[1] || r.Coverage.Compared != len(r.Tensors) {
+		ts.Fatalf("schema %q, verdict %q, %d compared, %d tensors, more: %v", r.Schema, r.Verdict, r.Coverage.Compared, len(r.Tensors), d.More())
+	}
+}
+
+// code runs ildiff and checks its exit code, and that an error is one line on
+// stderr and nothing on stdout: code N ARGS...
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N ARGS...")
+	}
+	got := 0
+	if err := ts.Exec("ildiff", args[1:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Check(err)
+		}
+		got = exit.ExitCode()
+	}
+	out, errs := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	if want := args[0]; want != strconv.Itoa(got) {
+		ts.Fatalf("exit code %d, want %s\n%s%s", got, want, out, errs)
+	}
+	switch {
+	case got != exitError && errs != "":
+		ts.Fatalf("stderr: %q", errs)
+	case got == exitError && (out != "" || !strings.HasPrefix(errs, "ildiff: ") || strings.Count(errs, "\n") != 1):
+		ts.Fatalf("want one line on stderr and nothing on stdout, got %q and %q", errs, out)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := fixture.Session(t, "gopher-1m-bf16")
+	out := filepath.Join(t.TempDir(), "report.txt")
+	var stdout, stderr strings.Builder
+	require.Equal(t, 130, run(ctx, []string{s, s, "-o", out}, &stdout, &stderr))
+	require.Equal(t, "ildiff: interrupted\n", stderr.String())
+	require.Empty(t, stdout.String())
+	left, err := os.ReadDir(filepath.Dir(out))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestBrokenStdout(t *testing.T) {
+	s := fixture.Session(t, "gopher-1m-bf16")
+	for _, format := range []string{"text", "json"} {
+		var stderr strings.Builder
+		require.Equal(t, 2, run(context.Background(), []string{s, s, "--format", format}, broken{}, &stderr))
+		require.Equal(t, "ildiff: cannot write the report: file already closed\n", stderr.String())
+	}
+}

@@ -1,0 +1,138 @@
+package compare
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/tensor"
+)
+
+var (
+	nan = math.NaN()
+	inf = math.Inf(1)
+)
+
+// made is a call with the rel_l2 of its inputs and outputs in bfloat16.
+type made struct {
+	module  string
+	in, out []float64
+}
+
+func forwardOf(number int, calls ...made) *forward {
+	f := &forward{number: number}
+	for _, m := range calls {
+		c := &call{step: number, module: m.module, report: &Module{Step: number, Module: m.module}}
+		add := func(direction string, gaps []float64) {
+			for i, g := range gaps {
+				k := Key{number, m.module, 0, direction, string(rune('0' + i))}
+				gap := &metric.Gap{Numel: 64, Values: 64, RelL2: g}
+				if g == 0 {
+					gap.Equal = 64
+				}
+				c.slots = append(c.slots, &slotPair{Key: k, result: &Tensor{Key: k, DTypes: [2]tensor.DType{tensor.BFloat16, tensor.BFloat16}, Shape: []int{64}, Gap: gap}})
+			}
+		}
+		add(inputs, m.in)
+		add(outputs, m.out)
+		f.calls = append(f.calls, c)
+	}
+	f.link()
+	return f
+}
+
+func judged(layers int, fs ...*forward) *Report {
+	r := &Report{}
+	judgeNoise(r, fs, layers)
+	return r
+}
+
+func TestNoiseRule(t *testing.T) {
+	g := func(v ...float64) []float64 { return v }
+	for _, c := range []struct {
+		name   string
+		layers int
+		calls  []made
+		at     string
+	}{
+		{"noise alone", 0, []made{{"a", g(0), g(7e-3)}}, ""},
+		{"beyond noise", 0, []made{{"a", g(0), g(9e-3)}}, "step_0/a/outputs_0"},
+		{"the worst output counts", 0, []made{{"a", g(0), g(0, 9e-3)}}, "step_0/a/outputs_1"},
+		{"an inherited gap may grow", 0, []made{{"a", g(0), g(7e-3)}, {"b", g(7e-3), g(2.2e-2)}}, ""},
+		{"but not so much", 0, []made{{"a", g(0), g(7e-3)}, {"b", g(7e-3), g(2.3e-2)}}, "step_0/b/outputs_0"},
+		{"a module without inputs is held against what came before", 0, []made{{"a", g(0), g(7e-3)}, {"b", nil, g(2.2e-2)}}, ""},
+		{"and blamed beyond that", 0, []made{{"a", g(0), g(7e-3)}, {"b", nil, g(2.3e-2)}}, "step_0/b/outputs_0"},
+		{"noise does not grow for ever", 0, []made{
+			{"a", g(0), g(8e-3)}, {"b", g(8e-3), g(2.5e-2)}, {"c", g(2.5e-2), g(7.5e-2)}, {"d", g(7.5e-2), g(0.22)}, {"e", g(0.22), g(0.26)},
+		}, "step_0/e/outputs_0"},
+		{"a layer whose children are not recorded", 0, []made{{"model.layers.0", g(0), g(2.3e-2)}}, ""},
+		{"and at fault", 0, []made{{"model.layers.0", g(0), g(2.5e-2)}}, "step_0/model.layers.0/outputs_0"},
+		{"layers that are not recorded add noise", 0, []made{{"model.layers.3.mlp.act_fn", g(9e-2), g(9e-2)}}, ""},
+		{"but no more than their number", 0, []made{{"model.layers.3.mlp.act_fn", g(0.1), g(0.1)}}, "step_0/model.layers.3.mlp.act_fn/inputs_0"},
+		{"the last layer is known", 3, []made{{"model.layers.2.mlp.act_fn", g(0), g(0)}, {"model.norm", g(3e-2), g(3e-2)}}, "step_0/model.norm/inputs_0"},
+		{"the last layer is not known", 0, []made{{"model.layers.2.mlp.act_fn", g(0), g(0)}, {"model.norm", g(3e-2), g(3e-2)}}, ""},
+		{"logits follow the norm", 0, []made{{"model.norm", g(0), g(0)}, {"logits_processor", g(3e-2), g(3e-2)}}, "step_0/logits_processor/inputs_0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := judged(c.layers, forwardOf(0, c.calls...))
+			require.Equal(t, c.at != "", r.gap)
+			if c.at == "" {
+				require.Nil(t, r.FirstDivergence)
+				return
+			}
+			require.Equal(t, c.at, r.FirstDivergence.String())
+		})
+	}
+}
+
+// After a divergence a gap may grow in any way; only a module whose own inputs
+// agree is at fault as well.
+func TestAfterTheFirst(t *testing.T) {
+	f := forwardOf(0,
+		made{"a", []float64{0}, []float64{0.1}},
+		made{"b", []float64{0.1}, []float64{0.9}},
+		made{"c", []float64{1e-3}, []float64{0.5}},
+		made{"d", []float64{0}, []float64{5e-3}},
+	)
+	judged(0, f)
+	var got []Verdict
+	for _, c := range f.calls {
+		got = append(got, c.slots[1].result.Verdict)
+	}
+	require.Equal(t, []Verdict{Fail, Inherited, Fail, Pass}, got)
+}
+
+// The floor follows the coarsest type of a call.
+func TestFloorByType(t *testing.T) {
+	for _, c := range []struct {
+		ref, target tensor.DType
+		pass, fail  float64
+	}{
+		{tensor.Float64, tensor.Float64, 9e-10, 2e-9},
+		{tensor.Float32, tensor.Float32, 9e-5, 2e-4},
+		{tensor.Float32, tensor.Float64, 9e-5, 2e-4},
+		{tensor.Float16, tensor.Float32, 9e-4, 2e-3},
+		{tensor.BFloat16, tensor.Float16, 7e-3, 9e-3},
+		{tensor.Float8E4M3FN, tensor.Float8E4M3FN, 0.12, 0.13},
+		{tensor.Float8E5M2, tensor.Float8E5M2, 0.24, 0.26},
+		{tensor.Complex64, tensor.Complex64, 9e-5, 2e-4},
+	} {
+		for gap, want := range map[float64]bool{c.pass: false, c.fail: true} {
+			f := forwardOf(0, made{"a", []float64{0}, []float64{gap}})
+			f.calls[0].slots[1].result.DTypes = [2]tensor.DType{c.ref, c.target}
+			f.calls[0].slots[0].result.DTypes = [2]tensor.DType{tensor.Int64, tensor.Int64}
+			require.Equal(t, want, judged(0, f).gap, "%s against %s: %g", c.ref, c.target, gap)
+		}
+	}
+}
+
+func TestUnequalIntegers(t *testing.T) {
+	f := forwardOf(0, made{"router", []float64{1e-3}, []float64{1e-9}})
+	f.calls[0].slots[1].result.DTypes = [2]tensor.DType{tensor.Int32, tensor.Int64}
+	f.calls[0].slots[1].result.Gap.MaxAbsAt = []int{3}
+	r := judged(0, f)
+	require.Equal(t, "step_0/router/outputs_0", r.FirstDivergence.String())
+	require.Contains(t, r.FirstDivergence.Why, "integers differ: 64 of 64, most at [3] ")
+}
