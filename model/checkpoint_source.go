@@ -9,31 +9,28 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/ilref/ilref/model/safetensors"
 	"github.com/ilref/ilref/tensor"
 )
 
-const (
-	singleFile = "model.safetensors"
-	indexFile  = "model.safetensors.index.json"
-)
-
-// openWeights finds the weights as transformers does: the single file before
-// the index.
+// openWeights finds the weights as transformers does: safetensors before
+// pickles, the single file before the index.
 func (c *Checkpoint) openWeights(open opener) error {
-	var err error
-	switch {
-	case c.exists(singleFile):
-		if c.exists(indexFile) {
-			c.warn("%s is used and %s beside it is not", c.path(singleFile), indexFile)
+	for _, f := range weightForms {
+		var err error
+		switch {
+		case c.exists(f.single):
+			if c.exists(f.index) {
+				c.warn("%s is used and %s beside it is not", c.path(f.single), f.index)
+			}
+			c.weights, err = c.openSingle(f, open)
+		case c.exists(f.index):
+			c.weights, err = c.openShards(f, open)
+		default:
+			continue
 		}
-		c.weights, err = c.openSingle(open)
-	case c.exists(indexFile):
-		c.weights, err = c.openShards(open)
-	default:
-		err = c.noWeights()
+		return err
 	}
-	return err
+	return c.noWeights()
 }
 
 // weightFiles are the names under which weights are found, for messages.
@@ -53,9 +50,9 @@ func (c *Checkpoint) glob(pattern string) string {
 }
 
 func (c *Checkpoint) noWeights() error {
-	want := fmt.Sprintf("expected %s, or %s and its shards", singleFile, indexFile)
+	want := fmt.Sprintf("expected %s, or %s and its shards", weightForms[0].single, weightForms[0].index)
 	for _, p := range weightFiles {
-		if f := c.glob(p); path.Ext(f) == ".safetensors" {
+		if f := c.glob(p); path.Ext(f) == ".safetensors" || path.Ext(f) == ".bin" {
 			return fmt.Errorf("%s: %s; found only files like %s, whose part of the model nothing names", c.Name, want, f)
 		} else if f != "" {
 			return fmt.Errorf("%s: %s; found only %s, which cannot be read: convert it to safetensors", c.Name, want, f)
@@ -68,8 +65,9 @@ func (c *Checkpoint) warn(format string, args ...any) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf(format, args...))
 }
 
-// shards are the safetensors files of a checkpoint.
+// shards are the files that hold a checkpoint's weights.
 type shards struct {
+	form   weightForm
 	list   string // the single file or the index
 	sorted []string
 	holder map[string]shard // by tensor
@@ -78,7 +76,7 @@ type shards struct {
 
 type shard struct {
 	file string
-	*safetensors.File
+	weightFile
 }
 
 func (s *shards) names() []string { return s.sorted }
@@ -86,7 +84,7 @@ func (s *shards) listing() string { return s.list }
 
 func (s *shards) tensor(name string) (*tensor.Tensor, string, error) {
 	h := s.holder[name]
-	t, err := h.Tensor(name)
+	t, err := h.tensor(name)
 	return t, h.file, err
 }
 
@@ -108,20 +106,20 @@ func (s *shards) openFile(c *Checkpoint, open opener, file string) (shard, error
 	s.closes = append(s.closes, data.close)
 	h := shard{file: file}
 	err = data.guard(func() (err error) {
-		h.File, err = safetensors.Parse(c.path(file), data.data)
+		h.weightFile, err = s.form.parse(c.path(file), data.data)
 		return err
 	})
 	return h, err
 }
 
-func (c *Checkpoint) openSingle(open opener) (source, error) {
-	s := &shards{list: singleFile, holder: map[string]shard{}}
-	h, err := s.openFile(c, open, singleFile)
+func (c *Checkpoint) openSingle(f weightForm, open opener) (source, error) {
+	s := &shards{form: f, list: f.single, holder: map[string]shard{}}
+	h, err := s.openFile(c, open, f.single)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	for _, e := range h.Entries() {
-		s.holder[e.Name] = h
+	for name := range h.sizes() {
+		s.holder[name] = h
 	}
 	s.sorted = slices.Sorted(maps.Keys(s.holder))
 	return s, nil
@@ -129,12 +127,12 @@ func (c *Checkpoint) openSingle(open opener) (source, error) {
 
 // openShards opens every file that the index names and checks that each holds
 // what the index says.
-func (c *Checkpoint) openShards(open opener) (source, error) {
-	index, total, err := c.readIndex()
+func (c *Checkpoint) openShards(f weightForm, open opener) (source, error) {
+	index, total, err := c.readIndex(f)
 	if err != nil {
 		return nil, err
 	}
-	s := &shards{list: indexFile, sorted: slices.Sorted(maps.Keys(index)), holder: map[string]shard{}}
+	s := &shards{form: f, list: f.index, sorted: slices.Sorted(maps.Keys(index)), holder: map[string]shard{}}
 	size := 0
 	for _, file := range slices.Compact(slices.Sorted(maps.Values(index))) {
 		n, err := c.openShard(s, open, index, file)
@@ -144,7 +142,7 @@ func (c *Checkpoint) openShards(open opener) (source, error) {
 		size += n
 	}
 	if total >= 0 && total != size {
-		c.warn("%s: metadata.total_size is %d, but the tensors take %d bytes", c.path(indexFile), total, size)
+		c.warn("%s: metadata.total_size is %d, but the tensors take %d bytes", c.path(f.index), total, size)
 	}
 	return s, nil
 }
@@ -160,23 +158,24 @@ func (c *Checkpoint) openShard(s *shards, open opener, index map[string]string, 
 				first = firstNonEmpty(first, name)
 			}
 		}
-		return 0, fmt.Errorf("%s: no such file; %s expects %d tensors in it, such as %q: download it again", c.path(file), indexFile, n, first)
+		return 0, fmt.Errorf("%s: no such file; %s expects %d tensors in it, such as %q: download it again", c.path(file), s.list, n, first)
 	}
 	if err != nil {
 		return 0, err
 	}
 	size := 0
-	for _, e := range h.Entries() {
-		if index[e.Name] != file {
-			c.warn("%s: tensor %q is not used: %s does not name it there", c.path(file), e.Name, indexFile)
+	sizes := h.sizes()
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		if index[name] != file {
+			c.warn("%s: tensor %q is not used: %s does not name it there", c.path(file), name, s.list)
 			continue
 		}
-		s.holder[e.Name] = h
-		size += e.End - e.Begin
+		s.holder[name] = h
+		size += sizes[name]
 	}
 	for _, name := range s.sorted {
-		if _, ok := h.Entry(name); index[name] == file && !ok {
-			return 0, fmt.Errorf("%s: no tensor %q, which %s names there", c.path(file), name, indexFile)
+		if _, ok := sizes[name]; index[name] == file && !ok {
+			return 0, fmt.Errorf("%s: no tensor %q, which %s names there", c.path(file), name, s.list)
 		}
 	}
 	return size, nil
@@ -190,19 +189,19 @@ func firstNonEmpty(a, b string) string {
 }
 
 // readIndex returns the file of each tensor, and metadata.total_size or -1.
-func (c *Checkpoint) readIndex() (index map[string]string, total int, err error) {
-	b, err := fs.ReadFile(c.fsys, indexFile)
+func (c *Checkpoint) readIndex(f weightForm) (index map[string]string, total int, err error) {
+	b, err := fs.ReadFile(c.fsys, f.index)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	o := parseObject(c.path(indexFile), b)
+	o := parseObject(c.path(f.index), b)
 	o.require("weight_map", "the file of each tensor")
 	m := o.sub("weight_map")
 	index = make(map[string]string, len(m.keys))
 	for _, name := range m.keys {
 		file := m.string(name, "")
-		if o.doc.err == nil && (!filepath.IsLocal(filepath.FromSlash(file)) || !fs.ValidPath(file) || path.Ext(file) != ".safetensors") {
-			m.failKey(name, "is %q, expected a *.safetensors file inside the folder", file)
+		if o.doc.err == nil && (!filepath.IsLocal(filepath.FromSlash(file)) || !fs.ValidPath(file) || path.Ext(file) != path.Ext(f.single)) {
+			m.failKey(name, "is %q, expected a *%s file inside the folder", file, path.Ext(f.single))
 		}
 		index[name] = file
 	}

@@ -41,7 +41,7 @@ func TestOpenShards(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 	require.Empty(t, c.Warnings)
-	b, err := os.ReadFile(filepath.Join(dir, indexFile))
+	b, err := os.ReadFile(filepath.Join(dir, "model.safetensors.index.json"))
 	require.NoError(t, err)
 	var index struct {
 		Metadata struct {
@@ -121,22 +121,23 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{"empty folder", "", func(fstest.MapFS) {}, "m: not a model folder, it has neither config.json nor weights"},
 		{"no config", "llama3-gqa", drop("config.json"), "m: the model folder has no config.json; copy it from where the weights came"},
-		{"no weights", "llama3-gqa", drop(singleFile), "m: the model folder has no weights; expected model.safetensors, or model.safetensors.index.json and its shards"},
+		{"no weights", "llama3-gqa", drop("model.safetensors"), "m: the model folder has no weights; expected model.safetensors, or model.safetensors.index.json and its shards"},
 		{"bad config", "llama3-gqa", put("config.json", "{}"), `m/config.json: "architectures" is missing: the class of the model, such as ["LlamaForCausalLM"]`},
 		{"bad generation config", "llama3-gqa", put("generation_config.json", "[]"), "m/generation_config.json:1:1: the file is an array, expected an object"},
-		{"only bin", "llama3-gqa", func(m fstest.MapFS) { drop(singleFile)(m); put("pytorch_model.bin", "")(m) }, "m: expected model.safetensors, or model.safetensors.index.json and its shards; found only pytorch_model.bin, which cannot be read: convert it to safetensors"},
-		{"shards without index", "llama-sharded", drop(indexFile), "m: expected model.safetensors, or model.safetensors.index.json and its shards; found only files like model-00001-of-00005.safetensors, whose part of the model nothing names"},
-		{"truncated header", "llama3-gqa", func(m fstest.MapFS) { m[singleFile].Data = m[singleFile].Data[:100] }, "m/model.safetensors: not a valid safetensors file: the header needs 3096 bytes, the file ends after 92: it is cut off, copy it again"},
-		{"truncated data", "llama3-gqa", func(m fstest.MapFS) { m[singleFile].Data = m[singleFile].Data[:len(m[singleFile].Data)-2] }, `m/model.safetensors: not a valid safetensors file: tensor "model.norm.weight" at bytes [346880,347008] reaches beyond the 347006 bytes of data: the file is cut off, copy it again`},
-		{"duplicate name", "llama3-gqa", edit(singleFile, `"model.layers.1.mlp.up_proj`, `"model.layers.0.mlp.up_proj`), `m/model.safetensors: not a valid safetensors file: header: the name "model.layers.0.mlp.up_proj.weight" appears twice`},
+		{"empty bin", "llama3-gqa", func(m fstest.MapFS) { drop("model.safetensors")(m); put("pytorch_model.bin", "")(m) }, "m/pytorch_model.bin: an empty file, not one of torch.save"},
+		{"only gguf", "llama3-gqa", func(m fstest.MapFS) { drop("model.safetensors")(m); put("model.gguf", "")(m) }, "m: expected model.safetensors, or model.safetensors.index.json and its shards; found only model.gguf, which cannot be read: convert it to safetensors"},
+		{"shards without index", "llama-sharded", drop("model.safetensors.index.json"), "m: expected model.safetensors, or model.safetensors.index.json and its shards; found only files like model-00001-of-00005.safetensors, whose part of the model nothing names"},
+		{"truncated header", "llama3-gqa", func(m fstest.MapFS) { m["model.safetensors"].Data = m["model.safetensors"].Data[:100] }, "m/model.safetensors: not a valid safetensors file: the header needs 3096 bytes, the file ends after 92: it is cut off, copy it again"},
+		{"truncated data", "llama3-gqa", func(m fstest.MapFS) { m["model.safetensors"].Data = m["model.safetensors"].Data[:len(m["model.safetensors"].Data)-2] }, `m/model.safetensors: not a valid safetensors file: tensor "model.norm.weight" at bytes [346880,347008] reaches beyond the 347006 bytes of data: the file is cut off, copy it again`},
+		{"duplicate name", "llama3-gqa", edit("model.safetensors", `"model.layers.1.mlp.up_proj`, `"model.layers.0.mlp.up_proj`), `m/model.safetensors: not a valid safetensors file: header: the name "model.layers.0.mlp.up_proj.weight" appears twice`},
 		{"missing shard", "llama-sharded", drop(shard2), `m/` + shard2 + `: no such file; model.safetensors.index.json expects 9 tensors in it, such as "model.layers.0.input_layernorm.weight": download it again`},
-		{"tensor not in its shard", "llama-sharded", edit(indexFile, `"lm_head.weight": "model-00005`, `"lm_head.weight": "model-00004`), `m/model-00004-of-00005.safetensors: no tensor "lm_head.weight", which model.safetensors.index.json names there`},
-		{"shard outside", "llama-sharded", edit(indexFile, `"model-00005-of`, `"../model-00005-of`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is "../model-00005-of-00005.safetensors", expected a *.safetensors file inside the folder`},
-		{"shard of another kind", "llama-sharded", edit(indexFile, `"model-00005-of-00005.safetensors"`, `"config.json"`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is "config.json", expected a *.safetensors file inside the folder`},
-		{"shard of a number", "llama-sharded", edit(indexFile, `"model-00005-of-00005.safetensors"`, `5`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is 5, expected a string`},
-		{"index without map", "llama-sharded", put(indexFile, "{}"), `m/model.safetensors.index.json: "weight_map" is missing: the file of each tensor`},
-		{"empty index", "llama-sharded", put(indexFile, `{"weight_map": {}}`), `m/model.safetensors.index.json:1:16: /weight_map names no tensor`},
-		{"key twice in the index", "llama-sharded", put(indexFile, `{"weight_map": {"a": "x.safetensors", "a": "x.safetensors"}}`), `m/model.safetensors.index.json:1:39: key "a" appears twice`},
+		{"tensor not in its shard", "llama-sharded", edit("model.safetensors.index.json", `"lm_head.weight": "model-00005`, `"lm_head.weight": "model-00004`), `m/model-00004-of-00005.safetensors: no tensor "lm_head.weight", which model.safetensors.index.json names there`},
+		{"shard outside", "llama-sharded", edit("model.safetensors.index.json", `"model-00005-of`, `"../model-00005-of`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is "../model-00005-of-00005.safetensors", expected a *.safetensors file inside the folder`},
+		{"shard of another kind", "llama-sharded", edit("model.safetensors.index.json", `"model-00005-of-00005.safetensors"`, `"config.json"`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is "config.json", expected a *.safetensors file inside the folder`},
+		{"shard of a number", "llama-sharded", edit("model.safetensors.index.json", `"model-00005-of-00005.safetensors"`, `5`), `m/model.safetensors.index.json:7:23: /weight_map/lm_head.weight is 5, expected a string`},
+		{"index without map", "llama-sharded", put("model.safetensors.index.json", "{}"), `m/model.safetensors.index.json: "weight_map" is missing: the file of each tensor`},
+		{"empty index", "llama-sharded", put("model.safetensors.index.json", `{"weight_map": {}}`), `m/model.safetensors.index.json:1:16: /weight_map names no tensor`},
+		{"key twice in the index", "llama-sharded", put("model.safetensors.index.json", `{"weight_map": {"a": "x.safetensors", "a": "x.safetensors"}}`), `m/model.safetensors.index.json:1:39: key "a" appears twice`},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -163,8 +164,8 @@ func TestOpenPathErrors(t *testing.T) {
 
 func TestOpenWarnings(t *testing.T) {
 	m := folder(t, "llama-sharded")
-	edit(indexFile, `"total_size": 435328`, `"total_size": 1`)(m)
-	edit(indexFile, `    "lm_head.weight": "model-00005-of-00005.safetensors",`+"\n", "")(m)
+	edit("model.safetensors.index.json", `"total_size": 435328`, `"total_size": 1`)(m)
+	edit("model.safetensors.index.json", `    "lm_head.weight": "model-00005-of-00005.safetensors",`+"\n", "")(m)
 	c, err := OpenFS("m", m)
 	require.NoError(t, err)
 	require.Equal(t, []string{
@@ -174,7 +175,7 @@ func TestOpenWarnings(t *testing.T) {
 	require.False(t, c.Has("lm_head.weight"))
 
 	m = folder(t, "llama3-gqa")
-	put(indexFile, "")(m)
+	put("model.safetensors.index.json", "")(m)
 	c, err = OpenFS("m", m)
 	require.NoError(t, err)
 	require.Equal(t, []string{"m/model.safetensors is used and model.safetensors.index.json beside it is not"}, c.Warnings)
@@ -192,7 +193,7 @@ func TestWeightErrors(t *testing.T) {
 
 	m := folder(t, "llama3-gqa")
 	header := `{"w":{"dtype":"I8","shape":[2],"data_offsets":[0,2]},"f8":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[2,4]},"f6":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[4,7]}}`
-	m[singleFile] = &fstest.MapFile{Data: append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), make([]byte, 7)...)}
+	m["model.safetensors"] = &fstest.MapFile{Data: append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...), make([]byte, 7)...)}
 	c, err = OpenFS("m", m)
 	require.NoError(t, err)
 	_, err = c.Weight("w", 2)
