@@ -42,12 +42,16 @@ func TestTorchBinErrors(t *testing.T) {
 		edit func(dir string) error
 		want string
 	}{
-		{"a missing shard", func(dir string) error { return os.Remove(filepath.Join(dir, "pytorch_model-00002-of-00002.bin")) },
-			`pytorch_model-00002-of-00002.bin: no such file; pytorch_model.bin.index.json expects `},
-		{"a shard cut short", func(dir string) error {
-			return os.Truncate(filepath.Join(dir, "pytorch_model-00001-of-00002.bin"), 5000)
+		{
+			"a missing shard", func(dir string) error { return os.Remove(filepath.Join(dir, "pytorch_model-00002-of-00002.bin")) },
+			`pytorch_model-00002-of-00002.bin: no such file; pytorch_model.bin.index.json expects `,
 		},
-			`pytorch_model-00001-of-00002.bin: `},
+		{
+			"a shard cut short", func(dir string) error {
+				return os.Truncate(filepath.Join(dir, "pytorch_model-00001-of-00002.bin"), 5000)
+			},
+			`pytorch_model-00001-of-00002.bin: `,
+		},
 		{"no state_dict", func(dir string) error {
 			b, err := os.ReadFile(filepath.Join(fixture.Session(t, "gopher-1m-bf16"), "step_0", "model.norm", "outputs_0_cuda_0.pt"))
 			if err != nil {

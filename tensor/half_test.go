@@ -83,11 +83,27 @@ func TestFloat8(t *testing.T) {
 		bits uint8
 		want float64
 	}{
-		{Float8E4M3FN, 0x7e, 448}, {Float8E4M3FN, 0x08, 0x1p-6}, {Float8E4M3FN, 0x01, 0x1p-9}, {Float8E4M3FN, 0xb8, -1}, {Float8E4M3FN, 0x7f, math.NaN()},
-		{Float8E5M2, 0x7b, 57344}, {Float8E5M2, 0x04, 0x1p-14}, {Float8E5M2, 0x01, 0x1p-16}, {Float8E5M2, 0x7c, inf}, {Float8E5M2, 0xfc, -inf}, {Float8E5M2, 0x7d, math.NaN()},
-		{Float8E4M3FNUZ, 0x7f, 240}, {Float8E4M3FNUZ, 0x01, 0x1p-10}, {Float8E4M3FNUZ, 0x80, math.NaN()},
-		{Float8E5M2FNUZ, 0x7f, 57344}, {Float8E5M2FNUZ, 0x01, 0x1p-17}, {Float8E5M2FNUZ, 0x80, math.NaN()},
-		{Float8E8M0FNU, 127, 1}, {Float8E8M0FNU, 0, 0x1p-127}, {Float8E8M0FNU, 254, 0x1p127}, {Float8E8M0FNU, 255, math.NaN()},
+		{Float8E4M3FN, 0x7e, 448},
+		{Float8E4M3FN, 0x08, 0x1p-6},
+		{Float8E4M3FN, 0x01, 0x1p-9},
+		{Float8E4M3FN, 0xb8, -1},
+		{Float8E4M3FN, 0x7f, math.NaN()},
+		{Float8E5M2, 0x7b, 57344},
+		{Float8E5M2, 0x04, 0x1p-14},
+		{Float8E5M2, 0x01, 0x1p-16},
+		{Float8E5M2, 0x7c, inf},
+		{Float8E5M2, 0xfc, -inf},
+		{Float8E5M2, 0x7d, math.NaN()},
+		{Float8E4M3FNUZ, 0x7f, 240},
+		{Float8E4M3FNUZ, 0x01, 0x1p-10},
+		{Float8E4M3FNUZ, 0x80, math.NaN()},
+		{Float8E5M2FNUZ, 0x7f, 57344},
+		{Float8E5M2FNUZ, 0x01, 0x1p-17},
+		{Float8E5M2FNUZ, 0x80, math.NaN()},
+		{Float8E8M0FNU, 127, 1},
+		{Float8E8M0FNU, 0, 0x1p-127},
+		{Float8E8M0FNU, 254, 0x1p127},
+		{Float8E8M0FNU, 255, math.NaN()},
 	} {
 		var got [1]float64
 		LoadFloat64(got[:], tc.d, []byte{tc.bits})
