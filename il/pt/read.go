@@ -65,17 +65,25 @@ func OpenTensor(path string) (*tensor.Tensor, io.Closer, error) {
 
 // parse reads a whole file.
 func (f *File) parse(data []byte) error {
-	l := &loader{
-		storages: map[string]*storage{},
-		memory:   newBudget(0),
-		copies:   newBudget(64<<20 + 16*len(data)),
-	}
+	l := newLoader(len(data))
 	root, err := l.load(data)
 	if err != nil {
 		return err
 	}
+	f.root = typeName(root)
+	f.tensors, err = l.named(root)
+	return err
+}
+
+// newLoader makes the loader of a file of n bytes.
+func newLoader(n int) *loader {
+	return &loader{storages: map[string]*storage{}, memory: newBudget(0), copies: newBudget(64<<20 + 16*n)}
+}
+
+// named gives the tensors their bytes and returns those in the object.
+func (l *loader) named(root any) ([]Named, error) {
 	if err := l.bind(); err != nil {
-		return err
+		return nil, err
 	}
 	w := walker{
 		above:  map[any]bool{},
@@ -85,10 +93,9 @@ func (f *File) parse(data []byte) error {
 		memory: l.memory,
 	}
 	if err := w.visit(root); err != nil {
-		return err
+		return nil, err
 	}
-	f.tensors, f.root = w.found, typeName(root)
-	return nil
+	return w.found, nil
 }
 
 // load finds out the container and returns the object in it.
@@ -133,6 +140,10 @@ func (l *loader) loadArchive(data []byte) (any, error) {
 		return nil, err
 	}
 	l.memory = pickleBudget(len(pickle))
+	return l.runPickle(pickle)
+}
+
+func (l *loader) runPickle(pickle []byte) (any, error) {
 	p, err := verify("data.pkl", pickle, 0, false, l.memory)
 	if err != nil {
 		return nil, err
