@@ -234,6 +234,38 @@ func TestZip64(t *testing.T) {
 	}
 }
 
+// A file of more than 4 GiB is opened by its directory alone, and its elements
+// are where they should be.
+func TestReadZip64(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no sparse files")
+	}
+	const numel = 1<<30 + 5 // of float32
+	path := filepath.Join(t.TempDir(), "big.pt")
+	pickle := strings.NewReplacer("K\x06tQ", "J\x05\x00\x00\x40tQ", "K\x02K\x03\x86K\x03K\x01\x86", "J\x05\x00\x00\x40\x85K\x01\x85").Replace(pickled)
+	order := []string{"data.pkl", "byteorder", "data/0", "version"}
+	sparseArchive(t, path, []byte("\x80\x02"+pickle+"."), map[string]uint64{"data/0": 4 * numel}, order)
+
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	z, err := zip.OpenReader(path)
+	require.NoError(t, err)
+	start, err := z.File[2].DataOffset()
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	_, err = f.WriteAt([]byte{0, 0, 0x80, 0x3f}, start+4*(numel-1))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+
+	x, c, err := OpenTensor(path)
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, []int{numel}, x.Shape)
+	v := make([]float64, 2)
+	require.NoError(t, x.Float64s(v, numel-2))
+	require.Equal(t, []float64{0, 1}, v)
+}
+
 func TestLocalHeaderZip64(t *testing.T) {
 	le := binary.LittleEndian
 	b := entry{name: "x/data/0", size: 1<<33 + 7, crc: 0x01020304, offset: 64}.local()
