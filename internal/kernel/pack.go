@@ -12,22 +12,25 @@ type packer[F real] struct {
 }
 
 // packKernel transposes rows, as many as a vector has elements, into
-// [k][stride bytes]. A block is a vector's bytes of every row, the first at
-// byte off; what lies ahead bytes further is prefetched.
-type packKernel func(dst *byte, stride int, rows *[16]*byte, off, blocks, ahead int)
+// [k][stride bytes]. A block is blockBytes of every row, the first at byte
+// off; what lies ahead bytes further is prefetched.
+type packKernel func(dst *byte, stride int, rows *[32]*byte, off, blocks, ahead int)
+
+// blockBytes is what a kernel reads of a row at once.
+const blockBytes = 64
 
 // maxUnit is the largest number of steps that a pack kernel writes at once: a
 // panel is written in whole units. panelSlack is what that takes, in bytes, at
 // the end of the widest panel.
 const (
-	maxUnit    = 64
+	maxUnit    = blockBytes
 	panelSlack = maxUnit * 8 * 64
 )
 
 // packScratch is the memory that packing needs.
 type packScratch[F real] struct {
-	rows  [16]*byte    // arguments of a kernel
-	tail  [16][64]byte // the ends of the rows, padded
+	rows  [32]*byte    // arguments of a kernel
+	tail  [16][blockBytes]byte // the ends of the rows, padded
 	wide  []float32    // a panel on its way to float64
 	plain []F          // rows of a type that no kernel reads, decoded
 }
@@ -65,14 +68,11 @@ func (p *packer[F]) panel(mem *packScratch[F], dst []F, x *matrix[F], r0, rows, 
 // transpose runs a kernel that writes elements of size bytes over the groups
 // of rows of a panel.
 func (p *packer[F]) transpose(mem *packScratch[F], kernel packKernel, dst unsafe.Pointer, size int, x *matrix[F], r0, rows, k0, k, width, ahead int) {
-	base, es := x.bytes()
-	lanes, unit := p.bytes/size, p.bytes/es
+	_, es := x.bytes()
+	lanes, unit := p.bytes/size, blockBytes/es
 	stride := width * size
 	for g := 0; g < rows; g += lanes {
-		for i := range lanes {
-			r := min(g+i, rows-1) // a row that is not there is any other one
-			mem.rows[i] = (*byte)(unsafe.Add(base, ((r0+r)*x.ld+k0)*es))
-		}
+		x.addresses(mem.rows[:lanes], r0+g, min(lanes, rows-g), k0)
 		at := unsafe.Add(dst, g*size)
 		whole := k / unit
 		if whole > 0 {
@@ -80,7 +80,7 @@ func (p *packer[F]) transpose(mem *packScratch[F], kernel packKernel, dst unsafe
 		}
 		if rest := k - whole*unit; rest > 0 {
 			for i := range lanes {
-				end := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(mem.rows[i]), whole*p.bytes)), rest*es)
+				end := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(mem.rows[i]), whole*blockBytes)), rest*es)
 				copy(mem.tail[i][:], end)
 				mem.rows[i] = &mem.tail[i][0]
 			}
@@ -109,6 +109,15 @@ func (x *matrix[F]) bytes() (base unsafe.Pointer, size int) {
 		return unsafe.Pointer(unsafe.SliceData(x.values)), int(unsafe.Sizeof(F(0)))
 	}
 	return unsafe.Pointer(unsafe.SliceData(x.weights.Data)), x.weights.DType.Size()
+}
+
+// addresses puts the addresses of element k of rows r0, r0+1, … into p; beyond
+// the rows given it repeats the last, for a kernel to read but not to use.
+func (x *matrix[F]) addresses(p []*byte, r0, rows, k int) {
+	base, es := x.bytes()
+	for i := range p {
+		p[i] = (*byte)(unsafe.Add(base, ((r0+min(i, rows-1))*x.ld+k)*es))
+	}
 }
 
 // ahead returns how many bytes after steps k to k+kc-1 of some rows, of a block

@@ -4,53 +4,53 @@
 
 package kernel
 
-// packF32_avx2 transposes 8 rows of blocks × 8 float32 from byte off on into
+// packF32_avx2 transposes 8 rows of blocks of 16 float32 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packF32_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packF32_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packF64_avx2 transposes 4 rows of blocks × 4 float64 from byte off on into
+// packF64_avx2 transposes 4 rows of blocks of 8 float64 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packF64_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packF64_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packBF16_avx2 transposes 8 rows of blocks × 16 bfloat16 from byte off on into
+// packBF16_avx2 transposes 8 rows of blocks of 32 bfloat16 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packBF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packBF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packF16_avx2 transposes 8 rows of blocks × 16 float16 from byte off on into
+// packF16_avx2 transposes 8 rows of blocks of 32 float16 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packE5M2_avx2 transposes 8 rows of blocks × 32 float8_e5m2 from byte off on into
+// packE5M2_avx2 transposes 8 rows of blocks of 64 float8_e5m2 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packE5M2_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packE5M2_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packE4M3_avx2 transposes 8 rows of blocks × 32 float8_e4m3fn from byte off on into
+// packE4M3_avx2 transposes 8 rows of blocks of 64 float8_e4m3fn from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packE4M3_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packE4M3_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packF32ToBF16_avx2 transposes 8 rows of blocks × 8 float32, rounded to bfloat16 from byte off on into
+// packF32ToBF16_avx2 transposes 8 rows of blocks of 16 float32, rounded to bfloat16 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packF32ToBF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packF32ToBF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
-// packF32ToF16_avx2 transposes 8 rows of blocks × 8 float32, rounded to float16 from byte off on into
+// packF32ToF16_avx2 transposes 8 rows of blocks of 16 float32, rounded to float16 from byte off on into
 // dst [k][stride bytes], and prefetches what lies ahead bytes further.
 //
 //go:noescape
-func packF32ToF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+func packF32ToF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 
 // widen64_avx2 converts n float32, a multiple of 16.
 //

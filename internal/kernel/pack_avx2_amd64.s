@@ -4,7 +4,7 @@
 
 #include "textflag.h"
 
-// func packF32_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packF32_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, MMX+
 TEXT ·packF32_avx2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
@@ -18,43 +18,43 @@ TEXT ·packF32_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        32(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        40(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VMOVUPS     (R8)(BX*1), X2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        48(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VMOVUPS     (R8)(BX*1), X3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        56(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPS   Y1, Y0, Y4
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VMOVUPS     Y0, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y1, (AX)
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y2, (AX)
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -76,26 +76,90 @@ block:
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VMOVUPS     Y0, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y1, (AX)
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y2, (AX)
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
-	VMOVUPS     Y3, (AX)
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     32(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     32(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y9, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y10, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y11, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     48(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     48(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VMOVUPS     Y8, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y9, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y10, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y11, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER
 	RET
 
-// func packF64_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packF64_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, MMX+
 TEXT ·packF64_avx2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
@@ -109,16 +173,16 @@ TEXT ·packF64_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPD   Y1, Y0, Y2
 	VUNPCKHPD   Y1, Y0, Y3
 	VMOVUPS     Y2, (AX)
@@ -139,14 +203,42 @@ block:
 	ADDQ        CX, AX
 	VMOVUPS     Y3, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        16(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        24(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	VUNPCKLPD   Y1, Y0, Y2
+	VUNPCKHPD   Y1, Y0, Y3
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        16(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        24(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	VUNPCKLPD   Y1, Y0, Y2
+	VUNPCKHPD   Y1, Y0, Y3
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER
 	RET
 
-// func packBF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packBF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, AVX2, MMX+
 TEXT ·packBF16_avx2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
@@ -163,59 +255,59 @@ TEXT ·packBF16_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        32(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        40(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VMOVUPS     (R8)(BX*1), X2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        48(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VMOVUPS     (R8)(BX*1), X3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        56(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPS   Y1, Y0, Y4
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSLLD      $0x10, Y0, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x10, Y8, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y0, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y8, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y1, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y9, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y1, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y9, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y2, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y10, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y2, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y10, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y3, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y11, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y3, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y11, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -237,42 +329,138 @@ block:
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSLLD      $0x10, Y0, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x10, Y8, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y0, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y8, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y1, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y9, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y1, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y9, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y2, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y10, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y2, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y10, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y3, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y11, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y3, Y9
-	VMOVUPS     Y9, (AX)
+	VPAND       Y15, Y11, Y13
+	VMOVUPS     Y13, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     32(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     32(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x10, Y8, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y8, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y9, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y9, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y10, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y10, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y11, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y11, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     48(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     48(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x10, Y8, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y8, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y9, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y9, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y10, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y10, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y11, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPAND       Y15, Y11, Y13
+	VMOVUPS     Y13, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER
 	RET
 
-// func packF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
 TEXT ·packF16_avx2(SB), NOSPLIT, $0-48
 	MOVQ        dst+0(FP), AX
@@ -291,71 +479,71 @@ TEXT ·packF16_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ         (DX), R8
 	VMOVUPS      (R8)(BX*1), X0
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         32(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         8(DX), R8
 	VMOVUPS      (R8)(BX*1), X1
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         40(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         16(DX), R8
 	VMOVUPS      (R8)(BX*1), X2
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         48(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         24(DX), R8
 	VMOVUPS      (R8)(BX*1), X3
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         56(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y5
 	VUNPCKLPS    Y3, Y2, Y6
 	VUNPCKHPS    Y3, Y2, Y7
-	VUNPCKLPD    Y6, Y4, Y0
-	VUNPCKHPD    Y6, Y4, Y1
-	VUNPCKLPD    Y7, Y5, Y2
-	VUNPCKHPD    Y7, Y5, Y3
-	VPSHUFB      Y15, Y0, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSHUFB      Y15, Y8, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y1, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y9, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y2, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y10, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y3, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y11, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
 	MOVQ         (DX), R8
 	VMOVUPS      16(R8)(BX*1), X0
@@ -377,54 +565,174 @@ block:
 	VUNPCKHPS    Y1, Y0, Y5
 	VUNPCKLPS    Y3, Y2, Y6
 	VUNPCKHPS    Y3, Y2, Y7
-	VUNPCKLPD    Y6, Y4, Y0
-	VUNPCKHPD    Y6, Y4, Y1
-	VUNPCKLPD    Y7, Y5, Y2
-	VUNPCKHPD    Y7, Y5, Y3
-	VPSHUFB      Y15, Y0, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSHUFB      Y15, Y8, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y1, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y9, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y2, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y10, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VPSHUFB      Y15, Y3, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSHUFB      Y15, Y11, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, BX
-	ADDQ         $0x20, DI
+	MOVQ         (DX), R8
+	VMOVUPS      32(R8)(BX*1), X0
+	MOVQ         32(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ         8(DX), R8
+	VMOVUPS      32(R8)(BX*1), X1
+	MOVQ         40(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ         16(DX), R8
+	VMOVUPS      32(R8)(BX*1), X2
+	MOVQ         48(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ         24(DX), R8
+	VMOVUPS      32(R8)(BX*1), X3
+	MOVQ         56(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSHUFB      Y15, Y8, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y9, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y10, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y11, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	MOVQ         (DX), R8
+	VMOVUPS      48(R8)(BX*1), X0
+	MOVQ         32(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ         8(DX), R8
+	VMOVUPS      48(R8)(BX*1), X1
+	MOVQ         40(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ         16(DX), R8
+	VMOVUPS      48(R8)(BX*1), X2
+	MOVQ         48(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ         24(DX), R8
+	VMOVUPS      48(R8)(BX*1), X3
+	MOVQ         56(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSHUFB      Y15, Y8, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y9, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y10, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VPSHUFB      Y15, Y11, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, DI
 	DECQ         SI
 	JNE          block
 	VZEROUPPER
 	RET
 
-// func packE5M2_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packE5M2_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
 TEXT ·packE5M2_avx2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
@@ -446,119 +754,119 @@ TEXT ·packE5M2_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ         (DX), R8
 	VMOVUPS      (R8)(BX*1), X0
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         32(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         8(DX), R8
 	VMOVUPS      (R8)(BX*1), X1
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         40(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         16(DX), R8
 	VMOVUPS      (R8)(BX*1), X2
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         48(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         24(DX), R8
 	VMOVUPS      (R8)(BX*1), X3
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	MOVQ         56(DX), R8
 	VINSERTF128  $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0   (R8)(DI*1)
+	PREFETCHT1   (R8)(DI*1)
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y5
 	VUNPCKLPS    Y3, Y2, Y6
 	VUNPCKHPS    Y3, Y2, Y7
-	VUNPCKLPD    Y6, Y4, Y0
-	VUNPCKHPD    Y6, Y4, Y1
-	VUNPCKLPD    Y7, Y5, Y2
-	VUNPCKHPD    Y7, Y5, Y3
-	VPSLLD       $0x08, Y0, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y0, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSLLD       $0x08, Y8, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y8, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y1, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y1, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y9, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y9, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y2, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y2, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y10, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y10, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y3, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y3, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y11, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y11, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
 	MOVQ         (DX), R8
 	VMOVUPS      16(R8)(BX*1), X0
@@ -580,102 +888,318 @@ block:
 	VUNPCKHPS    Y1, Y0, Y5
 	VUNPCKLPS    Y3, Y2, Y6
 	VUNPCKHPS    Y3, Y2, Y7
-	VUNPCKLPD    Y6, Y4, Y0
-	VUNPCKHPD    Y6, Y4, Y1
-	VUNPCKLPD    Y7, Y5, Y2
-	VUNPCKHPD    Y7, Y5, Y3
-	VPSLLD       $0x08, Y0, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y0, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSLLD       $0x08, Y8, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y8, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y1, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y1, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y9, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y9, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y2, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y2, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y10, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y10, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	VPSLLD       $0x08, Y3, Y8
-	VPAND        Y15, Y8, Y8
-	VPSHUFB      Y14, Y8, Y8
-	VPERMQ       $0xd8, Y8, Y8
-	VEXTRACTI128 $0x01, Y8, X9
-	VPAND        Y15, Y3, Y10
-	VPSHUFB      Y14, Y10, Y10
-	VPERMQ       $0xd8, Y10, Y10
-	VEXTRACTI128 $0x01, Y10, X11
-	VCVTPH2PS    X8, Y8
-	VMOVUPS      Y8, (AX)
+	VPSLLD       $0x08, Y11, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y11, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X10, Y10
-	VMOVUPS      Y10, (AX)
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X9, Y9
-	VMOVUPS      Y9, (AX)
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
 	ADDQ         CX, AX
-	VCVTPH2PS    X11, Y11
-	VMOVUPS      Y11, (AX)
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         CX, AX
-	ADDQ         $0x20, BX
-	ADDQ         $0x20, DI
+	MOVQ         (DX), R8
+	VMOVUPS      32(R8)(BX*1), X0
+	MOVQ         32(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ         8(DX), R8
+	VMOVUPS      32(R8)(BX*1), X1
+	MOVQ         40(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ         16(DX), R8
+	VMOVUPS      32(R8)(BX*1), X2
+	MOVQ         48(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ         24(DX), R8
+	VMOVUPS      32(R8)(BX*1), X3
+	MOVQ         56(DX), R8
+	VINSERTF128  $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSLLD       $0x08, Y8, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y8, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y9, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y9, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y10, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y10, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y11, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y11, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	MOVQ         (DX), R8
+	VMOVUPS      48(R8)(BX*1), X0
+	MOVQ         32(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ         8(DX), R8
+	VMOVUPS      48(R8)(BX*1), X1
+	MOVQ         40(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ         16(DX), R8
+	VMOVUPS      48(R8)(BX*1), X2
+	MOVQ         48(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ         24(DX), R8
+	VMOVUPS      48(R8)(BX*1), X3
+	MOVQ         56(DX), R8
+	VINSERTF128  $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y8
+	VUNPCKHPD    Y6, Y4, Y9
+	VUNPCKLPD    Y7, Y5, Y10
+	VUNPCKHPD    Y7, Y5, Y11
+	VPSLLD       $0x08, Y8, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y8, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y9, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y9, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y10, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y10, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VPSLLD       $0x08, Y11, Y12
+	VPAND        Y15, Y12, Y12
+	VPSHUFB      Y14, Y12, Y12
+	VPERMQ       $0xd8, Y12, Y12
+	VEXTRACTI128 $0x01, Y12, X13
+	VPAND        Y15, Y11, Y0
+	VPSHUFB      Y14, Y0, Y0
+	VPERMQ       $0xd8, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VCVTPH2PS    X12, Y12
+	VMOVUPS      Y12, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X13, Y13
+	VMOVUPS      Y13, (AX)
+	ADDQ         CX, AX
+	VCVTPH2PS    X1, Y1
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, DI
 	DECQ         SI
 	JNE          block
 	VZEROUPPER
 	RET
 
-// func packE4M3_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packE4M3_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, AVX2, MMX+
 TEXT ·packE4M3_avx2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
@@ -701,191 +1225,191 @@ TEXT ·packE4M3_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        32(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        40(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VMOVUPS     (R8)(BX*1), X2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        48(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VMOVUPS     (R8)(BX*1), X3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        56(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPS   Y1, Y0, Y4
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSLLD      $0x18, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x18, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y0, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y0, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y8, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y8, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y1, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y1, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y9, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y9, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y2, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y2, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y10, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y10, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y3, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y3, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y11, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y11, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -907,174 +1431,534 @@ block:
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSLLD      $0x18, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x18, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y0, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y0, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y0, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y8, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y8, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y1, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y1, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y1, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y9, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y9, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y2, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y2, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y2, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y10, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y10, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x18, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x18, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x10, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x10, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPSLLD      $0x08, Y3, Y10
-	VPAND       Y13, Y10, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y10, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSLLD      $0x08, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	VPAND       Y13, Y3, Y8
-	VPSRLD      $0x04, Y8, Y8
-	VPAND       Y12, Y3, Y9
-	VPCMPEQD    Y14, Y8, Y11
-	VMULPS      Y15, Y8, Y8
-	VPOR        Y9, Y8, Y8
-	VPOR        Y11, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPAND       Y13, Y11, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y11, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     32(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     32(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x18, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y8, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y8, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y9, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y9, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y10, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y10, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y11, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y11, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     48(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     48(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSLLD      $0x18, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y8, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y8, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y8, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y9, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y9, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y9, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y10, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y10, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y10, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x18, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x10, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPSLLD      $0x08, Y11, Y2
+	VPAND       Y13, Y2, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y2, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	VPAND       Y13, Y11, Y0
+	VPSRLD      $0x04, Y0, Y0
+	VPAND       Y12, Y11, Y1
+	VPCMPEQD    Y14, Y0, Y3
+	VMULPS      Y15, Y0, Y0
+	VPOR        Y1, Y0, Y0
+	VPOR        Y3, Y0, Y0
+	VMOVUPS     Y0, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER
 	RET
 
-// func packF32ToBF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packF32ToBF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, AVX2, MMX+
 TEXT ·packF32ToBF16_avx2(SB), NOSPLIT, $0-48
 	MOVQ         dst+0(FP), AX
@@ -1097,71 +1981,71 @@ TEXT ·packF32ToBF16_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        32(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        40(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VMOVUPS     (R8)(BX*1), X2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        48(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VMOVUPS     (R8)(BX*1), X3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        56(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPS   Y1, Y0, Y4
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSRLD      $0x10, Y0, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y0, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y0, Y0, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSRLD      $0x10, Y8, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y8, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y8, Y8, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y1, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y1, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y1, Y1, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y9, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y9, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y9, Y9, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y2, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y2, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y2, Y2, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y10, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y10, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y10, Y10, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y3, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y3, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y3, Y3, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y11, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y11, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y11, Y11, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -1183,54 +2067,174 @@ block:
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VPSRLD      $0x10, Y0, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y0, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y0, Y0, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSRLD      $0x10, Y8, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y8, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y8, Y8, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y1, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y1, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y1, Y1, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y9, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y9, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y9, Y9, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y2, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y2, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y2, Y2, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y10, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y10, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y10, Y10, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPSRLD      $0x10, Y3, Y8
-	VPAND       Y14, Y8, Y8
-	VPADDD      Y13, Y8, Y8
-	VPADDD      Y3, Y8, Y8
-	VPAND       Y15, Y8, Y8
-	VCMPPS      $0x03, Y3, Y3, Y9
-	VPOR        Y9, Y8, Y8
-	VMOVUPS     Y8, (AX)
+	VPSRLD      $0x10, Y11, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y11, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y11, Y11, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     32(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     32(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSRLD      $0x10, Y8, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y8, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y8, Y8, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y9, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y9, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y9, Y9, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y10, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y10, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y10, Y10, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y11, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y11, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y11, Y11, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     48(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     48(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VPSRLD      $0x10, Y8, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y8, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y8, Y8, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y9, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y9, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y9, Y9, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y10, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y10, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y10, Y10, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VPSRLD      $0x10, Y11, Y12
+	VPAND       Y14, Y12, Y12
+	VPADDD      Y13, Y12, Y12
+	VPADDD      Y11, Y12, Y12
+	VPAND       Y15, Y12, Y12
+	VCMPPS      $0x03, Y11, Y11, Y0
+	VPOR        Y0, Y12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER
 	RET
 
-// func packF32ToF16_avx2(dst *byte, stride int, rows *[16]*byte, off int, blocks int, ahead int)
+// func packF32ToF16_avx2(dst *byte, stride int, rows *[32]*byte, off int, blocks int, ahead int)
 // Requires: AVX, F16C, MMX+
 TEXT ·packF32ToF16_avx2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
@@ -1244,51 +2248,51 @@ TEXT ·packF32ToF16_avx2(SB), NOSPLIT, $0-48
 block:
 	MOVQ        (DX), R8
 	VMOVUPS     (R8)(BX*1), X0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        32(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y0, Y0
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        8(DX), R8
 	VMOVUPS     (R8)(BX*1), X1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        40(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y1, Y1
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        16(DX), R8
 	VMOVUPS     (R8)(BX*1), X2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        48(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y2, Y2
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        24(DX), R8
 	VMOVUPS     (R8)(BX*1), X3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	MOVQ        56(DX), R8
 	VINSERTF128 $0x01, (R8)(BX*1), Y3, Y3
-	PREFETCHT0  (R8)(DI*1)
+	PREFETCHT1  (R8)(DI*1)
 	VUNPCKLPS   Y1, Y0, Y4
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VCVTPS2PH   $0x00, Y0, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VCVTPS2PH   $0x00, Y8, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y1, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y9, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y2, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y10, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y3, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y11, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -1310,28 +2314,108 @@ block:
 	VUNPCKHPS   Y1, Y0, Y5
 	VUNPCKLPS   Y3, Y2, Y6
 	VUNPCKHPS   Y3, Y2, Y7
-	VUNPCKLPD   Y6, Y4, Y0
-	VUNPCKHPD   Y6, Y4, Y1
-	VUNPCKLPD   Y7, Y5, Y2
-	VUNPCKHPD   Y7, Y5, Y3
-	VCVTPS2PH   $0x00, Y0, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VCVTPS2PH   $0x00, Y8, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y1, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y9, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y2, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y10, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VCVTPS2PH   $0x00, Y3, X8
-	VCVTPH2PS   X8, Y8
-	VMOVUPS     Y8, (AX)
+	VCVTPS2PH   $0x00, Y11, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	ADDQ        $0x20, BX
-	ADDQ        $0x20, DI
+	MOVQ        (DX), R8
+	VMOVUPS     32(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     32(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     32(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     32(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 32(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VCVTPS2PH   $0x00, Y8, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y9, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y10, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y11, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	MOVQ        (DX), R8
+	VMOVUPS     48(R8)(BX*1), X0
+	MOVQ        32(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y0, Y0
+	MOVQ        8(DX), R8
+	VMOVUPS     48(R8)(BX*1), X1
+	MOVQ        40(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y1, Y1
+	MOVQ        16(DX), R8
+	VMOVUPS     48(R8)(BX*1), X2
+	MOVQ        48(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y2, Y2
+	MOVQ        24(DX), R8
+	VMOVUPS     48(R8)(BX*1), X3
+	MOVQ        56(DX), R8
+	VINSERTF128 $0x01, 48(R8)(BX*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y8
+	VUNPCKHPD   Y6, Y4, Y9
+	VUNPCKLPD   Y7, Y5, Y10
+	VUNPCKHPD   Y7, Y5, Y11
+	VCVTPS2PH   $0x00, Y8, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y9, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y10, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	VCVTPS2PH   $0x00, Y11, X12
+	VCVTPH2PS   X12, Y12
+	VMOVUPS     Y12, (AX)
+	ADDQ        CX, AX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DI
 	DECQ        SI
 	JNE         block
 	VZEROUPPER

@@ -20,6 +20,7 @@ type simd[F real] struct {
 	narrow [maxRows + 1]tileKernel[F]
 	wide   [len(wideVectors)]tileKernel[F]
 	pack   packer[F]
+	dots   map[source]dotKernel[F] // by what they read
 	pool   sync.Pool // of *scratch[F]
 }
 
@@ -54,6 +55,9 @@ type scratch[F real] struct {
 // product computes C = A·B, or C += A·B if load is set; a has m rows and b,
 // transposed, n.
 func (s *simd[F]) product(m, n, k int, a, b *matrix[F], c []F, ldc int, load bool) {
+	if m == 1 && s.vector(n, k, a, b, c, load) {
+		return
+	}
 	mem := s.get()
 	defer s.put(mem)
 	size := int(unsafe.Sizeof(F(0)))

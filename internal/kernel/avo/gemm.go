@@ -126,11 +126,7 @@ func (g *gen) micro(size, rows, nv int) {
 	g.Label("store")
 	g.Comment("Every NaN becomes the positive quiet one: CPUs differ in signs and payloads.")
 	nan, tmp := spare[0], spare[1]
-	if size == 4 {
-		g.broadcastBits(4, 0x7fc00000, nan)
-	} else {
-		g.broadcastBits(8, 0x7ff8000000000000, nan)
-	}
+	g.quietNaN(size, nan)
 	eachRow(func(r int) {
 		for v := range nv {
 			g.replaceNaN(size, nan, tmp, acc(r, v))
@@ -162,6 +158,14 @@ func (g *gen) fma(size int, x, y, acc reg.VecPhysical) {
 		g.VFMADD231PS(x, y, acc)
 	} else {
 		g.VFMADD231PD(x, y, acc)
+	}
+}
+
+func (g *gen) quietNaN(size int, v reg.VecPhysical) {
+	if size == 4 {
+		g.broadcastBits(4, 0x7fc00000, v)
+	} else {
+		g.broadcastBits(8, 0x7ff8000000000000, v)
 	}
 }
 

@@ -41,6 +41,11 @@ func main() {
 			}
 			g.widen64()
 		}, s)
+		write(*out, "dot_"+s.name, func(g *gen) {
+			for _, w := range widenings {
+				g.dot(w)
+			}
+		}, s)
 	}
 }
 

@@ -30,81 +30,44 @@ var widenings = []widening{
 }
 
 // pack writes a kernel that transposes rows of elements into [k][rows], the
-// order in which a product reads them. A block is one vector of every row. The
-// vector that holds words c, c+1, … of rows j, j+q, j+2q, … in its 128-bit
-// lanes, q words each, is loaded lane by lane; a transposition within the
-// lanes then gives word after word of all rows.
+// order in which a product reads them. A block is 64 bytes of every row, a cache line where
+// rows are aligned.
 func (g *gen) pack(w widening) {
 	lanes := g.bytes / w.size
-	q := 16 / w.size
 	g.function("pack"+w.name,
-		fmt.Sprintf("transposes %d rows of blocks × %d %s from byte off on into\n// dst [k][stride bytes], and prefetches what lies ahead bytes further.", lanes, lanes*w.elements, w.doc),
-		fmt.Sprintf("func(dst *byte, stride int, rows *[16]*byte, off, blocks, ahead int)"))
+		fmt.Sprintf("transposes %d rows of blocks of %d %s from byte off on into\n// dst [k][stride bytes], and prefetches what lies ahead bytes further.", lanes, 64/w.size*w.elements, w.doc),
+		fmt.Sprintf("func(dst *byte, stride int, rows *[32]*byte, off, blocks, ahead int)"))
 	dst, stride, rows, off, blocks, ahead := g.arg("dst"), g.arg("stride"), g.arg("rows"), g.arg("off"), g.arg("blocks"), g.arg("ahead")
 
-	free := g.vector
-	constants := free[len(free)-len(w.constants):]
-	free = free[:len(free)-len(w.constants)]
-	for i, c := range w.constants {
-		if c == evenWords {
-			g.loadEvenWords(constants[i])
-			continue
-		}
-		g.broadcastBits(4, c, constants[i])
-	}
-	ptr := g.GP64()
+	constants, free := g.loadConstants(w, g.vector)
 	g.ADDQ(off, ahead)
 	g.Label("block")
-	for c := range lanes / q { // a group of q words
-		x, y := free[:q], free[q:2*q]
-		for j := range q {
-			for i := range lanes / q {
-				g.MOVQ(mem(rows, 8*(j+q*i)), ptr)
-				g.insert(i, index(ptr, off, 16*c), x[j])
-				if c == 0 {
-					g.PREFETCHT0(index(ptr, ahead, 0))
-				}
-			}
-		}
-		if w.size == 4 {
-			g.VUNPCKLPS(x[1], x[0], y[0])
-			g.VUNPCKHPS(x[1], x[0], y[1])
-			g.VUNPCKLPS(x[3], x[2], y[2])
-			g.VUNPCKHPS(x[3], x[2], y[3])
-			g.VUNPCKLPD(y[2], y[0], x[0])
-			g.VUNPCKHPD(y[2], y[0], x[1])
-			g.VUNPCKLPD(y[3], y[1], x[2])
-			g.VUNPCKHPD(y[3], y[1], x[3])
-		} else {
-			g.VUNPCKLPD(x[1], x[0], y[0])
-			g.VUNPCKHPD(x[1], x[0], y[1])
-			x = y
-		}
-		for j := range q {
-			w.widen(g, x[j], constants, free[2*q:], func(e int, v reg.VecPhysical) {
-				g.VMOVUPS(v, mem(dst, 0))
-				g.ADDQ(stride, dst)
-			})
-		}
-	}
-	g.ADDQ(operand.U8(g.bytes), off)
-	g.ADDQ(operand.U8(g.bytes), ahead)
+	g.transpose(w.size, rows, 0, off, ahead, free, func(v reg.VecPhysical, tmp []reg.VecPhysical) {
+		w.widen(g, v, constants, tmp, func(e int, v reg.VecPhysical) {
+			g.VMOVUPS(v, mem(dst, 0))
+			g.ADDQ(stride, dst)
+		})
+	})
+	g.ADDQ(operand.U8(64), off)
+	g.ADDQ(operand.U8(64), ahead)
 	g.DECQ(blocks)
 	g.JNE(operand.LabelRef("block"))
 	g.VZEROUPPER()
 	g.RET()
 }
 
-// insert loads 16 bytes into lane i of v; lane 0 comes first.
-func (g *gen) insert(i int, m operand.Mem, v reg.VecPhysical) {
-	switch {
-	case i == 0:
-		g.VMOVUPS(m, v.AsX())
-	case g.is512():
-		g.VINSERTF32X4(operand.U8(i), m, v, v)
-	default:
-		g.VINSERTF128(operand.U8(i), m, v, v)
+// loadConstants fills registers with what the widening needs.
+func (g *gen) loadConstants(w widening, free []reg.VecPhysical) (constants, rest []reg.VecPhysical) {
+	rest = free[:len(free)-len(w.constants)]
+	constants = free[len(rest):]
+	for i, c := range w.constants {
+		if c == evenWords {
+			g.loadEvenWords(constants[i])
+		} else {
+			g.broadcastBits(4, c, constants[i])
+		}
 	}
+	return constants, rest
 }
 
 func plain(_ *gen, v reg.VecPhysical, _, _ []reg.VecPhysical, out func(int, reg.VecPhysical)) {
