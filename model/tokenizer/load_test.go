@@ -36,7 +36,7 @@ func TestLoad(t *testing.T) {
 	id, ok := tok.ID("ab")
 	require.True(t, ok)
 	require.Equal(t, 3, id)
-	for _, id := range []int{-1, 6, 1 << 40} {
+	for _, id := range []int{-1, 6, 1 << 30} {
 		_, ok = tok.Token(id)
 		require.False(t, ok)
 	}
@@ -54,6 +54,7 @@ func TestLoadErrors(t *testing.T) {
 		{"another version", [2]string{`"1.0"`, `"2.0"`}, `/version is "2.0", expected "1.0"`},
 		{"unknown key", [2]string{`"truncation"`, `"cutting"`}, `the file has the option "cutting", which is not supported`},
 		{"key twice", [2]string{`"truncation"`, `"padding"`}, `the file has the key "padding" twice`},
+		{"token twice", [2]string{`"b": 1`, `"a": 1`}, `/model/vocab has the key "a" twice`},
 		{"wrong type", [2]string{`"id": 5`, `"id": "5"`}, `/added_tokens/0/id does not fit int`},
 
 		{"model", [2]string{`"BPE"`, `"WordPiece"`}, `/model has type "WordPiece", which is not supported; known: BPE`},
@@ -128,7 +129,7 @@ func TestEncodeErrors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tok.Encode("a\ufffd\xffb", false)
 	require.EqualError(t, err, "the text is not UTF-8 (byte 4)")
-	for _, id := range []int{-1, 6, 1 << 40} {
+	for _, id := range []int{-1, 6, 1 << 30} {
 		_, err = tok.Decode([]int{0, id}, false)
 		require.ErrorContains(t, err, "is not in the tokenizer's vocabulary of 6 tokens")
 	}

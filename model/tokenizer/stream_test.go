@@ -29,7 +29,7 @@ func stream(t *testing.T, tok *Tokenizer, ids []int, skip bool) string {
 func TestStream(t *testing.T) {
 	var texts []string
 	readGzip(t, "texts.json.gz", &texts)
-	for _, kind := range append([]string{"spm"}, kinds...) {
+	for _, kind := range []string{"spm", "llama3", "llama2", "mistral"} {
 		t.Run(kind, func(t *testing.T) {
 			tok := loadSPM(t)
 			if kind != "spm" {
