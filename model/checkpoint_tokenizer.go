@@ -5,15 +5,16 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strconv"
 
 	"github.com/ilref/ilref/model/tokenizer"
 )
 
 // Tokenizer loads the checkpoint's tokenizer.json, or its tokenizer.model of
-// SentencePiece. Of tokenizer_config.json it obeys add_bos_token and
-// add_eos_token as transformers 5 does: where one of them is given, the two
-// decide, and not the post-processor of tokenizer.json. Odd things are added to
-// Warnings.
+// SentencePiece. Of tokenizer_config.json it obeys what transformers 5 does:
+// added_tokens_decoder adds tokens and changes known ones, and where
+// add_bos_token or add_eos_token is given, the two decide what goes around a
+// text, and not the tokenizer's own file. Odd things are added to Warnings.
 func (c *Checkpoint) Tokenizer() (*tokenizer.Tokenizer, error) {
 	for _, f := range []struct {
 		file string
@@ -48,6 +49,12 @@ func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	o := parseObject(c.path(file), b)
+	tokens := addedTokens(o.sub("added_tokens_decoder"))
+	if o.doc.err == nil {
+		if err := t.AddTokens(tokens); err != nil {
+			return fmt.Errorf("%s: /added_tokens_decoder: %w", c.path(file), err)
+		}
+	}
 	if o.has("add_bos_token") || o.has("add_eos_token") {
 		before := t.Special()
 		t.SetSpecial(specialToken(o, t, "add_bos_token", "bos_token"), specialToken(o, t, "add_eos_token", "eos_token"))
@@ -56,6 +63,25 @@ func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
 		}
 	}
 	return o.doc.err
+}
+
+// addedTokens reads tokens by id: {"32000": {"content": "<|end|>", …}, …}.
+func addedTokens(o *object) []tokenizer.AddedToken {
+	var tokens []tokenizer.AddedToken
+	for _, key := range o.keys {
+		id, err := strconv.Atoi(key)
+		if err != nil {
+			o.failKey(key, "has a name that is no token id")
+		}
+		v := o.sub(key)
+		special := v.bool("special", false)
+		tokens = append(tokens, tokenizer.AddedToken{
+			ID: id, Content: v.string("content", ""), Special: special, Normalized: v.bool("normalized", !special),
+			SingleWord: v.bool("single_word", false), LStrip: v.bool("lstrip", false), RStrip: v.bool("rstrip", false),
+		})
+	}
+	slices.SortFunc(tokens, func(a, b tokenizer.AddedToken) int { return a.ID - b.ID })
+	return tokens
 }
 
 // specialToken returns the id of a token that is to be added, as a list of one

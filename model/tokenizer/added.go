@@ -8,9 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is a token that is looked for in the text before the model sees
+// AddedToken is a token that is looked for in the text before the model sees
 // it (tokenizers 0.23, src/tokenizer/added_vocabulary.rs).
-type addedToken struct {
+type AddedToken struct {
 	ID         int    `json:"id"`
 	Content    string `json:"content"`
 	SingleWord bool   `json:"single_word"` // only between characters that are no part of a word
@@ -23,7 +23,9 @@ type addedToken struct {
 }
 
 type addedTokens struct {
-	byID       map[int]*addedToken
+	list       []AddedToken
+	normalize  normalizer // of the contents of normalized tokens; nil for none
+	byID       map[int]*AddedToken
 	byContent  map[string]int
 	special    map[string]bool // contents of special tokens
 	raw        *matcher        // those looked for in the raw text; nil for none
@@ -33,9 +35,9 @@ type addedTokens struct {
 // newAddedTokens takes the tokens in the order of the file. The library
 // ignores the ids of the file: it gives a token its id in the model's
 // vocabulary, or the next free one. Where the two disagree the file is refused.
-func newAddedTokens(tokens []addedToken, model *bpe, normalize normalizer) (addedTokens, error) {
-	a := addedTokens{byID: map[int]*addedToken{}, byContent: map[string]int{}, special: map[string]bool{}}
-	var raw, normalized []*addedToken
+func newAddedTokens(tokens []AddedToken, model *bpe, normalize normalizer) (addedTokens, error) {
+	a := addedTokens{list: tokens, normalize: normalize, byID: map[int]*AddedToken{}, byContent: map[string]int{}, special: map[string]bool{}}
+	var raw, normalized []*AddedToken
 	next := len(model.vocab)
 	for i := range tokens {
 		t := &tokens[i]
@@ -75,12 +77,31 @@ func newAddedTokens(tokens []addedToken, model *bpe, normalize normalizer) (adde
 	return a, err
 }
 
-// matcher finds tokens in text: the leftmost, and the longest of those.
-type matcher struct {
-	byFirst [256][]*addedToken // by first byte, longest first
+// AddTokens adds tokens in order, and changes those that it has already. Their
+// ids must be those that the library would give them.
+func (t *Tokenizer) AddTokens(tokens []AddedToken) error {
+	all := slices.Clone(t.added.list)
+	for _, n := range tokens {
+		i := slices.IndexFunc(all, func(o AddedToken) bool { return o.Content == n.Content })
+		if i < 0 {
+			all = append(all, n)
+		} else {
+			all[i] = n
+		}
+	}
+	added, err := newAddedTokens(all, t.model, t.added.normalize)
+	if err == nil {
+		t.added = added
+	}
+	return err
 }
 
-func newMatcher(tokens []*addedToken) (*matcher, error) {
+// matcher finds tokens in text: the leftmost, and the longest of those.
+type matcher struct {
+	byFirst [256][]*AddedToken // by first byte, longest first
+}
+
+func newMatcher(tokens []*AddedToken) (*matcher, error) {
 	if len(tokens) == 0 {
 		return nil, nil
 	}
@@ -93,7 +114,7 @@ func newMatcher(tokens []*addedToken) (*matcher, error) {
 		m.byFirst[b] = append(m.byFirst[b], t)
 	}
 	for _, list := range m.byFirst {
-		slices.SortFunc(list, func(x, y *addedToken) int {
+		slices.SortFunc(list, func(x, y *AddedToken) int {
 			if d := len(y.decoded) - len(x.decoded); d != 0 {
 				return d
 			}
@@ -109,7 +130,7 @@ func newMatcher(tokens []*addedToken) (*matcher, error) {
 }
 
 // at returns the longest token that begins at byte i.
-func (m *matcher) at(text string, i int) *addedToken {
+func (m *matcher) at(text string, i int) *AddedToken {
 	for _, t := range m.byFirst[text[i]] {
 		if strings.HasPrefix(text[i:], t.decoded) {
 			return t

@@ -17,7 +17,7 @@ func Load(name string, data []byte) (*Tokenizer, error) {
 		Version       string         `json:"version"`
 		Truncation    jsontext.Value `json:"truncation"` // as vLLM, which sets both for
 		Padding       jsontext.Value `json:"padding"`    // each call, we do not apply them
-		AddedTokens   []addedToken   `json:"added_tokens"`
+		AddedTokens   []AddedToken   `json:"added_tokens"`
 		Normalizer    jsontext.Value `json:"normalizer"`
 		PreTokenizer  jsontext.Value `json:"pre_tokenizer"`
 		PostProcessor jsontext.Value `json:"post_processor"`

@@ -167,7 +167,7 @@ const metaSpace = "▁"
 
 func (m *spModel) build() (*Tokenizer, error) {
 	vocab := make(map[string]uint32, len(m.pieces))
-	var added []addedToken
+	var added []AddedToken
 	unk := noID
 	for i, p := range m.pieces {
 		if _, ok := vocab[p.text]; ok {
@@ -177,11 +177,11 @@ func (m *spModel) build() (*Tokenizer, error) {
 		switch p.kind {
 		case spUnknown:
 			unk = i
-			added = append(added, addedToken{ID: i, Content: p.text, Special: true})
+			added = append(added, AddedToken{ID: i, Content: p.text, Special: true})
 		case spControl:
-			added = append(added, addedToken{ID: i, Content: p.text, Special: true})
+			added = append(added, AddedToken{ID: i, Content: p.text, Special: true})
 		case spUserDefined: // found in normalized text, but not normalized themselves
-			added = append(added, addedToken{ID: i, Content: p.text, Normalized: true})
+			added = append(added, AddedToken{ID: i, Content: p.text, Normalized: true})
 		}
 	}
 	if unk == noID {
