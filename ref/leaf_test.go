@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
@@ -49,7 +50,7 @@ func TestLeafModulesBitByBit(t *testing.T) {
 type count struct{ equal, total int }
 
 func replayLeaves(t *testing.T, m *model.CausalLM, s *il.Session) map[string]*count {
-	plan, err := NewPlan(s, nil)
+	plan, err := requests.Read(s, nil)
 	require.NoError(t, err)
 	numerics, err := nn.NewNumerics(tensor.BFloat16, nn.VLLM2025, 2)
 	require.NoError(t, err)

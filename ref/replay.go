@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -40,11 +41,11 @@ type Unreplayed struct {
 // inputs, takes them from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
 func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
-	r := &replayer{engine: e, modules: map[string]nn.Module{}, caches: map[int]*nn.Cache{}, plans: map[int]PlannedStep{}}
+	r := &replayer{engine: e, modules: map[string]nn.Module{}, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}}
 	for _, m := range e.Model.Modules() {
 		r.modules[m.Name()] = m
 	}
-	plan, err := NewPlan(s, histories)
+	plan, err := requests.Read(s, histories)
 	if err != nil {
 		r.noPlan = err
 	} else {
@@ -80,7 +81,7 @@ type replayer struct {
 	engine  *Engine
 	modules map[string]nn.Module
 	caches  map[int]*nn.Cache // of each request, as recorded
-	plans   map[int]PlannedStep
+	plans   map[int]requests.Step
 	noPlan  error // why the rows could not be read as requests
 
 	step  *il.Step

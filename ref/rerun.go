@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model/nn"
 )
 
@@ -14,7 +15,7 @@ type Choice struct {
 
 // Rerun computes the steps of a plan with the plan's tokens and returns the
 // greedy choices of the rows that sample. CheckPlan must have passed.
-func (e *Engine) Rerun(ctx context.Context, plan *Plan, progress Progress) ([]Choice, error) {
+func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progress) ([]Choice, error) {
 	seqs := map[int]*sequence{}
 	var choices []Choice
 	previous := -1
@@ -51,7 +52,7 @@ func (e *Engine) Rerun(ctx context.Context, plan *Plan, progress Progress) ([]Ch
 // prefill computes the tokens before a step that no step of the plan does,
 // unlogged. Where they end with the forward pass just before the step, its
 // logits belong to the step's directory: they are computed, and can be logged.
-func (e *Engine) prefill(st PlannedStep, seqs map[int]*sequence, previous int) {
+func (e *Engine) prefill(st requests.Step, seqs map[int]*sequence, previous int) {
 	var chunks []chunk
 	for _, c := range st.Chunks {
 		if len(c.History) > 0 {
@@ -69,7 +70,7 @@ func (e *Engine) prefill(st PlannedStep, seqs map[int]*sequence, previous int) {
 	}
 }
 
-func choose(st PlannedStep, logits [][]float64) []Choice {
+func choose(st requests.Step, logits [][]float64) []Choice {
 	var out []Choice
 	for _, c := range st.Chunks {
 		if c.Sample {
@@ -79,7 +80,7 @@ func choose(st PlannedStep, logits [][]float64) []Choice {
 	return out
 }
 
-func rowsOf(st PlannedStep) int {
+func rowsOf(st requests.Step) int {
 	n := 0
 	for _, c := range st.Chunks {
 		n += len(c.IDs)
@@ -89,11 +90,11 @@ func rowsOf(st PlannedStep) int {
 
 // CheckPlan reports tokens and positions that the model does not have, before
 // anything is computed.
-func (e *Engine) CheckPlan(plan *Plan) error {
+func (e *Engine) CheckPlan(plan *requests.Plan) error {
 	for _, st := range plan.Steps {
 		for _, c := range st.Chunks {
 			if err := e.CheckTokens(append(c.History[:len(c.History):len(c.History)], c.IDs...), c.Start-len(c.History)); err != nil {
-				return fmt.Errorf("%s: step_%d: %w; is it a session of this model?", plan.dir, st.Number, err)
+				return fmt.Errorf("%s: step_%d: %w; is it a session of this model?", plan.Dir, st.Number, err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
@@ -49,7 +50,7 @@ func TestRerunMatchesPyTorch(t *testing.T) {
 			s, err := il.Open(fixture.Session(t, tc.session))
 			require.NoError(t, err)
 			require.NoError(t, CheckSession(s, m))
-			plan, err := NewPlan(s, nil)
+			plan, err := requests.Read(s, nil)
 			require.NoError(t, err)
 			engine, err := NewEngine(m, Config{DType: tc.dtype, Rounding: nn.VLLM2025, Threads: 2})
 			require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/tokenizer"
 	"github.com/ilref/ilref/ref"
@@ -21,7 +22,7 @@ type job struct {
 	maxBatchedTokens int
 
 	like *il.Session
-	plan *ref.Plan
+	plan *requests.Plan
 }
 
 // job works out what to compute and checks it, so that nothing is written for
@@ -60,7 +61,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err
 	}
-	plan, err := ref.NewPlan(like, prompts)
+	plan, err := requests.Read(like, prompts)
 	if err != nil {
 		return err
 	}

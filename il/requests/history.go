@@ -1,4 +1,4 @@
-package ref
+package requests
 
 import (
 	"fmt"
@@ -109,7 +109,7 @@ func slotRows(c *il.Call) int {
 			continue
 		}
 		if t, closer, err := slot.Tensors[0].Open(); err == nil {
-			rows := rows2(t)
+			rows := matrixRows(t)
 			closer.Close()
 			if rows >= 0 {
 				return rows
@@ -119,7 +119,7 @@ func slotRows(c *il.Call) int {
 	return -1
 }
 
-func rows2(t *tensor.Tensor) int {
+func matrixRows(t *tensor.Tensor) int {
 	if len(t.Shape) != 2 {
 		return -1
 	}

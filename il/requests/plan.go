@@ -1,4 +1,7 @@
-package ref
+// Package requests reads the rows of a session's forward passes back into
+// requests, by their positions: a session records tokens and positions, but
+// not whose they are.
+package requests
 
 import (
 	"errors"
@@ -11,20 +14,21 @@ import (
 // Plan is a session's forward passes, cut into requests: what to compute to
 // get the same session again, with the session's own tokens.
 type Plan struct {
-	Steps []PlannedStep
+	Steps []Step
 
-	dir       string
+	Dir string // of the session
+
 	histories []*history
 }
 
-// PlannedStep is one forward pass.
-type PlannedStep struct {
+// Step is one forward pass.
+type Step struct {
 	Number int
-	Chunks []PlannedChunk
+	Chunks []Chunk
 }
 
-// PlannedChunk is consecutive rows of one request.
-type PlannedChunk struct {
+// Chunk is consecutive rows of one request.
+type Chunk struct {
 	Request int   // requests are numbered in order of appearance; -1 for a padding row
 	Start   int   // position of the first row
 	History []int // the tokens before Start, where no earlier step of the plan computes them
@@ -51,7 +55,7 @@ type tracked struct {
 	history *history
 }
 
-// NewPlan works out which rows of a session belong to which request.
+// Read works out which rows of a session belong to which request.
 //
 // A row continues the request whose length equals its position, among equals
 // one that ran in the step before, then the lowest; position 0 starts one. A
@@ -60,7 +64,7 @@ type tracked struct {
 //
 // histories supply what the session does not hold: the tokens of requests that
 // began before its first step, or all tokens where it recorded none.
-func NewPlan(s *il.Session, histories [][]int) (*Plan, error) {
+func Read(s *il.Session, histories [][]int) (*Plan, error) {
 	steps, err := readSteps(s)
 	if err != nil {
 		return nil, err
@@ -69,7 +73,7 @@ func NewPlan(s *il.Session, histories [][]int) (*Plan, error) {
 }
 
 func newPlan(dir string, steps []recorded, histories [][]int) (*Plan, error) {
-	p := &planner{Plan: &Plan{dir: dir}}
+	p := &planner{Plan: &Plan{Dir: dir}}
 	for _, ids := range histories {
 		p.histories = append(p.histories, &history{ids: ids})
 	}
@@ -91,7 +95,7 @@ func newPlan(dir string, steps []recorded, histories [][]int) (*Plan, error) {
 // span is a reading of consecutive rows: a request and where its rows end.
 type span struct{ request, lo, hi int }
 
-func (p *planner) step(index int, rec recorded) (PlannedStep, error) {
+func (p *planner) step(index int, rec recorded) (Step, error) {
 	rows := len(rec.positions) - padding(rec)
 	spans := p.split(index, rec, rows, true)
 	if rec.logits >= 0 && rec.logits != len(spans) { // one request may hold what looks like several
@@ -99,9 +103,9 @@ func (p *planner) step(index int, rec recorded) (PlannedStep, error) {
 			spans = merged
 		}
 	}
-	out := PlannedStep{Number: rec.step}
+	out := Step{Number: rec.step}
 	for _, sp := range spans {
-		c := PlannedChunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
+		c := Chunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
 		if sp.request == len(p.requests) {
 			p.requests = append(p.requests, &tracked{len: c.Start, last: -1})
 		}
@@ -120,7 +124,7 @@ func (p *planner) step(index int, rec recorded) (PlannedStep, error) {
 		return out, err
 	}
 	for range len(rec.positions) - rows {
-		out.Chunks = append(out.Chunks, PlannedChunk{Request: -1, IDs: []int{0}})
+		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{0}})
 	}
 	return out, nil
 }
@@ -231,7 +235,7 @@ func (p *planner) claim(start, end int, ids []int) *history {
 	return nil
 }
 
-func markSampled(chunks []PlannedChunk, logits int) error {
+func markSampled(chunks []Chunk, logits int) error {
 	switch {
 	case logits < 0 || logits == len(chunks):
 		return nil

@@ -1,4 +1,4 @@
-package ref
+package requests
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 // TestPlan reads rows into requests. Each row of want is "request:start:ids",
 // with a star where its logits are sampled.
 func TestPlan(t *testing.T) {
-	type want []PlannedChunk
+	type want []Chunk
 	for _, tc := range []struct {
 		name      string
 		histories [][]int
@@ -154,7 +154,7 @@ func TestPlan(t *testing.T) {
 			require.Len(t, plan.Steps, len(tc.want))
 			for i, st := range plan.Steps {
 				require.Equal(t, tc.steps[i].step, st.Number)
-				require.Equal(t, []PlannedChunk(tc.want[i]), st.Chunks, "step %d", i)
+				require.Equal(t, []Chunk(tc.want[i]), st.Chunks, "step %d", i)
 			}
 		})
 	}
