@@ -144,3 +144,7 @@ func (e *Engine) CheckTokens(ids []int, newTokens int) error {
 	}
 	return nil
 }
+
+// Intercept replaces the arithmetic of the modules by one that wraps it. The
+// fault suite injects its faults here.
+func (e *Engine) Intercept(wrap func(nn.Numerics) nn.Numerics) { e.numerics = wrap(e.numerics) }
