@@ -17,6 +17,11 @@ func unicodeForm(form norm.Form, s string) string {
 	if strings.Count(n, joiner) == strings.Count(s, joiner) {
 		return n
 	}
+	return annex15(form, s)
+}
+
+// annex15 is the algorithm of the annex: decompose, order the marks, compose.
+func annex15(form norm.Form, s string) string {
 	decompose := norm.NFD
 	if form == norm.NFKC || form == norm.NFKD {
 		decompose = norm.NFKD
