@@ -29,10 +29,10 @@ const (
 
 // packScratch is the memory that packing needs.
 type packScratch[F real] struct {
-	rows  [32]*byte    // arguments of a kernel
+	rows  [32]*byte            // arguments of a kernel
 	tail  [16][blockBytes]byte // the ends of the rows, padded
-	wide  []float32    // a panel on its way to float64
-	plain []F          // rows of a type that no kernel reads, decoded
+	wide  []float32            // a panel on its way to float64
+	plain []F                  // rows of a type that no kernel reads, decoded
 }
 
 // panel writes steps k0 to k0+k-1 of rows r0 to r0+rows-1 into dst

@@ -21,7 +21,7 @@ type simd[F real] struct {
 	wide   [len(wideVectors)]tileKernel[F]
 	pack   packer[F]
 	dots   map[source]dotKernel[F] // by what they read
-	pool   sync.Pool // of *scratch[F]
+	pool   sync.Pool               // of *scratch[F]
 }
 
 // tileKernel computes a tile of C over k steps, from 0 or, if load is set,
