@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -41,6 +42,14 @@ func percent(share float64) string {
 	default:
 		return fmt.Sprintf("%.1f %%", p)
 	}
+}
+
+// mismatchedShare is the share of values outside the tolerance.
+func mismatchedShare(g *metric.Gap) float64 {
+	if g.Values == 0 {
+		return 0
+	}
+	return float64(g.Mismatched) / float64(g.Values)
 }
 
 // describe writes the figures of a gap.

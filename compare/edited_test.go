@@ -3,6 +3,7 @@ package compare
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,18 @@ func TestNamed(t *testing.T) {
 			back := run(t, target, ref, Options{}) // whichever side is wrong
 			require.Equal(t, "step_0/"+c.at, back.FirstDivergence.String())
 		})
+	}
+}
+
+// In one row of 64 values a handful of unequal bits proves nothing.
+func TestHandful(t *testing.T) {
+	good := open(t, base)
+	ref := edited(t, good, func(string) {})
+	for n, want := range map[int]Verdict{4: Pass, 5: Fail} {
+		r := run(t, ref, edited(t, good, func(dir string) {
+			rewrite(t, file(dir, "step_1", "model.layers.1.input_layernorm/outputs_0"), func(v []float64) { scaled(1.005)(v[:n]) })
+		}), Options{})
+		require.Equal(t, want, r.Verdict, "%d values: %v", n, r.FirstDivergence)
 	}
 }
 
@@ -294,6 +307,7 @@ func TestTokens(t *testing.T) {
 				before := c.step == "step_1" && (x.Step == 0 || x.Module == "logits_processor")
 				require.True(t, x.Step == 7 || before || x.Module == "model.embed_tokens" && x.Direction == inputs, x.Key)
 			}
+			require.True(t, slices.ContainsFunc(r.Tensors, func(x *Tensor) bool { return x.Step == 7 && x.Module == "model.norm" }), "the next prompt is judged again")
 			require.Contains(t, text(t, r, TextOptions{}), "Another workload, not judged:\n")
 			back := run(t, target, ref, Options{})
 			require.Equal(t, c.exit, back.ExitCode())
@@ -399,5 +413,7 @@ func TestCommonOnly(t *testing.T) {
 	}())
 	r = run(t, open(t, base), later, Options{CommonOnly: true})
 	require.Equal(t, 3, r.ExitCode())
+	low := 0.0
+	require.Equal(t, 3, run(t, open(t, base), later, Options{CommonOnly: true, MinCoverage: &low}).ExitCode())
 	require.Contains(t, text(t, r, TextOptions{}), "Nothing to compare: the reference holds steps 0-3, the target step 9.\n")
 }

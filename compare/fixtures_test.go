@@ -118,9 +118,9 @@ func TestNoiseFigures(t *testing.T) {
 		name           string
 		v, least, most float64
 	}{
-		{"rel_l2 added to inputs that agree", equalInputs, 4e-3, 5.8e-3},
+		{"rel_l2 added to inputs that agree", equalInputs, 4e-3, 5.25e-3},
 		{"gain of activations and attention", anyGain, 1.9, 2.75},
-		{"gain of other modules", linearGain, 0.9, 1.2},
+		{"gain of other modules", linearGain, 0.9, 1.15},
 		{"accumulated rel_l2", far, 2e-2, 2.2e-2},
 	} {
 		t.Logf("%s: %.3g", f.name, f.v)

@@ -181,7 +181,7 @@ func jsonKeyOf(k Key) jsonKey { return jsonKey(k) }
 func jsonGapOf(g *metric.Gap) jsonGap {
 	return jsonGap{
 		number(g.MaxAbs), g.MaxAbsAt, number(g.Cosine()), number(g.OneMinus), number(g.RelL2), number(g.NormRatio),
-		number(1 - share(g.Values-g.Mismatched, g.Values)),
+		number(mismatchedShare(g)),
 	}
 }
 

@@ -201,7 +201,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", c.inputsAgree(), describe(t), explained(t, lim, in)))
 	case j.movesBits(c, t):
 		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
-			percent(share(t.Gap.Equal, t.Gap.Values)), percent(equalShare), describe(t)))
+			percent(equalOf(t)), percent(equalShare), describe(t)))
 	}
 }
 
@@ -210,7 +210,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 func (j *noiseJudge) movesBits(c *call, t *Tensor) bool {
 	differ := t.Gap.Values - t.Gap.Equal
 	return roundsOnly(c) && c.exact() && t.DTypes[0] == t.DTypes[1] && t.DTypes[0].Size() <= 2 &&
-		differ > handful && share(t.Gap.Equal, t.Gap.Values) < equalShare
+		differ > handful && equalOf(t) < equalShare
 }
 
 // exact reports whether all inputs were compared and are equal to the bit.
@@ -283,9 +283,4 @@ func inheritedIf(b bool) Verdict {
 	return Pass
 }
 
-func share(n, of int) float64 {
-	if of == 0 {
-		return 1
-	}
-	return float64(n) / float64(of)
-}
+func equalOf(t *Tensor) float64 { return float64(t.Gap.Equal) / float64(max(t.Gap.Values, 1)) }

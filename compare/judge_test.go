@@ -104,6 +104,15 @@ func TestAfterTheFirst(t *testing.T) {
 	require.Equal(t, []Verdict{Fail, Inherited, Fail, Pass}, got)
 }
 
+// An input that was not compared may have the worst gap seen before it.
+func TestMissingInput(t *testing.T) {
+	for gap, want := range map[float64]bool{2.2e-2: false, 2.3e-2: true} {
+		f := forwardOf(0, made{"a", []float64{0}, []float64{7e-3}}, made{"b", []float64{0, 0}, []float64{gap}})
+		f.calls[1].slots[1].result = nil
+		require.Equal(t, want, judged(0, f).gap)
+	}
+}
+
 // The floor follows the coarsest type of a call.
 func TestFloorByType(t *testing.T) {
 	for _, c := range []struct {

@@ -175,7 +175,11 @@ func withTensors(a, b *il.TensorFile, f func(x, y *tensor.Tensor) error) error {
 		return err
 	}
 	defer yc.Close()
-	return mmap.Guard(a.File+" or "+b.File, func() error { return f(x, y) })
+	name := a.File
+	if b.File != name {
+		name += " or " + b.File
+	}
+	return mmap.Guard(name, func() error { return f(x, y) })
 }
 
 // compareGaps orders gaps by how bad they are.

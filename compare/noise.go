@@ -15,7 +15,7 @@ import (
 // leafNoise is the rel_l2 that one module may add to equal inputs: its output's
 // rounding and its own summation order.
 //
-//   - bfloat16 8e-3, two units of rounding (2^-8). Measured: at most 5.8e-3
+//   - bfloat16 8e-3, two units of rounding (2^-8). Measured: at most 5.2e-3
 //     (split-K, attention of one query); a fault of 2 % gives 2.0e-2.
 //   - float16 1e-3 and the 8-bit types: the same two units.
 //   - float32 1e-4, float64 1e-9: not rounding of the output but what sums and
@@ -45,15 +45,17 @@ func leafNoise(d tensor.DType) float64 {
 const (
 	// gain is how much of an input's gap may reach the output, noise and
 	// inherited gap being independent: limit² = noise² + (gain·input gap)².
-	// Measured with the noise above: linear modules, norms and rope need 1.2,
-	// activations (a product of two noisy halves) 1.9, attention (softmax) 2.7.
+	// Measured with the noise above: linear modules, norms and rope need 1.1,
+	// activations (a product of two noisy halves) 1.8, attention (softmax) 2.7;
+	// on the trained gopher-1m nothing needs more than 1.3.
 	gain = 3
 	// compositeNoise is the noise of a module whose children are not recorded,
 	// in units of a leaf's. Measured: 9.3e-3 for a whole layer under split-K.
 	compositeNoise = 3
 	// farNoise caps what rounding is believed to accumulate to, in units of a
 	// leaf's: 0.26 in bfloat16. Measured: 2.2e-2 over 3 layers; 0.1 has been
-	// seen over 24. Beyond it two sessions are not the same computation.
+	// seen over 24, which a random walk makes 0.23 over the 126 of the largest
+	// Llama. Beyond it two sessions are not the same computation.
 	farNoise = 32
 	// equalShare of the output values of a norm or an activation in a 16-bit
 	// type are equal to the bit when all its inputs are: float32 inside hides

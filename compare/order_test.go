@@ -154,3 +154,21 @@ func TestSelected(t *testing.T) {
 	require.True(t, seen["logits_processor"])
 	require.Equal(t, 100.0, r.Coverage.Percent())
 }
+
+func FuzzParseSteps(f *testing.F) {
+	for _, s := range []string{"0,2-4", "", "-", "7-7", " 1", "1,,2", "2-1", "99999999999999999999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ranges, err := ParseSteps(s)
+		if err != nil {
+			require.Empty(t, ranges)
+			return
+		}
+		require.NotEmpty(t, ranges)
+		for _, r := range ranges {
+			require.GreaterOrEqual(t, r.First, 0)
+			require.LessOrEqual(t, r.First, r.Last)
+		}
+	})
+}

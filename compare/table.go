@@ -94,7 +94,7 @@ func addModule(tab *texttab.Table, m *Module) {
 	cells := []texttab.Cell{{Text: strconv.Itoa(m.Step)}, {Text: m.Name()}, {}, {}, {}, {}, {}, {}, verdictCell(m)}
 	if t := m.Outputs; t != nil {
 		g := t.Gap
-		for i, s := range []string{num(g.RelL2), amount(g.MaxAbs), num(g.OneMinus), ratio(g.NormRatio), percent(1 - share(g.Values-g.Mismatched, g.Values))} {
+		for i, s := range []string{num(g.RelL2), amount(g.MaxAbs), num(g.OneMinus), ratio(g.NormRatio), percent(mismatchedShare(g))} {
 			cells[2+i] = figure(s)
 		}
 	}
@@ -217,7 +217,7 @@ func tensorTable(r *Report) *texttab.Table {
 		tab.Add(texttab.Cell{Text: strconv.Itoa(t.Step)}, texttab.Cell{Text: callName(t.Module, t.Call)}, texttab.Cell{Text: name},
 			texttab.Cell{Text: typeNames(t)}, texttab.Cell{Text: tensor.ShapeString(t.Shape)},
 			figure(num(g.RelL2)), figure(amount(g.MaxAbs)), texttab.Cell{Text: at}, texttab.Cell{Text: ref}, texttab.Cell{Text: tgt},
-			figure(num(g.OneMinus)), figure(ratio(g.NormRatio)), figure(percent(1-share(g.Values-g.Mismatched, g.Values))),
+			figure(num(g.OneMinus)), figure(ratio(g.NormRatio)), figure(percent(mismatchedShare(g))),
 			figure(sides(g.NaN)), figure(sides(g.Inf)), verdictStyle(t.Verdict))
 	}
 	return tab

@@ -40,9 +40,7 @@ func WriteText(w io.Writer, r *Report, o TextOptions) error {
 	t.workloads()
 	t.nanOnBothSides()
 	t.coverage()
-	for _, s := range r.Warnings {
-		t.line("Warning: %s", s)
-	}
+	t.list("Warnings", r.Warnings)
 	t.verdict()
 	return b.Flush()
 }
