@@ -40,6 +40,9 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 	if len(f.stop) > 0 && tok == nil {
 		return nil, fmt.Errorf("--stop needs the model's tokenizer: %w", tokErr)
 	}
+	if p := ckpt.Generation.RepetitionPenalty; p != nil && *p != 1 {
+		warn(stderr, fmt.Sprintf("generation_config.json: repetition_penalty %v, which vLLM applies by default, is not applied: other tokens may be chosen", *p))
+	}
 	for i, p := range prompts {
 		if err := engine.CheckTokens(p, f.maxTokens); err != nil {
 			return nil, fmt.Errorf("prompt %d: %w", i, err)
@@ -74,8 +77,8 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 
 // endOfText returns the ids that end a text.
 func endOfText(ckpt *model.Checkpoint) []int {
-	if g := ckpt.Generation; g != nil && len(g.EOSTokenIDs) > 0 {
-		return g.EOSTokenIDs
+	if ids := ckpt.Generation.EOSTokenIDs; len(ids) > 0 {
+		return ids
 	}
 	return ckpt.Config.EOSTokenIDs
 }
