@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ilref/ilref/internal/nearest"
 )
 
 // Check holds the configuration against the modules of a model. It is an
@@ -64,7 +66,7 @@ func (c *Config) reach(modules []string) (matched, decides []bool, err error) {
 // describeDead names an entry and the modules that it may have meant.
 func describeDead(p Pattern, modules []string) string {
 	plain := strings.Trim(strings.NewReplacer(`\.`, ".", ".*", "", `\`, "", "^", "", "$", "").Replace(p.Regex), ".")
-	near := nearestWithin(plain, modules, 3)
+	near := nearest.Holding(plain, modules, 3)
 	if len(near) == 0 {
 		return fmt.Sprintf("%q", p.Entry)
 	}

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ilref/ilref/internal/nearest"
 )
 
 const maxConfigFile = 1 << 20
@@ -128,8 +132,8 @@ var configFields = map[string]func(*Config, field) error{
 var deviceName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(:[0-9]+)?$`)
 
 func suggestKey(key string) string {
-	keys := sortedKeys(configFields)
-	if near := nearest(key, keys); near != "" {
+	keys := slices.Sorted(maps.Keys(configFields))
+	if near := nearest.To(key, keys); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "the keys are " + strings.Join(keys, ", ")
@@ -226,7 +230,7 @@ func (v field) object(f func(key string, at int, value field) error) error {
 		return v.syntax(err)
 	}
 	if t.Kind() != '{' {
-		return v.errorAt(v.tokenStart(0), "expected an object with the keys %s", strings.Join(sortedKeys(configFields), ", "))
+		return v.errorAt(v.tokenStart(0), "expected an object with the keys %s", strings.Join(slices.Sorted(maps.Keys(configFields)), ", "))
 	}
 	for d.PeekKind() != '}' {
 		at := v.tokenStart(d.InputOffset())

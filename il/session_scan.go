@@ -3,6 +3,7 @@ package il
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,7 +186,7 @@ func (sc *scanner) order(raw *rawStep, listed bool) []string {
 		}
 		delete(rest, name)
 	}
-	unlisted := sortedKeys(rest)
+	unlisted := slices.Collect(maps.Keys(rest))
 	slices.SortFunc(unlisted, naturalCompare)
 	sc.warnNames(where, absent, "listed in "+callsFile+", but without a directory")
 	switch {

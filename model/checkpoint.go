@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/nearest"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -136,7 +137,7 @@ func (c *Checkpoint) Has(name string) bool {
 func (c *Checkpoint) Weight(name string, shape ...int) (*tensor.Tensor, error) {
 	if !c.Has(name) {
 		near := ""
-		if n := nearest(name, c.weights.names()); n != "" {
+		if n := nearest.To(name, c.weights.names()); n != "" {
 			near = fmt.Sprintf("; the nearest is %q", n)
 		}
 		return nil, fmt.Errorf("%s: no tensor %q of shape %s, which the model needs%s",

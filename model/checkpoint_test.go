@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -205,13 +204,4 @@ func TestWeightErrors(t *testing.T) {
 	_, err = c.Weight("f6", 4)
 	require.EqualError(t, err, `m/model.safetensors: tensor "f6" has type F6_E2M3, which cannot be read; convert the checkpoint`)
 	require.Equal(t, []string{"f6", "f8", "w"}, c.Unused(), "a refused tensor is not used")
-}
-
-func TestNearest(t *testing.T) {
-	names := strings.Fields("model.norm.weight model.layers.0.mlp.up_proj.weight lm_head.weight")
-	require.Equal(t, "lm_head.weight", nearest("lm_haed.weight", names))
-	require.Equal(t, "model.norm.weight", nearest("norm.weight", names))
-	require.Equal(t, "", nearest("q", names))
-	require.Equal(t, 3, editDistance("kitten", "sitting"))
-	require.Equal(t, 5, editDistance("", "abcde"))
 }
