@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/term"
 )
 
 // output is where the report goes: stdout, or a file that appears only when it
@@ -72,23 +70,4 @@ func (o *output) abort() {
 		o.tmp.Close()
 		os.Remove(o.tmp.Name())
 	}
-}
-
-// terminal decides on colours and the width: a given choice, else colours on a
-// terminal, unless NO_COLOR is set or the terminal is dumb.
-func (o *output) terminal(choice string) (color bool, width int) {
-	f, ok := o.Writer.(*os.File)
-	isTerminal := ok && term.IsTerminal(int(f.Fd()))
-	if isTerminal {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			width = w
-		}
-	}
-	switch choice {
-	case "always":
-		return true, width
-	case "never":
-		return false, width
-	}
-	return isTerminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width
 }

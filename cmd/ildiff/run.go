@@ -12,6 +12,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/terminal"
 )
 
 // Exit codes beside those of a report (0 pass, 1 gap, 3 incomparable).
@@ -175,8 +176,7 @@ func (f *flags) write(out *output, r *compare.Report) error {
 	if f.format == "json" {
 		err = compare.WriteJSON(out, r)
 	} else {
-		color, width := out.terminal(f.color)
-		err = compare.WriteText(out, r, compare.TextOptions{All: f.all, Color: color, Width: width})
+		err = compare.WriteText(out, r, compare.TextOptions{All: f.all, Color: terminal.Color(out.Writer, f.color), Width: terminal.Width(out.Writer)})
 	}
 	if err == nil {
 		err = out.commit()
