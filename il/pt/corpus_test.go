@@ -291,6 +291,28 @@ func TestTruncatedWhileRead(t *testing.T) {
 	}
 }
 
+// A fault while a pickle is executed (its storages are looked up then) is no
+// defect of the pickle.
+func TestTruncatedWhileExecuted(t *testing.T) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "plan9" || runtime.GOOS == "js" {
+		t.Skip("a mapped file cannot be cut short here")
+	}
+	path := filepath.Join(t.TempDir(), "x.pt")
+	require.NoError(t, os.WriteFile(path, make([]byte, 24), 0o644))
+	m, err := mmap.Open(path)
+	require.NoError(t, err)
+	defer m.Close()
+	require.NoError(t, os.Truncate(path, 0))
+	l := newLoader(0)
+	l.memory = pickleBudget(1 << 10)
+	l.fetch = func(*storage) ([]byte, error) { return bytes.Clone(m.Bytes()), nil }
+	err = mmap.Guard(path, func() error {
+		_, err := l.runPickle([]byte("\x80\x02" + pickled + "."))
+		return err
+	})
+	require.ErrorIs(t, err, mmap.ErrChanged)
+}
+
 // inMapping reports whether the bytes of a tensor lie in the mapped file.
 func inMapping(m *mmap.File, x *tensor.Tensor) bool {
 	lo := uintptr(unsafe.Pointer(unsafe.SliceData(m.Bytes())))

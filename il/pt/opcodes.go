@@ -25,6 +25,9 @@ const (
 	argLines          // two lines
 )
 
+// lengthBytes is how long the length itself is.
+var lengthBytes = [...]uint64{argLen1: 1, argLen4: 4, argLen8: 8}
+
 // read returns the argument (without its length or line end) and moves on.
 func (a argument) read(v *verifier) ([]byte, error) {
 	rest := v.in[v.pos:]
@@ -33,7 +36,7 @@ func (a argument) read(v *verifier) ([]byte, error) {
 	case arg1, arg2, arg4, arg8:
 		n = 1 << (a - arg1)
 	case argLen1, argLen4, argLen8:
-		skip = map[argument]uint64{argLen1: 1, argLen4: 4, argLen8: 8}[a]
+		skip = lengthBytes[a]
 		if uint64(len(rest)) < skip {
 			return nil, errCut
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -134,7 +135,7 @@ func (l *loader) loadArchive(data []byte) (any, error) {
 	if l.bigEndian, err = isBigEndian(z); err != nil {
 		return nil, err
 	}
-	l.fetch = func(s *storage) ([]byte, error) { return z.bytes("data/"+s.key, int(^uint(0)>>1)) }
+	l.fetch = func(s *storage) ([]byte, error) { return z.bytes("data/"+s.key, math.MaxInt) }
 	pickle, err := z.bytes("data.pkl", maxPickle)
 	if err != nil {
 		return nil, err
