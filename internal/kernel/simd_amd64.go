@@ -13,10 +13,10 @@ import (
 // The instruction sets that this CPU has, the best first.
 func init() {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ {
-		simd32, simd64 = append(simd32, avx512f32), append(simd64, avx512f64)
+		simd32, simd64, simdLoops = append(simd32, avx512f32), append(simd64, avx512f64), append(simdLoops, avx512Loops)
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
-		simd32, simd64 = append(simd32, avx2f32), append(simd64, avx2f64)
+		simd32, simd64, simdLoops = append(simd32, avx2f32), append(simd64, avx2f64), append(simdLoops, avx2Loops)
 	}
 }
 
@@ -94,4 +94,40 @@ var avx2f64 = &simd[float64]{
 	wide: [len(wideVectors)]tileKernel[float64]{1: dgemm1x8_avx2, dgemm2x4_avx2, dgemm3x4_avx2},
 	pack: packer[float64]{bytes: 32, exact: packF64_avx2, convert: avx2Conversions, widen64: widen64_avx2},
 	dots: map[source]dotKernel[float64]{{stored: tensor.Float64}: dotF64_avx2},
+}
+
+var avx512Loops = &loops{
+	name:       "avx512",
+	add:        add_avx512,
+	mul:        mul_avx512,
+	scale:      scale_avx512,
+	sum:        sum_avx512,
+	sumSquares: sumSquares_avx512,
+	max:        max_avx512,
+	widenBF16:  widenBF16_avx512,
+	widenF16:   widenF16_avx512,
+	narrowBF16: narrowBF16_avx512,
+	narrowF16:  narrowF16_avx512,
+	roundBF16:  roundBF16_avx512,
+	roundF16:   roundF16_avx512,
+	exp2Scaled: exp2Scaled_avx512,
+	silu:       silu_avx512,
+}
+
+var avx2Loops = &loops{
+	name:       "avx2",
+	add:        add_avx2,
+	mul:        mul_avx2,
+	scale:      scale_avx2,
+	sum:        sum_avx2,
+	sumSquares: sumSquares_avx2,
+	max:        max_avx2,
+	widenBF16:  widenBF16_avx2,
+	widenF16:   widenF16_avx2,
+	narrowBF16: narrowBF16_avx2,
+	narrowF16:  narrowF16_avx2,
+	roundBF16:  roundBF16_avx2,
+	roundF16:   roundF16_avx2,
+	exp2Scaled: exp2Scaled_avx2,
+	silu:       silu_avx2,
 }

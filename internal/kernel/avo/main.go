@@ -46,6 +46,12 @@ func main() {
 				g.dot(w)
 			}
 		}, s)
+		write(*out, "loops_"+s.name, func(g *gen) {
+			g.arithmetic()
+			g.reductions()
+			g.conversions()
+			g.exponentials()
+		}, s)
 	}
 }
 
@@ -78,6 +84,7 @@ var (
 type gen struct {
 	*build.Context
 	isa
+	constants map[uint64]operand.Mem // by their bits
 }
 
 func (g *gen) is512() bool { return g.bytes == 64 }
@@ -127,7 +134,7 @@ func write(dir, name string, functions func(*gen), s isa) {
 		tags = append(tags, buildtags.Any(buildtags.Not(not)))
 	}
 	ctx.Constraints(tags)
-	functions(&gen{ctx, s})
+	functions(&gen{ctx, s, map[uint64]operand.Mem{}})
 	file, err := ctx.Result()
 	if err != nil {
 		log.Fatal(err)
