@@ -24,6 +24,12 @@ func (d decoder) build(c *Checkpoint, o Options) (*CausalLM, error) {
 	if cfg.HiddenAct != "silu" {
 		return nil, fmt.Errorf("%s: hidden_act %q is not supported: expected \"silu\"", cfg.File, cfg.HiddenAct)
 	}
+	if cfg.MLPBias && !d.mlpBias {
+		return nil, fmt.Errorf("%s: mlp_bias is true, but %s has no such biases", cfg.File, cfg.Architectures[0])
+	}
+	if cfg.AttentionBias && !d.oBias {
+		return nil, fmt.Errorf("%s: attention_bias is true, but %s has no bias in o_proj", cfg.File, cfg.Architectures[0])
+	}
 	w := &weights{c: c}
 	embed := w.get("model.embed_tokens.weight", cfg.VocabSize, cfg.HiddenSize)
 	m := &CausalLM{Model: &nn.DecoderModel{EmbedTokens: nn.NewEmbedding("model.embed_tokens", embed)}}

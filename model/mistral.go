@@ -1,5 +1,5 @@
 package model
 
-// newMistral describes MistralForCausalLM: Llama's modules, with a sliding
+// newMistral describes MistralForCausalLM, which vLLM runs as Llama: a sliding
 // window in all layers where the config gives one.
-func newMistral(*Config) decoder { return decoder{} }
+func newMistral(cfg *Config) decoder { return newLlama(cfg) }
