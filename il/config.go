@@ -14,6 +14,8 @@ type Config struct {
 	DeviceNames      []string // devices whose tensors are written ("cuda:0"); empty for all
 	ReloadInputDir   string   // a session whose inputs replace the logged ones; "" for none
 
+	Quirks Quirks // how ModuleCallMatch was read and selects; no key of the file
+
 	// Warnings tells what works otherwise than it looks, or than the GPU
 	// logger does it, a line each.
 	Warnings []string
@@ -40,18 +42,20 @@ func (c *Config) Select(module string) (Selection, error) {
 			return Selection{}, err
 		}
 		if ok {
-			return selectionOf(p.Regex, c.ModuleCallMatch[i:]), nil
+			s := selectionOf(p.Regex, c.ModuleCallMatch[i:])
+			s.quirks = c.Quirks
+			return s, nil
 		}
 	}
 	return Selection{}, nil
 }
 
-// Selects reports whether the patterns select a call (0 for the first in a
-// step). Where a pattern gives up on the name the call counts as selected;
-// Select and Check tell.
-func (c *Config) Selects(module string, call int) bool {
+// Selects reports whether the patterns select the inputs or the outputs of a
+// call (0 for the first in a step). Where a pattern gives up on the name the
+// call counts as selected; Select and Check tell.
+func (c *Config) Selects(module string, d Direction, call int) bool {
 	s, err := c.Select(module)
-	return err != nil || s.Has(call)
+	return err != nil || s.Has(d, call)
 }
 
 // SelectsStep reports whether a step is logged.

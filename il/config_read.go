@@ -22,7 +22,16 @@ const maxConfigFile = 1 << 20
 
 // LoadConfig reads a configuration file (JSON). Errors are one line with
 // file, line, column and the path in the JSON.
-func LoadConfig(path string) (*Config, error) {
+func LoadConfig(path string) (*Config, error) { return QuirksNone.LoadConfig(path) }
+
+// ParseConfig reads a configuration from JSON text; name stands for it in
+// errors. Keys that are absent keep the values of DefaultConfig.
+func ParseConfig(name string, data []byte) (*Config, error) {
+	return QuirksNone.ParseConfig(name, data)
+}
+
+// LoadConfig is the function LoadConfig with these quirks.
+func (q Quirks) LoadConfig(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("il config: %w", err)
@@ -35,13 +44,13 @@ func LoadConfig(path string) (*Config, error) {
 	if len(data) > maxConfigFile {
 		return nil, fmt.Errorf("il config: %s has more than %d bytes: not a configuration", path, maxConfigFile)
 	}
-	return ParseConfig(path, data)
+	return q.ParseConfig(path, data)
 }
 
-// ParseConfig reads a configuration from JSON text; name stands for it in
-// errors. Keys that are absent keep the values of DefaultConfig.
-func ParseConfig(name string, data []byte) (*Config, error) {
+// ParseConfig is the function ParseConfig with these quirks.
+func (q Quirks) ParseConfig(name string, data []byte) (*Config, error) {
 	c := DefaultConfig()
+	c.Quirks = q
 	s := source{name: name, data: data}
 	top := field{source: s, raw: data}
 	if err := top.object(func(key string, at int, v field) error {
@@ -53,7 +62,7 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 	}); err != nil {
 		return nil, err
 	}
-	c.Warnings = patternWarnings(c.ModuleCallMatch)
+	c.Warnings = append(c.Warnings, c.matchWarnings()...)
 	return c, nil
 }
 
@@ -75,11 +84,9 @@ var configFields = map[string]func(*Config, field) error{
 			if err != nil {
 				return err
 			}
-			p, err := ParsePattern(entry)
-			if err != nil {
+			if err := c.addEntry(entry); err != nil {
 				return e.error("%w", err)
 			}
-			c.ModuleCallMatch = append(c.ModuleCallMatch, p)
 			return nil
 		})
 	},

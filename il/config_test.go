@@ -54,7 +54,7 @@ func TestConfigDefaults(t *testing.T) {
 	require.Equal(t, DefaultConfig(), c)
 	require.Equal(t, "/tmp/vllm_intermediates", c.OutputDir)
 	require.True(t, c.Enabled && c.SelectsStep(0) && !c.SelectsStep(1))
-	require.True(t, c.Selects("model.norm", 3) && c.SelectsDevice("cuda:1"))
+	require.True(t, c.Selects("model.norm", Inputs, 3) && c.SelectsDevice("cuda:1"))
 	require.Nil(t, c.MaxTensorSize)
 }
 
@@ -109,7 +109,8 @@ func TestSelects(t *testing.T) {
 		require.NoError(t, err)
 		var calls []int
 		for i := range 4 {
-			if c.Selects(tc.module, i) {
+			require.Equal(t, c.Selects(tc.module, Inputs, i), c.Selects(tc.module, Outputs, i))
+			if c.Selects(tc.module, Inputs, i) {
 				calls = append(calls, i)
 			}
 		}
@@ -156,7 +157,7 @@ func TestSelectGivesUp(t *testing.T) {
 	_, err = c.Select(name)
 	require.ErrorContains(t, err, "too much backtracking")
 	require.ErrorContains(t, c.Check([]string{name}), "il config: module_call_match: pattern")
-	require.True(t, c.Selects(name, 0))
+	require.True(t, c.Selects(name, Inputs, 0))
 }
 
 func FuzzConfig(f *testing.F) {

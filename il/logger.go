@@ -107,10 +107,10 @@ func (l *Logger) Pre(module string, args Tuple) Tuple {
 	}
 	call := l.counts[module]
 	l.counts[module]++
-	if !l.selects(module, call) {
+	if !l.selects(module, Inputs, call) {
 		return args
 	}
-	r, err := l.openCall(module, call)
+	r, err := l.openCall(module, Inputs, call)
 	if err != nil {
 		l.err = err
 		return args
@@ -132,16 +132,19 @@ func (l *Logger) Post(module string, args Tuple, out Value) {
 		return
 	}
 	call := l.counts[module] - 1
-	if call < 0 || !l.selects(module, call) {
+	if call < 0 || !l.selects(module, Outputs, call) {
 		return
 	}
-	r := l.record(module, call)
-	if _, err := r.save(Outputs, out); err != nil {
-		l.err = err
-		return
+	r, err := l.openCall(module, Outputs, call)
+	if err == nil {
+		_, err = r.save(Outputs, out)
 	}
-	if l.cfg.LogPostFwdInputs {
-		_, l.err = r.save(PostFwdInputs, args)
+	if err == nil && l.cfg.LogPostFwdInputs {
+		_, err = r.save(PostFwdInputs, args)
+	}
+	l.err = err
+	if err == nil && !l.selects(module, Inputs, call) {
+		l.logged++ // Pre did not
 	}
 }
 
@@ -164,9 +167,9 @@ func (l *Logger) Close() error {
 	return l.err
 }
 
-// selects decides whether a call (0 for the first of the step) is logged:
-// inputs and outputs alike, which is the documented meaning of "regex:call".
-func (l *Logger) selects(module string, call int) bool {
+// selects decides whether the inputs or the outputs of a call (0 for the first
+// of the step) are logged.
+func (l *Logger) selects(module string, d Direction, call int) bool {
 	s, ok := l.selections[module]
 	if !ok {
 		var err error
@@ -176,27 +179,25 @@ func (l *Logger) selects(module string, call int) bool {
 		}
 		l.selections[module] = s
 	}
-	return s.Has(call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call))
+	return s.Has(d, call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call))
 }
 
-// record is where a call of the current step is written.
-func (l *Logger) record(module string, call int) *record {
+// openCall makes the directory of a call of the current step. What the hook
+// for inputs logs it lists in module_calls.txt.
+func (l *Logger) openCall(module string, d Direction, call int) (*record, error) {
+	if !filepath.IsLocal(module) || strings.ContainsAny(module, `/\`+"\n") {
+		return nil, fmt.Errorf("module %q: the name cannot be that of a directory", module)
+	}
 	name := module
 	if call > 0 {
 		name = fmt.Sprintf("%s_%d", module, call)
 	}
-	return &record{cfg: l.cfg, device: l.device, session: l.dir, dir: filepath.Join(fmt.Sprintf("step_%d", l.step), name)}
-}
-
-// openCall lists the call in module_calls.txt and makes its directory.
-func (l *Logger) openCall(module string, call int) (*record, error) {
-	if !filepath.IsLocal(module) || strings.ContainsAny(module, `/\`+"\n") {
-		return nil, fmt.Errorf("module %q: the name cannot be that of a directory", module)
+	step := fmt.Sprintf("step_%d", l.step)
+	if d == Inputs {
+		if err := l.list.add(filepath.Join(l.dir, step), name); err != nil {
+			return nil, err
+		}
 	}
-	r := l.record(module, call)
-	dir := filepath.Join(l.dir, r.dir)
-	if err := l.list.add(filepath.Dir(dir), filepath.Base(dir)); err != nil {
-		return nil, err
-	}
-	return r, makeDir(dir)
+	r := &record{cfg: l.cfg, device: l.device, session: l.dir, dir: filepath.Join(step, name)}
+	return r, makeDir(filepath.Join(l.dir, r.dir))
 }

@@ -139,11 +139,15 @@ func TestReplayStubs(t *testing.T) {
 	requireTree(t, want, got)
 }
 
-// TestReplayFiltered: the example of the feature's document selects what the
-// GPU logger selected, except for its bug that ":0" logs the inputs of call 1.
+// filtered is the configuration of a fixture: the example of the feature's
+// document.
+const filtered = `{"module_call_match": ["layers\\.0\\.(?!.*rotary_emb).*", "rotary_emb:0", "embed_tokens", "model\\.norm"],
+	"log_step_ids": [0, 1], "device_names": ["cuda:0"]}`
+
+// TestReplayFiltered: the example selects what the GPU logger selected, except
+// for its bug that ":0" logs the inputs of call 1.
 func TestReplayFiltered(t *testing.T) {
-	cfg, err := ParseConfig("", []byte(`{"module_call_match": ["layers\\.0\\.(?!.*rotary_emb).*", "rotary_emb:0", "embed_tokens", "model\\.norm"],
-		"log_step_ids": [0, 1], "device_names": ["cuda:0"]}`))
+	cfg, err := ParseConfig("", []byte(filtered))
 	require.NoError(t, err)
 	want := tree(t, open(t, "llama3-gqa-bf16-filtered").Dir)
 	for _, step := range []string{"step_0", "step_1"} {

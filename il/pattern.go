@@ -24,93 +24,37 @@ type Pattern struct {
 // follows the last colon, where that is digits alone: other colons, as in
 // (?:…), belong to the regex.
 func ParsePattern(entry string) (Pattern, error) {
-	p := Pattern{Entry: entry, Regex: entry, Call: EveryCall}
+	regex, call := entry, EveryCall
 	if i := strings.LastIndexByte(entry, ':'); i >= 0 {
 		index := entry[i+1:]
+		_, isInt := pythonInt(index)
 		switch {
 		case index != "" && strings.Trim(index, "0123456789") == "":
 			n, err := strconv.Atoi(index)
 			if err != nil {
-				return p, fmt.Errorf("pattern %q: the call index %s is too large", entry, index)
+				return Pattern{}, fmt.Errorf("pattern %q: the call index %s is too large", entry, index)
 			}
-			p.Regex, p.Call = entry[:i], n
-		case pythonInt(index):
-			return p, fmt.Errorf("pattern %q: the call index %q is not a number of digits alone; for every call leave it out", entry, index)
+			regex, call = entry[:i], n
+		case isInt:
+			return Pattern{}, fmt.Errorf("pattern %q: the call index %q is not a number of digits alone; for every call leave it out", entry, index)
 		}
 	}
-	var err error
-	if p.re, err = pyregex.Compile(p.Regex); err != nil {
-		return p, fmt.Errorf("pattern %q: %w", entry, err)
-	}
-	return p, nil
+	return newPattern(entry, regex, call)
 }
 
-// pythonInt reports whether int() of Python takes s, as the GPU logger reads
-// an index: "-1", " 2".
-func pythonInt(s string) bool {
-	s = strings.TrimSpace(s)
-	s = strings.TrimPrefix(strings.TrimPrefix(s, "-"), "+")
-	_, err := strconv.ParseUint(strings.ReplaceAll(s, "_", ""), 10, 64)
-	return err == nil
-}
-
-// gpuReading is what the GPU logger (vLLM, variant A) makes of the entry: it
-// splits at every colon. ok is false where it drops the entry.
-func (p Pattern) gpuReading() (regex, index string, ok bool) {
-	parts := strings.SplitN(p.Entry, ":", 3)
-	if len(parts) == 1 {
-		return p.Entry, "", true
+func newPattern(entry, regex string, call int) (Pattern, error) {
+	re, err := pyregex.Compile(regex)
+	if err != nil {
+		return Pattern{}, fmt.Errorf("pattern %q: %w", entry, err)
 	}
-	return parts[0], parts[1], pythonInt(parts[1])
-}
-
-// gpuDifference tells where the GPU logger does something else with the entry.
-// It counts calls before it logs inputs but after them when it logs outputs.
-func (p Pattern) gpuDifference() string {
-	regex, index, ok := p.gpuReading()
-	does := ""
-	switch {
-	case !ok:
-		does = "drops this entry, because of the ':' inside of its regex"
-	case regex != p.Regex:
-		does = fmt.Sprintf("splits at the first ':' and takes %q, call %s", regex, index)
-	case p.Call == 0:
-		does = "also logs the inputs of call 1"
-	case p.Call > 0:
-		does = fmt.Sprintf("logs the outputs of call %d but the inputs of call %d", p.Call, p.Call+1)
-	default:
-		return ""
-	}
-	return fmt.Sprintf("module_call_match %q: the GPU logger %s", p.Entry, does)
-}
-
-// patternWarnings tells what the GPU logger makes of the entries.
-func patternWarnings(patterns []Pattern) []string {
-	var out []string
-	if patterns != nil && len(patterns) == 0 {
-		out = append(out, "module_call_match is an empty list: every module is logged, as with null")
-	}
-	earlier := map[string]Pattern{}
-	for _, p := range patterns {
-		if w := p.gpuDifference(); w != "" {
-			out = append(out, w)
-		}
-		regex, _, ok := p.gpuReading()
-		if !ok {
-			continue
-		}
-		if e, found := earlier[regex]; found && e.Call != p.Call {
-			out = append(out, fmt.Sprintf("module_call_match has %q and %q: here both hold, the GPU logger takes the last one only", e.Entry, p.Entry))
-		}
-		earlier[regex] = p
-	}
-	return out
+	return Pattern{entry, regex, call, re}, nil
 }
 
 // Selection is which calls of a module within a step are logged.
 type Selection struct {
-	all   bool
-	calls []int
+	all    bool
+	calls  []int
+	quirks Quirks
 }
 
 // selectionOf joins the entries of one regex.
@@ -128,8 +72,17 @@ func selectionOf(regex string, patterns []Pattern) Selection {
 	return s
 }
 
-// Has reports whether the call (0 for the first) is selected.
-func (s Selection) Has(call int) bool { return s.all || slices.Contains(s.calls, call) }
-
-// Empty reports whether no call is selected.
-func (s Selection) Empty() bool { return !s.all && len(s.calls) == 0 }
+// Has reports whether a call (0 for the first) is selected, the inputs and the
+// outputs alike.
+//
+// With QuirksVLLM the hook for inputs compares the count that it finds before
+// it counts its own call: 0 at call 0 and again at call 1, k-1 at call k. The
+// hook for outputs finds the call's own index. So "regex:0" selects the inputs
+// of call 1 too, and "regex:k" the inputs of call k+1 beside the outputs of
+// call k.
+func (s Selection) Has(d Direction, call int) bool {
+	if s.quirks == QuirksVLLM && d == Inputs {
+		call = max(call-1, 0)
+	}
+	return s.all || slices.Contains(s.calls, call)
+}
