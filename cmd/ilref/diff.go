@@ -12,7 +12,7 @@ import (
 // compare prints ildiff's report on the session that was re-run: the run just
 // made is the reference, the given session the target. Where an il config logs
 // less than the session holds, what both hold is compared.
-func (f *runFlags) compare(ctx context.Context, target *il.Session, run string, stdout io.Writer) error {
+func (f *runFlags) compare(ctx context.Context, target *il.Session, run, oracle string, stdout io.Writer) error {
 	reference, err := il.Open(run)
 	if err != nil {
 		return err

@@ -21,8 +21,16 @@ type job struct {
 	stop             []string
 	maxBatchedTokens int
 
-	like *il.Session
-	plan *requests.Plan
+	like   *il.Session
+	plan   *requests.Plan
+	silent bool // the tokens are not printed
+}
+
+// quiet is the same job without its tokens on standard output.
+func (j *job) quiet() *job {
+	q := *j
+	q.silent = true
+	return &q
 }
 
 // job works out what to compute and checks it, so that nothing is written for
@@ -87,7 +95,7 @@ func endOfText(ckpt *model.Checkpoint) []int {
 func (j *job) run(ctx context.Context, engine *ref.Engine, stdout io.Writer, progress ref.Progress) error {
 	if j.plan != nil {
 		choices, err := engine.Rerun(ctx, j.plan, progress)
-		if err != nil {
+		if err != nil || j.silent {
 			return err
 		}
 		return j.printChoices(stdout, choices)

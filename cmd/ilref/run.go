@@ -45,6 +45,7 @@ type runFlags struct {
 	dynamicRope      string
 	stop             []string
 	logprobs         int
+	withFloor        bool
 	sampling         ref.Sampling
 }
 
@@ -86,6 +87,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` with one prompt, or JSONL with a prompt or prompt_token_ids a line")
 	fl.StringVar(&f.like, "like", "", "re-run the tokens, positions and steps of a `SESSION`")
 	fl.StringVar(&f.diff, "diff", "", "as --like, then compare the `SESSION` with the run, which is the reference")
+	fl.BoolVar(&f.withFloor, "with-floor", false, "with --like or --diff: also make the float64 session that measures rounding (ildiff --oracle, --floor)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 16, "`N` tokens to generate for each prompt at most")
 	fl.StringArrayVar(&f.stop, "stop", nil, "end a request before this `TEXT`; repeatable")
 	fl.Float64Var(&f.sampling.Temperature, "temperature", 0, "sample with temperature `T`; 0 is greedy")
@@ -132,17 +134,40 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 	if err != nil {
 		return err
 	}
+	if f.withFloor && dtype == tensor.Float64 {
+		return errors.New("--with-floor measures the rounding of --dtype against float64, which has none: choose the session's dtype")
+	}
 	job, err := f.job(engine, ckpt, dtype, stderr)
 	if err != nil {
 		return err
 	}
-	logger, err := f.logger(engine.Model, job.like, stderr)
+	session, err := f.execute(ctx, engine, ckpt, job, "session", stdout, stderr)
 	if err != nil {
 		return err
 	}
+	var oracle string
+	if f.withFloor {
+		if oracle, err = f.oracle(ctx, ckpt, job, stdout, stderr); err != nil {
+			return err
+		}
+	}
+	if f.diff != "" {
+		return f.compare(ctx, job.like, session, oracle, stdout)
+	}
+	return nil
+}
+
+// execute computes the job, logs it, and returns the session's directory, ""
+// where nothing is logged. what names the session on standard output.
+func (f *runFlags) execute(ctx context.Context, engine *ref.Engine, ckpt *model.Checkpoint, job *job, what string, stdout, stderr io.Writer) (string, error) {
+	logger, err := f.logger(engine.Model, job.like, stderr)
+	if err != nil {
+		return "", err
+	}
+	dir := ""
 	if logger != nil {
-		engine.Hooks = logger
-		fmt.Fprintln(stdout, "session", logger.Dir())
+		engine.Hooks, dir = logger, logger.Dir()
+		fmt.Fprintln(stdout, what, dir)
 	}
 	line := progress.New(stderr)
 	err = mmap.Guard(ckpt.Name, func() error {
@@ -151,22 +176,33 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 		})
 	})
 	line.Done()
+	if err != nil || logger == nil {
+		return dir, err
+	}
+	if err := logger.Close(); err != nil {
+		return dir, err
+	}
+	warn(stderr, logger.Warnings()...)
+	if logger.Logged() == 0 {
+		warn(stderr, dir+": nothing was logged: the run has none of the steps of log_step_ids")
+	}
+	return dir, nil
+}
+
+// oracle computes the job once more in float64. The run that was just made,
+// with the target's rounding, and this one together measure how far rounding
+// alone carries each tensor.
+func (f *runFlags) oracle(ctx context.Context, ckpt *model.Checkpoint, job *job, stdout, stderr io.Writer) (string, error) {
+	g := *f
+	g.dtype = tensor.Float64.String()
+	if g.sessionID != "" {
+		g.sessionID += "-oracle"
+	}
+	engine, _, err := newEngine(ckpt, &g, io.Discard)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if logger != nil {
-		if err := logger.Close(); err != nil {
-			return err
-		}
-		warn(stderr, logger.Warnings()...)
-		if logger.Logged() == 0 {
-			warn(stderr, logger.Dir()+": nothing was logged: the run has none of the steps of log_step_ids")
-		}
-	}
-	if f.diff != "" {
-		return f.compare(ctx, job.like, logger.Dir(), stdout)
-	}
-	return nil
+	return g.execute(ctx, engine, ckpt, job.quiet(), "oracle", stdout, stderr)
 }
 
 // check refuses flags that contradict each other, before anything is opened.
@@ -192,6 +228,8 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 		return errors.New("--prompt and --prompt-file cannot be combined with --like or --diff: the session has the tokens")
 	case sources == 0 && f.like == "":
 		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --like or --diff (see ilref run --help)")
+	case f.withFloor && f.like == "":
+		return errors.New("--with-floor needs --like or --diff: it measures the rounding on a session's tokens")
 	case f.sampling.Temperature < 0:
 		return fmt.Errorf("--temperature %v: expected 0 (greedy) or more", f.sampling.Temperature)
 	case f.sampling.TopK < 0:
