@@ -27,7 +27,7 @@ func chains32(s *[4]float32, a, b []float32, sa, sb spread) {
 	switch {
 	case sa.bits+sb.bits <= 24 && low >= -149 && sa.high+sb.high < 127:
 		exactProducts(s, a, b0, b1, b2, b3)
-	case low >= -149:
+	case low >= -178:
 		for k := 0; k < n; k++ {
 			k += normalSums(s, a[k:], b0[k:], b1[k:], b2[k:], b3[k:])
 			if k < n { // a tie
@@ -56,10 +56,10 @@ func exactProducts(s *[4]float32, a, b0, b1, b2, b3 []float32) {
 	s[0], s[1], s[2], s[3] = s0, s1, s2, s3
 }
 
-// normalSums is for products that are multiples of 2^-149, the last place of
-// the smallest float32: then a sum below the normal range is exact, and
-// rounding to 53 bits before 24 errs at ties only. It stops before the first
-// step with one and returns the steps done.
+// normalSums is for products that are multiples of 2^-178: then a sum below the
+// normal range, 2^-126, has at most 52 bits and is exact in float64, and above
+// it rounding to 53 bits before 24 errs at ties only. It stops before the
+// first step with one and returns the steps done.
 func normalSums(s *[4]float32, a, b0, b1, b2, b3 []float32) int {
 	b0, b1, b2, b3 = b0[:len(a)], b1[:len(a)], b2[:len(a)], b3[:len(a)]
 	s0, s1, s2, s3 := s[0], s[1], s[2], s[3]

@@ -62,7 +62,7 @@ var families = []struct {
 
 // sizes reach every tile height, both widths, and all tails.
 func sizes(rng *rand.Rand) [][3]int {
-	s := [][3]int{{1, 1, 1}, {1, 300, 70}, {2, 129, 65}, {3, 70, 600}, {29, 33, 64}, {515, 3, 7}, {5, 37, 1100}}
+	s := [][3]int{{1, 1, 1}, {1, 300, 70}, {2, 129, 65}, {3, 70, 600}, {29, 33, 64}, {515, 3, 7}, {5, 37, 1100}, {260, 2, 1100}, {515, 2, 1100}}
 	for m := 1; m <= 31; m++ {
 		s = append(s, [3]int{m, 1 + rng.IntN(150), 1 + rng.IntN(150)})
 	}
@@ -108,6 +108,43 @@ func checkGemms(t *testing.T, rng *rand.Rand, m, n, k int, value func(*rand.Rand
 				sameBits(t, want64, unguarded(t, out64, m, n))
 			}
 		}
+	}
+}
+
+// TestChainsChooseExactArithmetic has operands for which the next cheaper
+// arithmetic of the plain product is wrong.
+func TestChainsChooseExactArithmetic(t *testing.T) {
+	const n = 1000
+	rng := rand.New(rand.NewPCG(15, 16))
+	near := func(scale float32) func() float32 {
+		return func() float32 { return (1 + float32(rng.IntN(3)-1)*0x1p-23) * scale }
+	}
+	sign := float32(1)
+	for _, c := range []struct {
+		name string
+		s    float32
+		a, b func() float32
+	}{
+		{"products of 24 bits", 1, near(1), near(0x1p-12)},
+		{"ties below the normal range", 0, near(0x1p-75), near(0x1p-75)},
+		{"a product beyond the range", -math.MaxFloat32, func() float32 { return 0x1p100 }, func() float32 { sign = -sign; return -sign * 0x1p28 }},
+		{"products below the range", 0x1p-149, func() float32 { return 0x1p-75 }, func() float32 { return 0x1p-75 }},
+		{"zeros", 1, func() float32 { return 0 }, near(1)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := make([]float32, n), make([]float32, 4*n)
+			for i := range a {
+				a[i] = c.a()
+			}
+			for i := range b {
+				b[i] = c.b()
+			}
+			s := [4]float32{c.s, c.s, c.s, c.s}
+			chains32(&s, a, b, scan(a), scan(b))
+			for l := range s {
+				require.Equal(t, chain32(c.s, a, b[l*n:][:n]), s[l])
+			}
+		})
 	}
 }
 
