@@ -50,6 +50,33 @@ func BenchmarkMatMul32(b *testing.B) {
 	}
 }
 
+// BenchmarkLoops has rows as long as a layer's.
+func BenchmarkLoops(b *testing.B) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	x, y, raw := random(rng, 8192), random(rng, 8192), make([]byte, 2*8192)
+	for _, c := range []struct {
+		name string
+		loop func()
+	}{
+		{"Add", func() { Add(y, x) }},
+		{"SumSquares", func() { SumSquares(x) }},
+		{"Max", func() { Max(x) }},
+		{"Exp2Scaled", func() { copy(y, x); Exp2Scaled(y, 1.25, -3) }},
+		{"Silu", func() { copy(y, x); Silu(y) }},
+		{"RoundBF16", func() { RoundBF16(x) }},
+		{"Load32", func() { Load32(y, tensor.BFloat16, raw) }},
+		{"Store32", func() { Store32(raw, tensor.BFloat16, y) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				c.loop()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/float64(len(x))*1e9, "ns/element")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 // bench reports floating-point operations, and the bytes of weights read.
 func bench(b *testing.B, m, n, k, es int, f func()) {
 	b.Run(fmt.Sprintf("%d,%d,%d", m, n, k), func(b *testing.B) {
