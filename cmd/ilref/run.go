@@ -27,6 +27,7 @@ type runFlags struct {
 	model            string
 	configPath       string
 	config           string
+	quirks           string
 	promptIDs        []string
 	prompts          []string
 	promptFile       string
@@ -82,6 +83,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringVar(&f.model, "model", "", "checkpoint `DIR` in Hugging Face's form (default: the bundled gopher-1m)")
 	fl.StringVar(&f.configPath, "il-config-path", "", "il config `FILE`, the JSON that vLLM's intermediate logging takes")
 	fl.StringVar(&f.config, "il-config", "", "il config as `JSON`")
+	fl.StringVar(&f.quirks, "il-quirks", "", "select modules and calls with the bugs of `WHOSE` logger: vllm, or none")
 	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a prompt, comma-separated; repeat for a batch")
 	fl.StringArrayVar(&f.prompts, "prompt", nil, "`TEXT` of a prompt; repeat for a batch")
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` with one prompt, or JSONL with a prompt or prompt_token_ids a line")
@@ -325,11 +327,15 @@ func (f *runFlags) logger(m *model.CausalLM, like *il.Session, stderr io.Writer)
 }
 
 func (f *runFlags) ilConfig() (*il.Config, error) {
+	quirks, err := il.ParseQuirks(f.quirks)
+	if err != nil {
+		return nil, fmt.Errorf("--il-quirks: %w", err)
+	}
 	switch {
 	case f.configPath != "":
-		return il.LoadConfig(f.configPath)
+		return quirks.LoadConfig(f.configPath)
 	case f.config != "":
-		return il.ParseConfig("--il-config", []byte(f.config))
+		return quirks.ParseConfig("--il-config", []byte(f.config))
 	}
 	return nil, nil
 }
