@@ -34,23 +34,15 @@ func (a *flash[F]) visit(keys, vals []F, n int) {
 	a.gemm(blas.Trans, a.group, n, a.d, a.q, a.d, keys, a.d, s, n)
 	for g := range a.group {
 		row := s[g*n:][:n]
-		m := a.max[g]
-		for _, x := range row {
-			m = max(m, x)
-		}
+		m := max(a.max[g], kernel.Max(row))
 		if math.IsInf(float64(m), -1) {
 			m = 0 // as the kernel does: every exponential is then 0, not NaN
 		}
 		keep := exp2((a.max[g] - m) * a.scale)
 		a.max[g] = m
-		shift := -F(m * a.scale)
-		for i, x := range row {
-			row[i] = exp2(fma(x, a.scale, shift))
-		}
-		a.sum[g] = F(a.sum[g]*keep) + sum(n, func(i int) F { return row[i] })
-		for i := range a.d {
-			a.acc[g*a.d+i] *= keep
-		}
+		kernel.Exp2Scaled(row, a.scale, -F(m*a.scale))
+		a.sum[g] = F(a.sum[g]*keep) + kernel.Sum(row)
+		kernel.Scale(a.acc[g*a.d:][:a.d], keep)
 	}
 	a.round(s)
 	a.gemm(blas.NoTrans, a.group, a.d, n, s, n, vals, a.d, a.acc, a.d)
@@ -59,18 +51,8 @@ func (a *flash[F]) visit(keys, vals []F, n int) {
 // finish divides by the sums.
 func (a *flash[F]) finish() {
 	for g, l := range a.sum {
-		inv := 1 / l
-		for i := range a.d {
-			a.acc[g*a.d+i] *= inv
-		}
+		kernel.Scale(a.acc[g*a.d:][:a.d], 1/l)
 	}
 }
 
 func exp2[F real](x F) F { return F(kernel.Exp2(float64(x))) }
-
-func fma[F real](x, y, z F) F {
-	if v, ok := any(x).(float32); ok {
-		return F(kernel.FMA32(v, float32(y), float32(z)))
-	}
-	return F(math.FMA(float64(x), float64(y), float64(z)))
-}

@@ -58,17 +58,17 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 	case tensor.Float64:
 		return newOps(dtype, threads, tensor.LoadFloat64, tensor.StoreFloat64, gemm64, kernel.MatMul64, exact, exact), nil
 	case tensor.Float32:
-		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, kernel.MatMul32, exact, exact), nil
+		return newOps(dtype, threads, kernel.Load32, kernel.Store32, gemm32, kernel.MatMul32, exact, exact), nil
 	case tensor.BFloat16, tensor.Float16:
-		round := roundBF16
+		round := kernel.RoundBF16
 		if dtype == tensor.Float16 {
-			round = roundF16
+			round = kernel.RoundF16
 		}
 		inKernel := round
 		if rounding == VLLM2026 {
 			inKernel = exact
 		}
-		return newOps(dtype, threads, tensor.LoadFloat32, tensor.StoreFloat32, gemm32, kernel.MatMul32, round, inKernel), nil
+		return newOps(dtype, threads, kernel.Load32, kernel.Store32, gemm32, kernel.MatMul32, round, inKernel), nil
 	}
 	return nil, fmt.Errorf("cannot run in %s: expected float64, float32, bfloat16 or float16", dtype)
 }
@@ -102,18 +102,6 @@ func newOps[F real](dtype tensor.DType, threads int, load func([]F, tensor.DType
 func (o *ops[F]) DType() tensor.DType { return o.dtype }
 
 func exact[F real]([]F) {}
-
-func roundBF16(v []float32) {
-	for i, x := range v {
-		v[i] = tensor.RoundBF16(x)
-	}
-}
-
-func roundF16(v []float32) {
-	for i, x := range v {
-		v[i] = tensor.RoundF16(x)
-	}
-}
 
 func gemm32(tb blas.Transpose, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {
 	br, bc := k, n
@@ -170,20 +158,6 @@ func (o *ops[F]) weights(dst []F, w *tensor.Tensor, start int) {
 	if w.DType != o.dtype {
 		o.round(dst)
 	}
-}
-
-// sum adds the values in a fixed order: 16 lanes, then a tree of the lanes.
-func sum[F real](n int, at func(i int) F) F {
-	var lane [16]F
-	for i := range n {
-		lane[i%16] += at(i)
-	}
-	for w := 8; w > 0; w /= 2 {
-		for i := range w {
-			lane[i] += lane[i+w]
-		}
-	}
-	return lane[0]
 }
 
 func rsqrt[F real](x F) F { return F(1 / math.Sqrt(float64(x))) }

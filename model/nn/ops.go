@@ -55,7 +55,7 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 			if part.Bias != nil {
 				o.weights(bias[:width], part.Bias, c.lo)
 				for r := range t {
-					add(y[r*width:][:width], bias[:width])
+					kernel.Add(y[r*width:][:width], bias[:width])
 				}
 			}
 			for r := range t {
@@ -84,12 +84,6 @@ func (o *ops[F]) stored(w *tensor.Tensor, start, n int) kernel.Weights {
 	return kernel.Weights{Data: w.Data[lo : lo+n*es], DType: w.DType, As: as}
 }
 
-func add[F real](y, x []F) {
-	for i := range y {
-		y[i] += x[i]
-	}
-}
-
 func (o *ops[F]) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
 	out := tensor.New(o.dtype, x.Shape...)
 	src, dst := rowsOf(x), rowsOf(out)
@@ -116,7 +110,7 @@ func (o *ops[F]) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 		return func(i int) {
 			o.load(row, o.dtype, xr.bytes(i))
 			o.load(res, o.dtype, rr.bytes(i))
-			add(row, res)
+			kernel.Add(row, res)
 			o.round(row) // z = r(x + residual)
 			o.store(rr.bytes(i), o.dtype, row)
 			o.normalize(row, w, eps)
@@ -128,15 +122,10 @@ func (o *ops[F]) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 // normalize computes r(x*s) * w with s = 1/sqrt(mean(x^2) + eps)
 // (vLLM csrc/layernorm_kernels.cu; the caller's store rounds the product).
 func (o *ops[F]) normalize(x, w []F, eps float64) {
-	v := sum(len(x), func(i int) F { return F(x[i] * x[i]) })
-	s := rsqrt(v/F(len(x)) + F(eps))
-	for i := range x {
-		x[i] *= s
-	}
+	v := kernel.SumSquares(x)
+	kernel.Scale(x, rsqrt(v/F(len(x))+F(eps)))
 	o.inKernel(x)
-	for i := range x {
-		x[i] *= w[i]
-	}
+	kernel.Mul(x, w)
 }
 
 // SiluAndMul computes r(r(silu(gate)) * up) (vLLM csrc/activation_kernels.cu).
@@ -149,13 +138,9 @@ func (o *ops[F]) SiluAndMul(x *tensor.Tensor) *tensor.Tensor {
 		return func(i int) {
 			o.load(row, o.dtype, src.bytes(i))
 			gate, up := row[:n], row[n:]
-			for j, g := range gate {
-				gate[j] = g / (1 + F(kernel.Exp(float64(-g))))
-			}
+			kernel.Silu(gate)
 			o.round(gate)
-			for j := range gate {
-				gate[j] *= up[j]
-			}
+			kernel.Mul(gate, up)
 			o.store(rowsOf(out).bytes(i), o.dtype, gate)
 		}
 	})
