@@ -139,9 +139,21 @@ func (t *Tensor) Float64s(dst []float64, start int) error {
 	if start%per != 0 || len(dst)%per != 0 {
 		return fmt.Errorf("%s is read in whole elements of %d values", d, per)
 	}
+	if es := d.Size(); t.IsContiguous() && !t.Conj && !t.Neg && t.Quant == nil {
+		lo := (t.Offset + start/per) * es
+		LoadFloat64(dst, d, t.Data[lo:lo+len(dst)/per*es])
+		return nil
+	}
+	t.gatherFloat64s(dst, start)
+	return nil
+}
+
+// gatherFloat64s is Float64s for any layout, by way of a buffer.
+func (t *Tensor) gatherFloat64s(dst []float64, start int) {
 	const block = 4096
 	var buf [block * 8]byte
-	es := d.Size()
+	d := t.DType
+	per, es := d.ValuesPerElement(), d.Size()
 	for n := 0; n < len(dst); {
 		m := min(len(dst)-n, block)
 		raw := buf[:m/per*es]
@@ -156,7 +168,6 @@ func (t *Tensor) Float64s(dst []float64, start int) error {
 		}
 		n += m
 	}
-	return nil
 }
 
 func (t *Tensor) dequantize(v []float64, start int) {
@@ -204,7 +215,15 @@ func LoadFloat64(dst []float64, d DType, src []byte) {
 			dst[i] = float64(math.Float32frombits(le.Uint32(src[4*i:])))
 		}
 	case BFloat16, BComplex32:
-		for i := range dst {
+		n := len(dst) &^ 3
+		for i := 0; i < n; i += 4 { // four at a time: the loads would take longer than the conversion
+			q, x := le.Uint64(src[2*i:]), dst[i:i+4:i+4]
+			x[0] = float64(math.Float32frombits(uint32(q) << 16))
+			x[1] = float64(math.Float32frombits(uint32(q) &^ 0xffff))
+			x[2] = float64(math.Float32frombits(uint32(q>>32) << 16))
+			x[3] = float64(math.Float32frombits(uint32(q>>32) &^ 0xffff))
+		}
+		for i := n; i < len(dst); i++ {
 			dst[i] = float64(BF16ToF32(le.Uint16(src[2*i:])))
 		}
 	case Float16, Complex32:

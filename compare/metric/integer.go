@@ -35,6 +35,8 @@ func (m *meter) integers(r, t *tensor.Tensor) error {
 				continue
 			}
 			d = math.Abs(d)
+			s.abs += d
+			m.maxRel = max(m.maxRel, d/max(math.Abs(fx), m.least))
 			if d > m.max {
 				m.note(d, at+i, fx, fy)
 			}

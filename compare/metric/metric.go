@@ -9,6 +9,9 @@
 //	rel_l2      ‖d‖ / ‖r‖
 //	norm_ratio  ‖t‖ / ‖r‖
 //	mismatched  values with |d| > atol + rtol |r|
+//	scale       r·t / r·r, with its standard error
+//	worst token and worst channel: the row and the column of the largest rel_l2
+//	ulp         |d| in units of the coarser type's last place
 //
 // NaN and infinities stay out of the sums and are counted. A value that is
 // NaN, or the same infinity, on both sides is no gap; any other pair with one
@@ -39,6 +42,36 @@ type Gap struct {
 	Equal      int    // values that are equal; NaN equals NaN
 	NaN, Inf   [2]int // values of the reference, of the target
 	NonFinite  int    // values where NaN or an infinity meets something else
+
+	MeanAbs float64 // mean |d|, over the finite values as are the next two
+	RMSE    float64 // root of the mean d²
+	MaxRel  float64 // largest |d| / max(|r|, torch's atol of the type), noisy near 0
+
+	// Of floating-point values; integers have none.
+	Scale        *Scale // nil where it is not finite
+	WorstToken   *Worst // the row, all dimensions but the last, with the largest rel_l2
+	WorstChannel *Worst // the same of the columns, where there are ChannelRows
+	ULP          *ULP   // nil for types without a last place, such as int8
+}
+
+// ChannelRows is the least number of rows that tells a channel's gap from the
+// noise of single values.
+const ChannelRows = 16
+
+// Scale is the factor s that brings s·r nearest to the target: r·t / r·r.
+type Scale struct {
+	MinusOne float64 // s - 1, accurate near 0
+	// StdErr is its standard error with rows as clusters: values of one row,
+	// and rows of another size, need not be alike. With one row it is that of
+	// least squares.
+	StdErr float64
+}
+
+// Worst is a row or a column.
+type Worst struct {
+	Index  int // rows of more than two dimensions in C order
+	RelL2  float64
+	Values int // in it
 }
 
 // Cosine returns the cosine similarity.
@@ -73,17 +106,11 @@ func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
 		tol = &d
 	}
 	r1, t1, copies := foldBroadcast(r, t)
-	m := meter{tol: *tol, n: r1.Numel() * rv, maxAt: -1}
-	var err error
-	if r.DType.IsInt() && t.DType.IsInt() {
-		err = m.integers(r1, t1)
-	} else {
-		err = m.floats(r1, t1)
-	}
+	m := newMeter(r1, t1, rv, *tol)
+	g, err := m.measure(r1, t1)
 	if err != nil {
 		return nil, err
 	}
-	g := m.gap()
 	g.Numel = r.Numel()
 	g.Values *= copies
 	g.Mismatched *= copies
@@ -96,7 +123,64 @@ func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
 	if m.maxAt >= 0 {
 		g.MaxAbsAt = unravel(m.maxAt/rv, r1.Shape)
 	}
+	if w := g.WorstToken; w != nil && copies > 1 {
+		w.Index = rowIndex(unravel(w.Index*m.rows.width/rv, r1.Shape), r.Shape)
+	}
+	if g.ULP != nil {
+		g.ULP.multiply(copies)
+	}
 	return g, nil
+}
+
+// newMeter prepares for tensors of rv values an element.
+func newMeter(r, t *tensor.Tensor, rv int, tol Tolerance) *meter {
+	m := &meter{tol: tol, n: r.Numel() * rv, maxAt: -1, least: leastReference(r.DType, t.DType)}
+	if r.DType.IsInt() && t.DType.IsInt() {
+		return m
+	}
+	m.rows.width = m.n
+	if d := len(r.Shape); d > 0 && m.n > 0 {
+		m.rows.width = r.Shape[d-1] * rv
+		m.channels.init(m.n/m.rows.width, m.rows.width)
+	}
+	m.ulps.init(r.DType, t.DType)
+	return m
+}
+
+func (m *meter) measure(r, t *tensor.Tensor) (*Gap, error) {
+	if r.DType.IsInt() && t.DType.IsInt() {
+		if err := m.integers(r, t); err != nil {
+			return nil, err
+		}
+		return m.gap(), nil
+	}
+	if err := m.floats(r, t); err != nil {
+		return nil, err
+	}
+	g := m.gap()
+	g.WorstToken, g.WorstChannel, g.ULP = m.rows.worst(), m.channels.worst(m.rows.n), m.ulps.result(m)
+	if m.nonFinite == 0 && m.cosine == nil {
+		g.Scale = m.scale()
+	}
+	return g, nil
+}
+
+// leastReference keeps the relative difference from dividing by what counts as
+// nothing.
+func leastReference(a, b tensor.DType) float64 {
+	if l := DefaultTolerance(a, b).ATol; l > 0 {
+		return l
+	}
+	return 1
+}
+
+// scale follows from r·d = (Σ d(r+t) - Σ d²) / 2, without cancellation.
+func (m *meter) scale() *Scale {
+	if m.rr == 0 {
+		return nil
+	}
+	k := (m.ds - m.dd) / (2 * m.rr)
+	return &Scale{MinusOne: k, StdErr: m.rows.scaleError(k, m)}
 }
 
 // foldBroadcast narrows the dimensions along which both tensors repeat one
@@ -137,6 +221,12 @@ type meter struct {
 	nonFinite  int
 	cosine     *float64 // 1 - cosine where a rescaled pass had to find it
 	ratios     *[2]float64
+
+	maxRel, least float64 // the largest relative difference, the least it is divided by
+	rows          rows
+	channels      channels
+	ulps          ulps
+	diff          [block]float64
 }
 
 // sums are over finite pairs only.
@@ -145,6 +235,8 @@ type sums struct {
 	rr float64 // Σ r²
 	tt float64 // Σ t²
 	ds float64 // Σ d (r + t) = Σ t² - Σ r², without the cancellation
+
+	abs float64 // Σ |d|
 }
 
 func (s *sums) add(o sums) {
@@ -152,6 +244,7 @@ func (s *sums) add(o sums) {
 	s.rr += o.rr
 	s.tt += o.tt
 	s.ds += o.ds
+	s.abs += o.abs
 }
 
 // oneMinusCosine follows from ‖d‖² = ‖r‖² + ‖t‖² - 2 r·t:
@@ -182,7 +275,13 @@ func ratio(a, b float64) float64 {
 func (m *meter) gap() *Gap {
 	g := &Gap{
 		Values: m.n, MaxAbs: m.max, Reference: m.ref, Target: m.tgt, Mismatched: m.mismatched,
-		Equal: m.equal, NaN: m.nan, Inf: m.inf, NonFinite: m.nonFinite,
+		Equal: m.equal, NaN: m.nan, Inf: m.inf, NonFinite: m.nonFinite, MaxRel: m.maxRel,
+	}
+	if finite := m.n - max(m.nan[0]+m.inf[0], m.nan[1]+m.inf[1], m.nonFinite); finite > 0 {
+		g.MeanAbs, g.RMSE = m.abs/float64(finite), math.Sqrt(m.dd/float64(finite))
+	}
+	if m.cosine != nil && m.dd < 0x1p-900 && m.abs > 0 {
+		g.RMSE = math.NaN() // the squares leave the range of float64
 	}
 	switch {
 	case m.nonFinite > 0:

@@ -1,0 +1,124 @@
+package metric
+
+import "math"
+
+// rows measures each row, of all dimensions but the last, as it goes by: only
+// the row at hand and the worst one are kept.
+type rows struct {
+	width     int // values in a row
+	now       sums
+	nonFinite int // in the row at hand
+
+	n         int
+	worstAt   int
+	worstRel  float64
+	rd2       float64 // Σ over rows of (r·d)², of (r·d)(r·r), of (r·r)²
+	rdrr, rr2 float64
+}
+
+// left is how many values of its row follow from index at on.
+func (r *rows) left(at int) int { return r.width - at%r.width }
+
+func (r *rows) column(at int) int { return at % r.width }
+
+// add takes the sums of values that end before index end.
+func (r *rows) add(s sums, end int) {
+	r.now.add(s)
+	if end%r.width == 0 {
+		r.finish()
+	}
+}
+
+// end finishes a last row that is not whole; there is none but for tests.
+func (r *rows) end(n int) {
+	if r.width > 0 && n%r.width != 0 {
+		r.finish()
+	}
+}
+
+func (r *rows) finish() {
+	rel := ratio(math.Sqrt(r.now.dd), math.Sqrt(r.now.rr))
+	if r.nonFinite > 0 {
+		rel = math.Inf(1)
+	}
+	if rel > r.worstRel || r.n == 0 {
+		r.worstRel, r.worstAt = rel, r.n
+	}
+	rd := (r.now.ds - r.now.dd) / 2
+	r.rd2 += float64(rd * rd)
+	r.rdrr += float64(rd * r.now.rr)
+	r.rr2 += float64(r.now.rr * r.now.rr)
+	r.now, r.nonFinite = sums{}, 0
+	r.n++
+}
+
+func (r *rows) worst() *Worst {
+	if r.n == 0 {
+		return nil
+	}
+	return &Worst{Index: r.worstAt, RelL2: r.worstRel, Values: r.width}
+}
+
+// scaleError is the standard error of the scale 1 + k: of n rows with the
+// residuals e = r·d - k r·r, √(n/(n-1) Σ e²) / r·r (the sandwich estimator of
+// Liang and Zeger 1986 for clusters); of one row that of least squares.
+func (r *rows) scaleError(k float64, m *meter) float64 {
+	if r.n < 2 {
+		rest := max(0, m.dd-float64(float64(k*k)*m.rr))
+		return math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr)
+	}
+	e2 := r.rd2 - float64(2*k*r.rdrr) + float64(float64(k*k)*r.rr2)
+	n := float64(r.n)
+	return math.Sqrt(n/(n-1)*max(0, e2)) / m.rr
+}
+
+// rowIndex is the C-order index of a row by the coordinates of a value in it.
+func rowIndex(at, shape []int) int {
+	i := 0
+	for d := range len(shape) - 1 {
+		i = i*shape[d] + at[d]
+	}
+	return i
+}
+
+// maxChannels bounds the memory of the per-channel sums to 16 MiB.
+const maxChannels = 1 << 20
+
+// channels sums up every column.
+type channels struct {
+	dd, rr []float64 // nil where there are too few rows to tell, or values that are not finite
+}
+
+func (c *channels) init(rows, width int) {
+	if rows >= ChannelRows && width <= maxChannels {
+		c.dd, c.rr = make([]float64, width), make([]float64, width)
+	}
+}
+
+// add takes values and differences of one row, from a column on.
+func (c *channels) add(r, diff []float64, from int) {
+	if c.dd == nil {
+		return
+	}
+	dd, rr := c.dd[from:][:len(r)], c.rr[from:][:len(r)]
+	diff = diff[:len(r)]
+	for i, a := range r {
+		d := diff[i]
+		dd[i] += float64(d * d)
+		rr[i] += float64(a * a)
+	}
+}
+
+// worst is the column with the largest gap in its own units.
+func (c *channels) worst(rows int) *Worst {
+	if c.dd == nil {
+		return nil
+	}
+	w := &Worst{RelL2: -1, Values: rows}
+	for i, dd := range c.dd {
+		if rel := ratio(math.Sqrt(dd), math.Sqrt(c.rr[i])); rel > w.RelL2 {
+			w.Index, w.RelL2 = i, rel
+		}
+	}
+	return w
+}

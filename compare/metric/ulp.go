@@ -1,0 +1,127 @@
+package metric
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/tensor"
+)
+
+// ULP is how far values are apart in units of the last place: that of the
+// coarser of the two types at the larger of the two values, so that the two
+// sides may be exchanged and values beside 0 are not astronomically far apart.
+type ULP struct {
+	P99, Max float64 // P99 is the lower end of its bucket, exact up to 16
+	// Histogram counts values less than 1 apart (of one type: equal), then in
+	// [1,2), [2,4), [4,8), … up to the largest.
+	Histogram []int
+}
+
+func (u *ULP) multiply(copies int) {
+	for i := range u.Histogram {
+		u.Histogram[i] *= copies
+	}
+}
+
+// format is where a binary type's last place is: precision counts the hidden
+// bit, least is the exponent of its smallest normal number.
+type format struct{ precision, least int }
+
+func formatOf(d tensor.DType) (format, bool) {
+	switch d {
+	case tensor.Float64, tensor.Complex128:
+		return format{53, -1022}, true
+	case tensor.Float32, tensor.Complex64:
+		return format{24, -126}, true
+	case tensor.Float16, tensor.Complex32:
+		return format{11, -14}, true
+	case tensor.BFloat16, tensor.BComplex32:
+		return format{8, -126}, true
+	case tensor.Float8E4M3FN:
+		return format{4, -6}, true
+	case tensor.Float8E4M3FNUZ:
+		return format{4, -7}, true
+	case tensor.Float8E5M2:
+		return format{3, -14}, true
+	case tensor.Float8E5M2FNUZ:
+		return format{3, -15}, true
+	}
+	return format{}, false
+}
+
+const (
+	// steps divide each power of two, in bits: distances of one type are whole
+	// numbers and told apart up to 16.
+	stepBits = 3
+	// buckets cover 1/2 to 2^63 units; a distance is below 2^(precision+2).
+	buckets = 64 << stepBits
+	// firstBucket is the top of a float64 of 1/2.
+	firstBucket = (1023 - 1) << stepBits
+)
+
+// ulps counts distances in buckets of equal ratio.
+type ulps struct {
+	known bool
+	least uint64 // biased float64 exponent below which the last place stays
+	shift int    // bucket of a distance of the size of the value
+	top   int    // the highest bucket so far
+	bias  uint64 // bias - e is the biased exponent of what a distance is multiplied by
+	max   float64
+	count [buckets]int
+}
+
+func (u *ulps) init(a, b tensor.DType) {
+	x, ok1 := formatOf(a)
+	y, ok2 := formatOf(b)
+	if u.known = ok1 && ok2; !u.known {
+		x.precision = 1 // any: the counts are not used
+	} else if y.precision < x.precision {
+		x = y
+	}
+	u.bias = uint64(2*1023 + x.precision - 1)
+	u.least = uint64(max(1023+x.least, x.precision)) // so that bias - e stays an exponent
+	u.shift = x.precision << stepBits
+}
+
+// add counts a distance d > 0 at a value of the given size, both as bits.
+func (u *ulps) add(d, size uint64) {
+	e := max(size>>52, u.least)
+	i := max(int(d>>(52-stepBits))-int(e<<stepBits)+u.shift, 0)
+	if i >= u.top {
+		u.top = i
+		u.max = max(u.max, math.Float64frombits(d)*math.Float64frombits((u.bias-e)<<52)) // by a power of two: exact
+	}
+	u.count[i&(buckets-1)]++
+}
+
+// result gives the figures over all finite pairs.
+func (u *ulps) result(m *meter) *ULP {
+	if !u.known || m.n == 0 {
+		return nil
+	}
+	out := &ULP{Max: u.max, Histogram: []int{m.equal}}
+	seen := m.equal
+	total := m.n - m.nonFinite
+	for i, n := range u.count {
+		if n == 0 {
+			continue
+		}
+		k := max(0, i>>stepBits) // [2^(k-1), 2^k)
+		for len(out.Histogram) <= k {
+			out.Histogram = append(out.Histogram, 0)
+		}
+		out.Histogram[k] += n
+		if 100*seen < 99*total && 100*(seen+n) >= 99*total {
+			out.P99 = edge(i)
+		}
+		seen += n
+	}
+	return out
+}
+
+// edge is the lower end of a bucket, 0 of the first.
+func edge(i int) float64 {
+	if i == 0 {
+		return 0
+	}
+	return math.Float64frombits(uint64(i+firstBucket) << (52 - stepBits))
+}
