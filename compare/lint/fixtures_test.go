@@ -1,0 +1,96 @@
+package lint
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/fixture"
+)
+
+// unpacked is a folder for the sessions, for all tests of the package.
+var unpacked string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sessions")
+	if err != nil {
+		panic(err)
+	}
+	unpacked = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// keeping is a test whose temporary folder outlives it.
+type keeping struct{ testing.TB }
+
+func (keeping) TempDir() string { return unpacked }
+
+// session returns the directory of a session of PyTorch.
+func session(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(unpacked, name)
+	if _, err := os.Stat(dir); err != nil {
+		dir = fixture.Session(keeping{t}, name)
+	}
+	return dir
+}
+
+func run(t *testing.T, dir string) *Result {
+	t.Helper()
+	s, err := il.Open(dir)
+	require.NoError(t, err)
+	r, err := Session(context.Background(), s, Options{})
+	require.NoError(t, err)
+	return r
+}
+
+// What PyTorch recorded is clean: the faults of the fixtures are of the
+// model, not of the recording.
+func TestFixturesAreClean(t *testing.T) {
+	const l = "llama3-gqa-bf16"
+	for _, c := range []struct {
+		name                       string
+		steps, tensors, identities int
+		rules                      []string // infos
+	}{
+		{l, 4, 330, 192, nil},
+		{"llama3-gqa-fp32", 4, 330, 192, nil},
+		{"llama3-gqa-fp64", 4, 330, 192, nil},
+		{l + "-splitk", 4, 330, 192, nil},
+		{l + "-chunk4", 6, 550, 320, nil},
+		{l + "-batch3", 4, 330, 192, nil},
+		{l + "-pad5", 4, 330, 192, nil},
+		{l + "-tp2", 4, 660, 384, nil},
+		{l + "-filtered", 2, 74, 28, []string{"call-filter", "no-logits"}},
+		{l + "-max1000", 1, 145, 0, []string{"no-logits", "skipped-tensors"}},
+		{l + "-fault-rope_theta", 4, 330, 192, nil},
+		{l + "-fault-kv_swapped", 4, 330, 192, nil},
+		{l + "-fault-row_scale", 4, 330, 192, nil},
+		{"llama31-rope-bf16", 4, 330, 192, nil},
+		{"qwen2-bias-bf16", 4, 330, 192, nil},
+		{"gopher-1m-bf16", 9, 1160, 688, nil},
+		{"gopher-1m-bf16-fault", 9, 1160, 688, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := run(t, session(t, c.name))
+			for _, f := range r.Findings {
+				t.Logf("%+v", f)
+			}
+			t.Logf("%+v", r.Checked)
+			require.Zero(t, r.Count(Error)+r.Count(Warning))
+			var rules []string
+			for _, f := range r.Findings {
+				rules = append(rules, f.Rule)
+			}
+			require.Equal(t, c.rules, rules)
+			require.Equal(t, [3]int{c.steps, c.tensors, c.identities}, [3]int{r.Checked.Steps, r.Checked.Tensors, r.Checked.Identities})
+			require.Empty(t, Summary(r))
+		})
+	}
+}

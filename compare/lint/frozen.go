@@ -1,0 +1,139 @@
+package lint
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"github.com/ilref/ilref/il"
+)
+
+// frozen finds outputs that are equal to the bit where they cannot be: of the
+// same module in two layers, or of one module in two steps with other inputs.
+// Hooks that ran while a CUDA graph was captured, or that saved a buffer that
+// is used again, leave such frames.
+func (l *linter) frozen() {
+	for _, s := range l.steps {
+		l.acrossLayers(s)
+	}
+	l.acrossSteps()
+}
+
+// byNature are words in the names of modules whose output depends on the
+// shape or the positions alone, so that layers and steps may share it.
+var byNature = []string{"rotary", "rope", "position", "pos_emb", "mask", "rel_bias"}
+
+func sharedByNature(c *callFacts) bool {
+	last := lastName(c.Module)
+	for _, w := range byNature {
+		if strings.Contains(last, w) {
+			return !(w == "rotary" && c.Slot(il.Inputs, "2") != nil) // vLLM's returns queries and keys
+		}
+	}
+	return false
+}
+
+func (l *linter) acrossLayers(s *stepFacts) {
+	type place struct {
+		kind, slot, device string
+		hash               uint64
+	}
+	seen := map[place]*fact{}
+	for _, c := range s.calls {
+		if c.layer < 0 || sharedByNature(c) || c.rel == c.Module {
+			continue
+		}
+		for _, f := range c.facts {
+			if f.slot.Direction != il.Outputs || !f.some() {
+				continue
+			}
+			p := place{c.kind(), f.slot.Path, f.device(), f.hash}
+			first := seen[p]
+			switch {
+			case first == nil:
+				seen[p] = f
+			case first.call.layer != c.layer:
+				l.add(Error, "same-in-two-layers", c, f, "%s equals %s to the bit (%d values): one buffer was saved for two layers, as under CUDA graphs; record with enforce_eager", f.name(), first.name(), f.numel())
+			}
+		}
+	}
+}
+
+func (l *linter) acrossSteps() {
+	type place struct {
+		name, slot, device string
+		hash               uint64
+	}
+	type origin struct {
+		fact   *fact
+		inputs uint64
+	}
+	seen := map[place]origin{}
+	for _, s := range l.steps {
+		for _, c := range s.calls {
+			if sharedByNature(c) {
+				continue
+			}
+			for _, f := range c.facts {
+				if f.slot.Direction != il.Outputs || !f.some() {
+					continue
+				}
+				inputs, ok := c.inputsHash(f.device())
+				if !ok {
+					continue
+				}
+				p := place{c.name(), f.slot.Path, f.device(), f.hash}
+				first, again := seen[p]
+				switch {
+				case !again:
+					seen[p] = origin{f, inputs}
+				case first.inputs != inputs:
+					l.add(Error, "same-in-two-steps", c, f, "%s equals that of step %d to the bit (%d values), though the inputs differ: an old buffer was saved, as under CUDA graphs; record with enforce_eager",
+						f.name(), first.fact.call.step.number, f.numel())
+				}
+			}
+		}
+	}
+}
+
+// inputsHash is the hash of all recorded inputs of a call, or of the tokens of
+// its step where it records none; not ok where neither is known.
+func (c *callFacts) inputsHash(device string) (uint64, bool) {
+	if h, ok := hashInputs(c, device); ok || c.has[il.Inputs] && !c.onlyKeywords() {
+		return h, ok
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	n := 0
+	for _, x := range c.step.calls {
+		if lastName(x.Module) == "embed_tokens" || x.layer >= 0 && x.rel == "" {
+			if f := x.find(device, il.Inputs, "0"); f != nil && f.whole && f.dtype.IsInt() {
+				maphash.WriteComparable(&h, f.hash)
+				n++
+			}
+		}
+	}
+	return h.Sum64(), n > 0
+}
+
+// onlyKeywords reports a side file that tells of no positional argument.
+func (c *callFacts) onlyKeywords() bool {
+	v, err := c.Values(il.Inputs)
+	t, ok := v.(il.Tuple)
+	return err == nil && ok && len(t) == 0
+}
+
+func hashInputs(c *callFacts, device string) (uint64, bool) {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	n := 0
+	for _, f := range c.facts {
+		if f.slot.Direction == il.Inputs && f.device() == device {
+			if !f.whole {
+				return 0, false
+			}
+			maphash.WriteComparable(&h, f.hash)
+			n++
+		}
+	}
+	return h.Sum64(), n > 0
+}

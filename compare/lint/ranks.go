@@ -1,0 +1,123 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// ranks finds tensors that all ranks of tensor parallelism must hold alike,
+// but do not. What is computed from them is not listed.
+func (l *linter) ranks() {
+	for _, s := range l.steps {
+		of, other := map[*callFacts]state{}, map[*callFacts]*fact{}
+		var first *callFacts // with inputs that differ
+		found := false
+		for _, c := range s.calls {
+			st := state{}
+			for _, pair := range c.unlikeRanks() {
+				if pair[0].slot.Direction == il.Outputs {
+					st.out = pair[0]
+				} else {
+					st.in = pair[0]
+				}
+				if other[c] == nil || pair[0].slot.Direction == il.Outputs {
+					other[c] = pair[1]
+				}
+			}
+			if of[c] = st; st.in != nil && first == nil {
+				first = c
+			}
+		}
+		for _, c := range origins(s.calls, of) {
+			found = true
+			l.rankFinding(c, of[c].out, other[c])
+		}
+		if !found && first != nil {
+			l.rankFinding(first, of[first].in, other[first])
+		}
+	}
+}
+
+// unlikeRanks returns, for each slot that every rank must hold alike, the
+// first rank and the first that differs from it.
+func (c *callFacts) unlikeRanks() [][2]*fact {
+	var out [][2]*fact
+	first := map[*il.Slot]*fact{}
+	done := map[*il.Slot]bool{}
+	for _, f := range c.facts {
+		if !f.whole || done[f.slot] || !replicated(c, f.slot) {
+			continue
+		}
+		switch x := first[f.slot]; {
+		case x == nil:
+			first[f.slot] = f
+		case x.hash != f.hash || !slices.Equal(x.shape, f.shape):
+			done[f.slot] = true
+			out = append(out, [2]*fact{x, f})
+		}
+	}
+	return out
+}
+
+// replicated tells which tensors the ranks hold alike: vLLM's layers, norms,
+// what goes into column-parallel and comes out of row-parallel modules.
+// Sharded by heads or columns are the rest.
+func replicated(c *callFacts, s *il.Slot) bool {
+	in := s.Direction != il.Outputs
+	switch last := lastName(c.Module); last {
+	case "embed_tokens", "mlp", "block_sparse_moe", "gate", "experts", "logits_processor", "norm":
+		return true
+	case "self_attn", "o_proj", "down_proj":
+		return !in
+	case "qkv_proj", "q_proj", "k_proj", "v_proj", "gate_up_proj", "gate_proj", "up_proj":
+		return in
+	case "rotary_emb":
+		return in && s.Path == "0"
+	default:
+		return c.layer >= 0 && c.rel == "" || strings.HasSuffix(last, "layernorm")
+	}
+}
+
+// reduced are the modules whose output is a sum over the ranks.
+var reduced = []string{"o_proj", "down_proj", "embed_tokens", "experts", "self_attn", "mlp", "block_sparse_moe"}
+
+// partial is the rel_l2 between two ranks from which on they are no two
+// roundings of one sum: parts of a sum differ by about their own size.
+const partial = 0.5
+
+func (l *linter) rankFinding(c *callFacts, a, b *fact) {
+	g, err := gap(a, b)
+	slot := c.name() + " " + slotName(a.slot.Direction, a.slot.Path)
+	pair := fmt.Sprintf("%s and %s", a.device(), b.device())
+	switch {
+	case err != nil:
+		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s cannot be compared: %v", slot, pair, err)
+	case a.slot.Direction == il.Outputs && slices.Contains(reduced, lastName(c.Module)) && g.RelL2 > partial:
+		l.add(Error, "partial-sums", c, a, "%s on %s differs by rel_l2 %.2g (max_abs %.3g): these look like the partial sums of each rank, recorded before or without the all-reduce", slot, pair, g.RelL2, g.MaxAbs)
+	default:
+		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s differ by rel_l2 %.2g (max_abs %.3g): one rank computes something else, or files of two runs are mixed", slot, pair, g.RelL2, g.MaxAbs)
+	}
+}
+
+// gap measures two tensors, as one row where their shapes differ.
+func gap(a, b *fact) (g *metric.Gap, err error) {
+	err = both(a, b, func(x, y *tensor.Tensor) error {
+		if x.Numel() == y.Numel() && x.IsContiguous() && y.IsContiguous() {
+			x, y = flat(x), flat(y)
+		}
+		g, err = metric.Measure(x, y, nil)
+		return err
+	})
+	return g, err
+}
+
+func flat(t *tensor.Tensor) *tensor.Tensor {
+	v := *t
+	v.Shape, v.Stride = []int{t.Numel()}, []int{1}
+	return &v
+}

@@ -1,0 +1,110 @@
+package lint
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/tensor"
+)
+
+// maxExpanded bounds the values that are read of a tensor with far more of
+// them than stored bytes: a file of 1 KB can claim 2^60 by strides of 0.
+const maxExpanded = 1 << 30
+
+// read opens every tensor and side file, several calls at the same time. Each
+// call's facts are its own, so that the order does not matter.
+func (l *linter) read() error {
+	work := make(chan *callFacts)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for c := range work {
+				c.readTensors(l.ctx, l.opts)
+				c.readSides()
+			}
+		})
+	}
+	err := l.feed(work)
+	close(work)
+	wg.Wait()
+	if err == nil {
+		err = l.ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	for f := range l.each {
+		l.Checked.Tensors++
+		if f.whole {
+			l.Checked.Bytes += int64(f.numel()) * int64(f.dtype.Size())
+		}
+	}
+	l.usual = newUsual(l.steps)
+	l.devices = l.usual.devices()
+	return nil
+}
+
+func (l *linter) feed(work chan<- *callFacts) error {
+	for _, s := range l.steps {
+		for _, c := range s.calls {
+			select {
+			case work <- c:
+			case <-l.ctx.Done():
+				return l.ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// each yields the facts of all tensors in execution order.
+func (l *linter) each(yield func(*fact) bool) {
+	for _, s := range l.steps {
+		for _, c := range s.calls {
+			for _, f := range c.facts {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (c *callFacts) readTensors(ctx context.Context, o Options) {
+	for _, f := range c.facts {
+		f.err = f.with(func(t *tensor.Tensor) error {
+			f.dtype, f.shape = t.DType, slices.Clone(t.Shape)
+			if o.NoValues || t.Meta || expanded(t) {
+				return nil
+			}
+			var err error
+			f.flags, err = scan(t, ctx.Err)
+			f.whole = err == nil
+			return err
+		})
+	}
+}
+
+// expanded reports whether a tensor is far larger than what is stored.
+func expanded(t *tensor.Tensor) bool { n := t.NumBytes(); return n > maxExpanded && n/16 > len(t.Data) }
+
+// with opens the tensor, calls do and closes it. Bytes that go away meanwhile
+// are an error.
+func (f *fact) with(do func(*tensor.Tensor) error) error {
+	t, closer, err := f.file.Open()
+	if err != nil {
+		return err
+	}
+	defer closer.Close()
+	return mmap.Guard(f.file.File, func() error { return do(t) })
+}
+
+// both is with for two tensors.
+func both(a, b *fact, do func(x, y *tensor.Tensor) error) error {
+	return a.with(func(x *tensor.Tensor) error {
+		return b.with(func(y *tensor.Tensor) error { return do(x, y) })
+	})
+}
