@@ -1,6 +1,9 @@
 package il
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 type fileKind uint8
 
@@ -73,6 +76,14 @@ func cutDevice(s string) (slot, device string, ok bool) {
 		return "", device, true
 	}
 	return slot[1:], device, slot != "_"
+}
+
+// callName is the name of a call's directory.
+func callName(module string, call int) string {
+	if call == 0 {
+		return module
+	}
+	return fmt.Sprintf("%s_%d", module, call)
 }
 
 // fileBase joins a direction and a slot to the name of a file without the

@@ -40,11 +40,11 @@ func splitCall(name string, names map[string]bool) (module string, call int) {
 		return name, 0
 	}
 	base := name[:i]
-	k, err := strconv.Atoi(name[i+1:])
+	k, err := strconv.ParseInt(name[i+1:], 10, 32)
 	if err != nil || !names[base] && !shared[base[strings.LastIndexByte(base, '.')+1:]] {
 		return name, 0
 	}
-	return base, k
+	return base, int(k)
 }
 
 // call reads the directory of one call.
@@ -148,7 +148,7 @@ func (sc *scanner) singleStub(c *Call) {
 	switch {
 	case err == nil:
 		c.slot(fileName{direction: Outputs}).Stub = stub
-	case !errors.Is(err, errNotStub):
+	case !errors.Is(err, errNotStub) && !errors.Is(err, errNotObject): // null, of a module that returns nothing
 		sc.warn("%v", err)
 	}
 }

@@ -60,12 +60,26 @@ func scanSession(dir string) (*Session, error) {
 		s.Variant = VariantA
 	}
 	if !listed {
-		s.Variant = VariantC
-		sc.warn("no step has a module_calls.txt, as with the oldest logger: calls are in natural order of their names, " +
-			"and inputs of a module that is called again may be those of its next call")
+		sc.withoutLists(s)
 	}
 	s.Warnings = sc.warnings
 	return s, nil
+}
+
+// withoutLists tells variant C from a session that lost its lists.
+func (sc *scanner) withoutLists(s *Session) {
+	const order = "calls are in natural order of their names"
+	if !s.countsFromOne() {
+		sc.warn("no step has a %s, though inputs lie as the later loggers write them: %s", callsFile, order)
+		return
+	}
+	s.Variant = VariantC
+	if n := s.putInputsRight(); n > 0 {
+		sc.warn("no step has a %s, as with the oldest logger: %s; the inputs of %d calls, which it wrote to the directory of the call before, "+
+			"are put right, and those of the first call of a module that is called again are lost", callsFile, order, n)
+		return
+	}
+	sc.warn("no step has a %s, as with the oldest logger: %s", callsFile, order)
 }
 
 func (sc *scanner) warn(format string, args ...any) {

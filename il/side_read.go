@@ -20,8 +20,11 @@ const (
 	maxSideDepth = 100      // of nested containers
 )
 
-// errNotStub: a JSON file is a side file or something else.
-var errNotStub = errors.New("not the stub of a tensor that was too large")
+// What a JSON file is that is no stub: a side file or something else.
+var (
+	errNotStub   = errors.New("not the stub of a tensor that was too large")
+	errNotObject = errors.New("expected a JSON object")
+)
 
 // Values reads the side file of a direction: what the module took or returned,
 // tensors as meta tensors (shape and type, no elements). Of containers with
@@ -129,7 +132,7 @@ func readObject(data []byte) (*sideObject, error) {
 		return nil, jsonError(err)
 	}
 	if t.Kind() != '{' {
-		return nil, errors.New("expected a JSON object")
+		return nil, errNotObject
 	}
 	o := &sideObject{values: map[string]jsontext.Value{}}
 	for d.PeekKind() != '}' {
