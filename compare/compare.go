@@ -1,6 +1,7 @@
 // Package compare finds where two intermediate-logging sessions of one model
 // part, in stages that each live in a file of their own:
 //
+//	view      both sessions, made comparable tensor by tensor      view
 //	pair      tensors by step, module, call, direction and slot    pair.go
 //	order     forwards, and the tree of calls in each              forward.go
 //	workload  which forwards ran the same tokens on both sides     workload.go
@@ -14,6 +15,7 @@ package compare
 import (
 	"context"
 
+	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 )
 
@@ -25,6 +27,7 @@ type Options struct {
 	CommonOnly  bool        // leave out what only one session holds, instead of counting it as missing
 	Bounds      Bounds      // where one is set, they replace the default rule
 	MinCoverage *float64    // percent of the tensors of both sessions; nil means 100
+	View        view.Options
 }
 
 // Sessions compares target with ref, the reference. Its errors are those of
@@ -36,6 +39,11 @@ func Sessions(ref, target *il.Session, opts Options) (*Report, error) {
 
 // SessionsContext is Sessions that stops when ctx ends, with its error.
 func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options) (*Report, error) {
+	rawRef, rawTarget := ref, target
+	ref, target, notes, err := view.Prepare(ref, target, opts.View)
+	if err != nil {
+		return nil, err
+	}
 	if err := sameModel(ref, target); err != nil {
 		return nil, err
 	}
@@ -48,7 +56,8 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := measure(ctx, forwards, opts.Bounds.tolerance); err != nil {
 		return nil, err
 	}
-	r := newReport(ref, target, forwards)
+	r := newReport(rawRef, rawTarget, forwards)
+	r.takeNotes(&notes)
 	if opts.Bounds.set() {
 		r.Rule = RuleBounds
 		judgeBounds(r, forwards, opts.Bounds)
@@ -56,6 +65,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 		r.Rule = RuleNoise
 		judgeNoise(r, forwards, layerCount(ref, target))
 	}
+	r.judgeRanks(forwards, &notes)
 	r.summarise(forwards)
 	r.conclude(opts.MinCoverage)
 	return r, ctx.Err()

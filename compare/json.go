@@ -48,7 +48,9 @@ type jsonCoverage struct {
 	MissingInTarget    int           `json:"missing_in_target"`
 	Skipped            int           `json:"skipped"`
 	Unreadable         int           `json:"unreadable"`
-	OtherWorkload      int           `json:"other_workload"` // of the skipped
+	OtherWorkload      int           `json:"other_workload"`      // of the skipped
+	UnmatchedByNature  int           `json:"unmatched_by_nature"` // rows: padding, logits of unfinished chunks
+	NoPartner          int           `json:"no_partner"`          // tensors of one naming scheme alone
 	Percent            number        `json:"percent"`
 	MinPercent         number        `json:"min_percent"`
 	Missing            []string      `json:"missing"`
@@ -157,6 +159,7 @@ func jsonCoverageOf(r *Report) jsonCoverage {
 	out := jsonCoverage{
 		Compared: c.Compared, MissingInReference: len(c.MissingInReference), MissingInTarget: len(c.MissingInTarget),
 		Skipped: len(c.Skipped), Unreadable: len(c.Unreadable), OtherWorkload: c.OtherWorkload,
+		UnmatchedByNature: c.UnmatchedByNature, NoPartner: c.NoPartner,
 		Percent: number(c.Percent()), MinPercent: number(r.MinCoverage),
 		Missing: []string{}, SkippedTensors: jsonProblems(c.Skipped), UnreadableTensors: jsonProblems(c.Unreadable),
 	}

@@ -27,7 +27,7 @@ func TestSchema(t *testing.T) {
 	require.Equal(t, "fail", d["verdict"])
 	require.Equal(t, []string{"coverage", "first_divergence", "modules", "other_workload", "reference", "rule", "schema", "target", "tensors", "verdict", "warnings"}, keys(d))
 	require.Equal(t, []string{
-		"compared", "min_percent", "missing", "missing_in_reference", "missing_in_target", "other_workload", "percent", "skipped", "skipped_tensors", "unreadable", "unreadable_tensors",
+		"compared", "min_percent", "missing", "missing_in_reference", "missing_in_target", "no_partner", "other_workload", "percent", "skipped", "skipped_tensors", "unmatched_by_nature", "unreadable", "unreadable_tensors",
 	}, keys(d["coverage"]))
 	require.Equal(t, map[string]any{
 		"step": 0., "module": "model.layers.0.self_attn.rotary_emb", "call": 0., "direction": "outputs", "slot": "0",

@@ -128,7 +128,7 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 		if shapes[0] == shapes[1] {
 			return &unusable{fmt.Sprintf("the ranks %s and %s hold different values of the same tensor %s", ranks[0].Device, f.Device, shapes[0])}
 		}
-		return &unusable{fmt.Sprintf("tensor-parallel ranks are not put together yet: %s on each of %s, %s on the other side", shapes[0], count(len(ranks), "rank"), shapes[1])}
+		return &unusable{fmt.Sprintf("it is not known how this module spreads its tensors over ranks: %s on each of %s, %s on the other side", shapes[0], count(len(ranks), "rank"), shapes[1])}
 	}
 	return nil
 }

@@ -123,6 +123,8 @@ type Coverage struct {
 	Skipped            []Problem // held by both, but not comparable
 	Unreadable         []Problem
 	OtherWorkload      int // how many of Skipped belong to forwards of other tokens
+	UnmatchedByNature  int // rows outside the union: padding, logits of unfinished chunks
+	NoPartner          int // tensors outside the union: the other side's modules have no place for them
 }
 
 // Union is the number of tensors that either session holds.

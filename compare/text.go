@@ -205,6 +205,7 @@ func (t *textWriter) coverage() {
 		}
 	}
 	t.line("Coverage: %s (%s).", percent(c.Percent()/100), strings.Join(parts, ", "))
+	t.outside(c)
 	t.list("Missing in the reference", keyNames(c.MissingInReference))
 	t.list("Missing in the target", keyNames(c.MissingInTarget))
 	var skippedNames []string
@@ -219,6 +220,16 @@ func (t *textWriter) coverage() {
 		broken = append(broken, p.Key.String()+": "+p.Why)
 	}
 	t.list("Unreadable", broken)
+}
+
+// outside counts what no comparison could cover.
+func (t *textWriter) outside(c *Coverage) {
+	if n := c.UnmatchedByNature; n > 0 {
+		t.line("Outside coverage: %s of padding or of logits after unfinished chunks.", count(n, "row"))
+	}
+	if n := c.NoPartner; n > 0 {
+		t.line("Outside coverage: %s that the other side's modules do not have.", count(n, "tensor"))
+	}
 }
 
 func keyNames(keys []Key) []string {

@@ -166,7 +166,7 @@ func otherLayoutOf(r, t []int) string {
 	if !slices.ContainsFunc(rest, func(id int) bool { return id != 0 }) {
 		more = fmt.Sprintf("goes on with %s 0 (padding?)", count(len(rest), "id"))
 	}
-	return fmt.Sprintf("the %s begins with the %s's %s and %s: sessions that lay out their tokens differently are not lined up yet", longSide, shortSide, count(len(short), "token"), more)
+	return fmt.Sprintf("the %s begins with the %s's %s and %s: rows were not lined up", longSide, shortSide, count(len(short), "token"), more)
 }
 
 // count writes "1 token", "2 tokens".

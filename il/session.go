@@ -83,13 +83,17 @@ type TensorFile struct {
 	Device string // "cuda:0", by the file name
 	File   string
 
-	refused error // why it must not be opened
+	refused error                                     // why it must not be opened
+	open    func() (*tensor.Tensor, io.Closer, error) // of a virtual tensor, else nil
 }
 
 // Open maps the file. The tensor is valid until the closer is closed.
 func (f *TensorFile) Open() (*tensor.Tensor, io.Closer, error) {
-	if f.refused != nil {
+	switch {
+	case f.refused != nil:
 		return nil, nil, f.refused
+	case f.open != nil:
+		return f.open()
 	}
 	info, err := os.Stat(f.File)
 	switch {
@@ -121,7 +125,12 @@ type callKey struct {
 
 // Holds reports whether the session holds a call of a module.
 func (s *Session) Holds(step int, module string, call int) bool {
-	return s.calls[callKey{step, module, call}] != nil
+	return s.Call(step, module, call) != nil
+}
+
+// Call returns a call of a module, nil where the session holds none.
+func (s *Session) Call(step int, module string, call int) *Call {
+	return s.calls[callKey{step, module, call}]
 }
 
 // Open reads the structure of a session, and no tensor. dir is the session's

@@ -1,0 +1,89 @@
+// Package view makes two sessions comparable tensor by tensor. Everything that
+// tells them apart without being a fault is undone by a transform from session
+// to session, whose tensors are put together when they are opened:
+//
+//	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, mapfile.go
+//	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
+//	align   rows by request and position                               align.go, layout.go
+package view
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/ilref/ilref/il"
+)
+
+// Options says what Prepare cannot find out itself.
+type Options struct {
+	StepOffset *int // target step n is the reference's n+offset; rows are not matched then
+	Map        *Map // the target's names for the reference's modules, nil for none
+}
+
+// Notes is what the transforms found.
+type Notes struct {
+	Warnings  []string // a line each
+	Unmatched int      // rows without a partner by nature: padding, logits of unfinished chunks
+	NoPartner int      // tensors for which the other side's modules have no place
+
+	ranks map[*il.TensorFile][]*assembly
+}
+
+// add takes in the notes of another transform.
+func (n *Notes) add(side string, m Notes) {
+	for _, w := range m.Warnings {
+		if side != "" {
+			w = side + ": " + w
+		}
+		n.Warnings = append(n.Warnings, w)
+	}
+	n.Unmatched += m.Unmatched
+	n.NoPartner += m.NoPartner
+	if n.ranks == nil {
+		n.ranks = map[*il.TensorFile][]*assembly{}
+	}
+	maps.Copy(n.ranks, m.ranks)
+}
+
+// Prepare makes target comparable with ref. The steps of both results are
+// those of ref. Sessions that need no change are returned as they are.
+func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes, err error) {
+	if o.Map != nil {
+		if target, err = o.Map.rename(ref, target); err != nil {
+			return nil, nil, notes, err
+		}
+	}
+	r, t, n := names(ref, target)
+	notes.add("", n)
+	joinedR, n := Ranks(r, t)
+	notes.add("reference", n)
+	joinedT, n := Ranks(t, r)
+	notes.add("target", n)
+	if o.StepOffset != nil {
+		t, err = shift(joinedT, *o.StepOffset)
+		return joinedR, t, notes, err
+	}
+	r, t, n = align(joinedR, joinedT, notes.ranks)
+	notes.add("", n)
+	return r, t, notes, nil
+}
+
+// derive makes a session with other steps of one.
+func derive(s *il.Session, steps []*il.Step) *il.Session {
+	slices.SortFunc(steps, func(a, b *il.Step) int { return a.Number - b.Number })
+	d := il.NewSession(s.Dir, s.Variant, steps)
+	d.Warnings = s.Warnings
+	return d
+}
+
+// withSlots is a call with other slots.
+func withSlots(c *il.Call, slots []*il.Slot) *il.Call {
+	d := *c
+	d.Slots = slots
+	return &d
+}
+
+// withTensor is a slot that holds one tensor.
+func withTensor(s *il.Slot, f *il.TensorFile) *il.Slot {
+	return &il.Slot{Direction: s.Direction, Path: s.Path, Tensors: []*il.TensorFile{f}}
+}
