@@ -62,6 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		code, err = diff(ctx, f, args[0], args[1], stdout)
 		return err
 	})
+	addLint(cmd, &code, stdout)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ilref/ilref/compare/lint"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/terminal"
+)
+
+const lintLong = `Lint checks one session as a recording, before any number of it is compared:
+files that are missing, cut short or contradict each other, tensors that must be
+equal to the bit and are not (a layer's output and the next one's input), buffers
+that were saved twice, ranks that differ, NaN and where it begins, steps and
+positions that do not follow on each other, a run that has not ended.
+
+Exit codes:
+  0  no error: clean, or nothing but infos and warnings
+  1  errors: figures of the tensors they name mean nothing
+  2  usage, or not a session
+  130  interrupted`
+
+// addLint makes "ildiff lint SESSION" part of ildiff. Its exit code goes to
+// code.
+func addLint(root *cobra.Command, code *int, stdout io.Writer) {
+	var format, path string
+	cmd := &cobra.Command{
+		Use:     "lint SESSION",
+		Short:   "check one session as a recording",
+		Long:    lintLong,
+		Example: "  ildiff lint gpu-session\n  ildiff lint gpu-session --format json -o lint.json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("lint: want one session directory, but got %d (see ildiff lint --help)", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if format != "text" && format != "json" {
+				return fmt.Errorf("--format %q: want one of text, json", format)
+			}
+			*code, err = lintSession(cmd.Context(), args[0], format, path, stdout)
+			return err
+		},
+		DisableFlagsInUseLine: true,
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&format, "format", "text", "findings as text or json (`FORMAT`)")
+	cmd.Flags().StringVarP(&path, "output", "o", "", "write the findings to `FILE` instead of stdout")
+	root.AddCommand(cmd)
+	root.CompletionOptions.DisableDefaultCmd = true // two sessions may have any names
+	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
+}
+
+func lintSession(ctx context.Context, dir, format, path string, stdout io.Writer) (int, error) {
+	out, err := newOutput(path, stdout)
+	if err != nil {
+		return 0, err
+	}
+	defer out.abort()
+	s, err := il.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	r, err := lint.Session(ctx, s, lint.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if format == "json" {
+		err = lint.WriteJSON(out, r)
+	} else {
+		err = lint.WriteText(out, r, terminal.Color(out.Writer, "auto"))
+	}
+	if err == nil {
+		err = out.commit()
+	}
+	switch {
+	case err != nil && path != "":
+		return 0, cannotWrite(path, err)
+	case err != nil:
+		return 0, fmt.Errorf("cannot write the findings: %w", err)
+	case r.Count(lint.Error) > 0:
+		return 1, nil
+	}
+	return 0, nil
+}
