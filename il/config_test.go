@@ -164,13 +164,20 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"output_dir": "/tmp/x", "module_call_match": ["a\\.b:0", "(?:c)"], "log_step_ids": [0, 1], "device_names": ["cuda:0"], "max_tensor_size": null}`))
 	f.Add([]byte("{\"enabled\": fals\n,"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := ParseConfig("cfg.json", data)
-		if err != nil {
-			require.Regexp(t, `(?s)^cfg\.json:[1-9]\d*:[1-9]\d*: .`, err.Error())
-			return
-		}
-		for _, p := range c.ModuleCallMatch {
-			require.NotNil(t, p.re)
+		for _, q := range []Quirks{QuirksNone, QuirksVLLM} {
+			c, err := q.ParseConfig("cfg.json", data)
+			if err != nil {
+				require.Regexp(t, `(?s)^cfg\.json:[1-9]\d*:[1-9]\d*: .`, err.Error())
+				continue
+			}
+			regexes := map[string]bool{}
+			for _, p := range c.ModuleCallMatch {
+				require.NotNil(t, p.re)
+				regexes[p.Regex] = true
+			}
+			if q == QuirksVLLM {
+				require.Len(t, regexes, len(c.ModuleCallMatch))
+			}
 		}
 	})
 }
