@@ -28,6 +28,8 @@ type Options struct {
 	Bounds      Bounds      // where one is set, they replace the default rule
 	MinCoverage *float64    // percent of the tensors of both sessions; nil means 100
 	View        view.Options
+	Evidence    Evidence
+	TokenText   func(id int) string // names tokens in the report; nil for numbers alone
 }
 
 // Sessions compares target with ref, the reference. Its errors are those of
@@ -56,14 +58,17 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := measure(ctx, forwards, opts.Bounds.tolerance); err != nil {
 		return nil, err
 	}
+	if err := opts.Evidence.gather(ctx, target, forwards, sel); err != nil {
+		return nil, err
+	}
 	r := newReport(rawRef, rawTarget, forwards)
 	r.takeNotes(&notes)
 	if opts.Bounds.set() {
 		r.Rule = RuleBounds
 		judgeBounds(r, forwards, opts.Bounds)
 	} else {
-		r.Rule = RuleNoise
-		judgeNoise(r, forwards, layerCount(ref, target))
+		r.Rule = opts.Evidence.rule()
+		judgeNoise(r, forwards, layerCount(ref, target), &opts.Evidence)
 	}
 	r.judgeRanks(forwards, &notes)
 	r.summarise(forwards)

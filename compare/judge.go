@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/ilref/ilref/compare/metric"
 )
 
 // walk visits calls as they ran: before runs when a module is entered, after
@@ -65,21 +67,26 @@ type noiseJudge struct {
 	failed  bool               // a divergence was found
 	history map[string]float64 // by module: the worst gap of the keys and values it has stored
 
+	evidence     *Evidence
+	historyRatio map[string]float64 // by module: the worst ratio of those
+	reported     bool               // that the reference is suspect
+
 	// Of the forward at hand:
 	seen      float64 // the worst gap so far
+	seenRatio float64 // the worst ratio so far
 	lastLayer int     // of the latest call; -1 before the first layer
 	sawNorm   bool    // the final norm is recorded
 }
 
-func judgeNoise(r *Report, fs []*forward, layers int) {
-	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}}
+func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
+	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}, evidence: e, historyRatio: map[string]float64{}}
 	for _, f := range fs {
 		if f.work != sameWork {
 			r.judgeTokens(f)
 			j.failed = j.failed || f.work == otherTokens
 			continue
 		}
-		j.seen, j.lastLayer, j.sawNorm = 0, -1, false
+		j.seen, j.seenRatio, j.lastLayer, j.sawNorm = 0, 0, -1, false
 		walk(f.top, j.inputs, j.outputs)
 	}
 }
@@ -113,6 +120,8 @@ func (j *noiseJudge) inputs(c *call) {
 		}
 		g := gapOf(t)
 		switch lim := j.inputLimit(c, floor); {
+		case t.Floor != nil:
+			j.inputRatio(c, t)
 		case j.failed:
 			t.Verdict = inheritedIf(g > floor)
 		case isInteger(t) && g > 0:
@@ -126,7 +135,7 @@ func (j *noiseJudge) inputs(c *call) {
 		c.hasInputs = true
 	}
 	if !c.hasInputs {
-		c.in = j.seen
+		c.in, c.inRatio = j.seen, j.seenRatio
 	}
 	j.see(c, inputs)
 }
@@ -151,16 +160,17 @@ func (j *noiseJudge) inputLimit(c *call, floor float64) float64 {
 func (j *noiseJudge) outputs(c *call) {
 	floor := coarsest(c)
 	if keepsHistory(c) {
-		c.in = max(c.in, j.history[c.module])
+		c.in, c.inRatio = max(c.in, j.history[c.module]), max(c.inRatio, j.historyRatio[c.module])
 	}
 	if c.inputsMissing {
-		c.in = max(c.in, j.seen)
+		c.in, c.inRatio = max(c.in, j.seen), max(c.inRatio, j.seenRatio)
 	}
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction != inputs {
 			j.output(c, p, floor)
 		}
 	}
+	j.noteFallback(c)
 	j.remember(c)
 }
 
@@ -183,7 +193,14 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	if len(children) > 0 || isComposite(c) {
 		noise *= compositeNoise // what else it holds is not recorded
 	}
-	if j.failed && in > floor {
+	switch {
+	case t.Local != nil:
+		j.local(c, t, noise)
+		return
+	case t.Floor != nil:
+		j.ratio(c, t)
+		return
+	case j.failed && in > floor:
 		return
 	}
 	lim := limit(noise, floor, in)
@@ -199,18 +216,17 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", describe(t), num(lim), typeNames(t)))
 	case g > lim:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", c.inputsAgree(), describe(t), explained(t, lim, in)))
-	case j.movesBits(c, t):
+	case c.exact() && movesBits(c, t, t.Gap):
 		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
-			percent(equalOf(t)), percent(equalShare), describe(t)))
+			percent(equalOf(t.Gap)), percent(equalShare), describe(t)))
 	}
 }
 
 // movesBits applies the rule for modules that only round: with equal inputs
 // hardly any output bit may differ.
-func (j *noiseJudge) movesBits(c *call, t *Tensor) bool {
-	differ := t.Gap.Values - t.Gap.Equal
-	return roundsOnly(c) && c.exact() && t.DTypes[0] == t.DTypes[1] && t.DTypes[0].Size() <= 2 &&
-		differ > handful && equalOf(t) < equalShare
+func movesBits(c *call, t *Tensor, g *metric.Gap) bool {
+	differ := g.Values - g.Equal
+	return roundsOnly(c) && t.DTypes[0] == t.DTypes[1] && t.DTypes[0].Size() <= 2 && differ > handful && equalOf(g) < equalShare
 }
 
 // exact reports whether all inputs were compared and are equal to the bit.
@@ -252,6 +268,9 @@ func (j *noiseJudge) see(c *call, direction string) {
 			if g := gapOf(p.result); g <= math.MaxFloat64 {
 				j.seen = max(j.seen, g)
 			}
+			if f := p.result.Floor; f != nil {
+				j.seenRatio = max(j.seenRatio, f.worst())
+			}
 		}
 	}
 }
@@ -272,6 +291,9 @@ func (j *noiseJudge) remember(c *call) {
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction == inputs && p.Slot != "0" {
 			j.history[c.module] = max(j.history[c.module], gapOf(p.result))
+			if f := p.result.Floor; f != nil {
+				j.historyRatio[c.module] = max(j.historyRatio[c.module], f.worst())
+			}
 		}
 	}
 }
@@ -283,4 +305,4 @@ func inheritedIf(b bool) Verdict {
 	return Pass
 }
 
-func equalOf(t *Tensor) float64 { return float64(t.Gap.Equal) / float64(max(t.Gap.Values, 1)) }
+func equalOf(g *metric.Gap) float64 { return float64(g.Equal) / float64(max(g.Values, 1)) }

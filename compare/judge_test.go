@@ -45,7 +45,7 @@ func forwardOf(number int, calls ...made) *forward {
 
 func judged(layers int, fs ...*forward) *Report {
 	r := &Report{}
-	judgeNoise(r, fs, layers)
+	judgeNoise(r, fs, layers, &Evidence{})
 	return r
 }
 

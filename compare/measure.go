@@ -144,7 +144,10 @@ func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) me
 			return &unusable{err.Error()}
 		}
 		out.DTypes, out.Shape, out.Gap = [2]tensor.DType{x.DType, y.DType}, slices.Clone(x.Shape), g
-		return nil
+		if isLogitsOutput(p.Key) {
+			out.Logits, err = metric.MeasureLogits(x, y)
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

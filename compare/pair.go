@@ -118,7 +118,8 @@ type slotPair struct {
 	ref, target *il.Slot
 	fate        fate
 	why         string
-	result      *Tensor // of a compared pair
+	result      *Tensor  // of a compared pair
+	replay      *il.Slot // what the right model returned here for the target's inputs, nil for unknown
 }
 
 // pairSlots pairs the tensors of one call. Slots of None hold nothing and do
@@ -161,6 +162,11 @@ func pairSlots(step int, c *call, commonOnly bool) []*slotPair {
 		return cmp.Or(cmp.Compare(directionRank(a.Direction), directionRank(b.Direction)), comparePaths(a.Slot, b.Slot))
 	})
 	return out
+}
+
+// isLogitsOutput recognises the tensor that tokens are chosen by.
+func isLogitsOutput(k Key) bool {
+	return k.Direction == outputs && (k.Module == "logits_processor" || k.Module == "lm_head")
 }
 
 func stubReason(p *slotPair) string {

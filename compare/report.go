@@ -25,9 +25,13 @@ const (
 // Rule names the way a report was judged.
 type Rule string
 
-// The rules: what rounding explains, or bounds that the caller gave.
+// The rules: what rounding explains, between the sessions, of a module's own
+// gap by replay, or of the gap to an oracle as an emulation measures it; or
+// bounds that the caller gave.
 const (
 	RuleNoise  Rule = "noise"
+	RuleReplay Rule = "replay"
+	RuleFloor  Rule = "floor"
 	RuleBounds Rule = "bounds"
 )
 
@@ -71,6 +75,9 @@ type Tensor struct {
 	Shape  []int
 	Rank   string // the device whose gap this is, where both sides hold several ranks
 	Gap    *metric.Gap
+	Logits *metric.Logits // nil but for logits
+	Local  *metric.Gap    // between the replay and the target; nil without
+	Floor  *Floor         // nil without
 	Verdict
 }
 
@@ -94,7 +101,8 @@ type Module struct {
 	Inputs  *Tensor // the worst of its inputs; nil where none was compared
 	Outputs *Tensor // the worst of its outputs and of its inputs after the call
 	Verdict
-	Why string // of a failure, or why nothing was compared
+	Why  string // of a failure, or why nothing was compared
+	Hint string // of a failure: the likely cause, a guess; "" for none
 }
 
 // Name is the module's name with its call suffix, as its directory is called.
@@ -105,6 +113,7 @@ type Divergence struct {
 	Key
 	Layer int
 	Why   string
+	Hint  string // the likely cause, a guess with its evidence; "" for none
 }
 
 // Problem is a tensor that was not compared.
@@ -167,6 +176,7 @@ type Report struct {
 	Modules           []*Module
 	Tensors           []*Tensor // every compared one
 	Workloads         []Workload
+	Fallback          []string // calls that the rule's evidence lacks, judged between the two sessions
 	Warnings          []string
 
 	gap bool // something failed, or the tokens part

@@ -1,0 +1,130 @@
+package compare
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/il"
+)
+
+// Evidence are sessions that tell more of the target than a second run can.
+// Each holds the tokens and steps of the target and is lined up with it as the
+// reference is; what they lack is judged between the two sessions.
+type Evidence struct {
+	// Replay holds what the right model returns for the target's own recorded
+	// inputs (ilref replay TARGET), so that a module's gap is its own.
+	Replay *il.Session
+	// Oracle is an exact run and Floor one with the target's rounding points:
+	// how far Floor is from Oracle is what rounding costs. Both or none.
+	Oracle, Floor *il.Session
+	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
+}
+
+// rule is the best that the evidence allows.
+func (e *Evidence) rule() Rule {
+	switch {
+	case e.Replay != nil:
+		return RuleReplay
+	case e.Oracle != nil:
+		return RuleFloor
+	}
+	return RuleNoise
+}
+
+// limit is the ratio beyond which a tensor fails.
+func (e *Evidence) limit() float64 {
+	if e.RatioLimit > 0 {
+		return e.RatioLimit
+	}
+	return DefaultRatioLimit
+}
+
+// gather measures the target against the sessions of e and gives every tensor
+// of the report what was found.
+func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward, sel *selection) error {
+	if (e.Oracle == nil) != (e.Floor == nil) {
+		return fmt.Errorf("an oracle without a floor, or a floor without an oracle, tells nothing: give both")
+	}
+	if e.Replay != nil {
+		found, err := against(ctx, "replay", e.Replay, target, sel)
+		if err != nil {
+			return err
+		}
+		each(fs, func(p *slotPair) {
+			if x := found[p.Key]; x != nil {
+				p.result.Local, p.replay = x.result.Gap, x.ref
+			}
+		})
+	}
+	if e.Oracle == nil {
+		return nil
+	}
+	found, err := against(ctx, "oracle", e.Oracle, target, sel)
+	if err != nil {
+		return err
+	}
+	floor, err := e.emulated(ctx, target, sel)
+	if err != nil {
+		return err
+	}
+	each(fs, func(p *slotPair) {
+		o, f := found[p.Key], floor[p.Key]
+		if o != nil && f != nil && !isInteger(o.result) && !isInteger(f.result) {
+			p.result.Floor = newFloor(p.result.DTypes[1], o.result.Gap, f.result.Gap)
+		}
+	})
+	return nil
+}
+
+// emulated measures the floor against the oracle, both lined up with the
+// target.
+func (e *Evidence) emulated(ctx context.Context, target *il.Session, sel *selection) (map[Key]*slotPair, error) {
+	_, floor, _, err := view.Prepare(target, e.Floor, view.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("floor: %w", err)
+	}
+	return against(ctx, "oracle", e.Oracle, floor, sel)
+}
+
+// against measures how far target is from a session that holds the same
+// tokens. Tensors of forwards with other tokens are left out, and it is an
+// error where nothing is left: evidence that says nothing must not look like
+// some that found nothing.
+func against(ctx context.Context, name string, s, target *il.Session, sel *selection) (map[Key]*slotPair, error) {
+	target, s, _, err := view.Prepare(target, s, view.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := sameModel(s, target); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	fs := order(s, target, sel)
+	workloads(fs)
+	if err := measure(ctx, fs, metric.DefaultTolerance); err != nil {
+		return nil, err
+	}
+	out := map[Key]*slotPair{}
+	each(fs, func(p *slotPair) { out[p.Key] = p })
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", name, s.Dir, target.Dir)
+	}
+	return out, nil
+}
+
+// each visits the compared pairs of judged forwards.
+func each(fs []*forward, f func(*slotPair)) {
+	for _, fw := range fs {
+		if fw.work != sameWork {
+			continue
+		}
+		for _, c := range fw.calls {
+			for _, p := range c.slots {
+				if p.result != nil {
+					f(p)
+				}
+			}
+		}
+	}
+}
