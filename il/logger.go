@@ -13,8 +13,9 @@ type LoggerOptions struct {
 	SessionID   string // name of the session's directory; "" for a new UUID (version 4)
 	DeviceLabel string // device that all tensors are labelled with ("cuda:0"); "" for the first of DeviceNames, else "cpu"
 
-	// Only, where it is not nil, leaves out the calls that it does not report.
-	Only func(step int, module string, call int) bool
+	// Only, where it is not nil, leaves out the inputs and the outputs that it
+	// does not report.
+	Only func(step int, module string, call int, d Direction) bool
 }
 
 // Logger writes a session while a model runs, as variant A of vLLM's logger
@@ -179,7 +180,7 @@ func (l *Logger) selects(module string, d Direction, call int) bool {
 		}
 		l.selections[module] = s
 	}
-	return s.Has(d, call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call))
+	return s.Has(d, call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call, d))
 }
 
 // openCall makes the directory of a call of the current step. What the hook

@@ -216,7 +216,7 @@ func TestLoggerNested(t *testing.T) {
 // TestLoggerSteps: steps that are not selected are counted and not logged;
 // calls are counted from 0 in each.
 func TestLoggerSteps(t *testing.T) {
-	l := newLogger(t, `{"log_step_ids": [1, 2], "module_call_match": ["m:1", "n"]}`, LoggerOptions{Only: func(step int, module string, call int) bool { return module != "n" || call == 0 }})
+	l := newLogger(t, `{"log_step_ids": [1, 2], "module_call_match": ["m:1", "n"]}`, LoggerOptions{Only: func(step int, module string, call int, _ Direction) bool { return module != "n" || call == 0 }})
 	id, err := uuid.Parse(filepath.Base(l.Dir()))
 	require.NoError(t, err)
 	require.EqualValues(t, 4, id.Version())

@@ -43,7 +43,11 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 	}
 	j := &job{tokenizer: tok, stop: f.stop, maxBatchedTokens: f.maxBatchedTokens}
 	if f.like != "" {
-		return j, j.planLike(f.like, prompts, engine, dtype, stderr)
+		if err := j.planLike(f.like, prompts, engine, dtype, stderr); err != nil {
+			return nil, err
+		}
+		warn(stderr, j.missingBOS()...)
+		return j, nil
 	}
 	if len(f.stop) > 0 && tok == nil {
 		return nil, fmt.Errorf("--stop needs the model's tokenizer: %w", tokErr)
@@ -81,6 +85,28 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 	}
 	j.like, j.plan = like, plan
 	return engine.CheckPlan(plan)
+}
+
+// missingBOS tells which requests of a session lack the token that the model's
+// tokenizer puts before every text.
+func (j *job) missingBOS() []string {
+	if j.tokenizer == nil || len(j.tokenizer.Special()) == 0 {
+		return nil
+	}
+	bos := j.tokenizer.Special()[0]
+	if ids, err := j.tokenizer.Encode("a", true); err != nil || ids[0] != bos {
+		return nil // what is put around a text is behind it
+	}
+	var out []string
+	for _, st := range j.plan.Steps {
+		for _, c := range st.Chunks {
+			if c.Request >= 0 && c.Start == 0 && c.IDs[0] != bos {
+				out = append(out, fmt.Sprintf("%s: step_%d: request %d has no BOS: it starts with token %d, and the model's tokenizer puts %d before every text",
+					j.like.Dir, st.Number, c.Request, c.IDs[0], bos))
+			}
+		}
+	}
+	return out
 }
 
 // endOfText returns the ids that end a text.

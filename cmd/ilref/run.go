@@ -309,7 +309,8 @@ func (f *runFlags) logger(m *model.CausalLM, like *il.Session, stderr io.Writer)
 	case like != nil:
 		cfg = il.DefaultConfig()
 		cfg.LogStepIDs = nil
-		opts.Only = like.Holds
+		cfg.LogPostFwdInputs = like.RecordsPostFwdInputs()
+		opts.Only = like.Records
 	case f.outputDir != "" || f.sessionID != "":
 		cfg = il.DefaultConfig()
 	default:
