@@ -11,18 +11,26 @@ import (
 
 // compare prints ildiff's report on the session that was re-run: the run just
 // made is the reference, the given session the target. Where an il config logs
-// less than the session holds, what both hold is compared.
+// less than the session holds, what both hold is compared. oracle is the
+// float64 session of --with-floor, or "".
 func (f *runFlags) compare(ctx context.Context, target *il.Session, run, oracle string, stdout io.Writer) error {
 	reference, err := il.Open(run)
 	if err != nil {
 		return err
 	}
-	report, err := compare.SessionsContext(ctx, reference, target, compare.Options{CommonOnly: f.config != "" || f.configPath != ""})
+	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
+	if oracle != "" { // the run itself is the emulation whose error is the floor
+		if opts.Evidence.Oracle, err = il.Open(oracle); err != nil {
+			return err
+		}
+		opts.Evidence.Floor = reference
+	}
+	report, err := compare.SessionsContext(ctx, reference, target, opts)
 	if err != nil {
 		return err
 	}
-	opts := compare.TextOptions{Color: terminal.Color(stdout, f.color), Width: terminal.Width(stdout)}
-	if err := compare.WriteText(stdout, report, opts); err != nil {
+	text := compare.TextOptions{Color: terminal.Color(stdout, f.color), Width: terminal.Width(stdout)}
+	if err := compare.WriteText(stdout, report, text); err != nil {
 		return err
 	}
 	if code := report.ExitCode(); code != exitOK {
