@@ -36,6 +36,7 @@ const (
 	fusedStyle        // vLLM: the residual goes beside the hidden states, the norms add them
 	plainLayer        // fused, and mlp is the last of the layer's modules
 	hiddenStyle       // transformers: a layer takes and returns hidden states alone
+	firstLayer        // fused, and no residual comes in yet
 )
 
 // inLayer are the identities within one layer (vLLM's models/llama.py,
@@ -57,6 +58,8 @@ var inLayer = []rule{
 	{in("self_attn.o_proj", "0"), out("self_attn.attn"), anyStyle},
 	{out("self_attn"), out("self_attn.o_proj"), anyStyle},
 	{in("post_attention_layernorm", "0"), out("self_attn"), fusedStyle},
+	{in("post_attention_layernorm", "1"), outAt("input_layernorm", "1"), fusedStyle},
+	{in("post_attention_layernorm", "1"), in("input_layernorm", "0"), firstLayer},
 	{in("mlp", "0"), out("post_attention_layernorm"), anyStyle},
 	{in("mlp.gate_up_proj", "0"), in("mlp", "0"), anyStyle},
 	{in("mlp.gate_proj", "0"), in("mlp", "0"), anyStyle},
@@ -130,7 +133,7 @@ func (l *linter) identities() {
 				}
 			}
 		}
-		l.checkNorm(get, s, layers, ids)
+		l.checkEnds(get, s, style, layers, ids)
 	}
 	for _, n := range names {
 		l.conclude(tallies[n])
@@ -176,6 +179,9 @@ func (s styles) has(want style, layer layerCalls) bool {
 		return s.fused
 	case plainLayer:
 		return s.fused && s.plain[""]
+	case firstLayer:
+		c := layer["input_layernorm"]
+		return s.fused && c != nil && c.has[il.Inputs] && c.Slot(il.Inputs, "1") == nil
 	case hiddenStyle:
 		c := layer[""]
 		return !s.fused && c != nil && c.Slot(il.Inputs, "1") == nil
@@ -235,27 +241,37 @@ func (c *callFacts) deviceNames() []string {
 	return names
 }
 
-// checkNorm holds the final norm against the last layer. A filter may have
-// left out that layer: only where they agree somewhere is it the last.
-func (l *linter) checkNorm(get func(string, bool) *tally, s *stepFacts, layers map[layerID]layerCalls, ids []layerID) {
+// checkEnds holds the embedding against the first layer, and the last layer
+// against the final norm. Some models scale the embedding, and a filter may
+// have left out the last layer: only where they agree somewhere must they
+// agree everywhere.
+func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, style styles, layers map[layerID]layerCalls, ids []layerID) {
 	for _, c := range s.calls {
-		if c.layer >= 0 || lastName(c.Module) != "norm" {
+		if c.layer >= 0 {
 			continue
 		}
-		prefix := c.Module[:len(c.Module)-len("norm")] + "layers."
-		top := layerID{prefix, -1}
-		for _, id := range ids {
-			if id.prefix == prefix {
-				top.layer = max(top.layer, id.layer)
+		this := layerCalls{lastName(c.Module): c}
+		prefix := c.Module[:len(c.Module)-len(lastName(c.Module))] + "layers."
+		switch lastName(c.Module) {
+		case "embed_tokens":
+			p := "0"
+			if style.fused {
+				p = "1"
 			}
-		}
-		norm := layerCalls{"norm": c}
-		for _, p := range []string{"0", "1"} {
-			b := outAt("", p)
+			l.check(get("embedding", true), layers[layerID{prefix, 0}], in("", p), this, out("embed_tokens"))
+		case "norm":
+			top := layerID{prefix, -1}
+			for _, id := range ids {
+				if id.prefix == prefix {
+					top.layer = max(top.layer, id.layer)
+				}
+			}
 			if c.Slot(il.Inputs, "1") == nil { // takes the sum alone
-				b = out("")
+				l.check(get("norm", true), this, in("norm", "0"), layers[top], out(""))
+				continue
 			}
-			l.check(get("norm"+p, true), norm, in("norm", p), layers[top], b)
+			l.check(get("norm", true), this, in("norm", "0"), layers[top], outAt("", "0"))
+			l.check(get("norm", true), this, in("norm", "1"), layers[top], outAt("", "1"))
 		}
 	}
 }

@@ -81,20 +81,26 @@ func (l *linter) readerWarnings() {
 				break
 			}
 		}
-		if rule != "" && !own[w] {
-			l.put(Finding{Severity: severity, Rule: rule, Step: l.stepOf(w), Message: w}, -1)
+		s := l.stepOf(w)
+		if rule == "" || own[w] || s != nil && len(s.calls) == 0 && rule == "no-call-list" {
+			continue
 		}
+		x := Finding{Severity: severity, Rule: rule, Step: -1, Message: w}
+		if s != nil {
+			x.Step = s.number
+		}
+		l.put(x, -1)
 	}
 }
 
-// stepOf finds the step whose directory a message names.
-func (l *linter) stepOf(message string) int {
+// stepOf finds the step whose directory a message begins with, or nil.
+func (l *linter) stepOf(message string) *stepFacts {
 	for _, s := range l.steps {
 		if rest, ok := strings.CutPrefix(message, s.dir); ok && rest != "" && strings.ContainsRune(" :/\\", rune(rest[0])) {
-			return s.number
+			return s
 		}
 	}
-	return -1
+	return nil
 }
 
 // callList is the text of one module_calls.txt.

@@ -34,8 +34,7 @@ func (l *linter) tokens() {
 			before = math.MinInt
 			continue
 		}
-		ids, _ := s.vector(func(c *callFacts) bool { return lastName(c.Module) == "embed_tokens" }).ints()
-		if row, why := r.step(v, ids, before != s.number-1); row >= 0 {
+		if row, why := r.step(v, before != s.number-1); row >= 0 {
 			l.add(Error, "position-jump", pos.call, pos, "%s: row %d is at position %d, but %s: a step is missing, was recorded twice, or is of another run", pos.name(), row, v[row], why)
 		}
 		before = s.number
@@ -109,10 +108,11 @@ type length struct{ tokens, step, start int }
 const blockSize = 16
 
 // step reads one forward's positions, and returns the first row that continues
-// no request, and why. loose says that steps before are not recorded.
-func (r *reader) step(positions, ids []int, loose bool) (row int, why string) {
+// no request, and why. loose says that steps before are not recorded. Padding
+// rows are at position 0, where any request may begin.
+func (r *reader) step(positions []int, loose bool) (row int, why string) {
 	row = -1
-	rows := len(positions) - padding(positions, ids)
+	rows := len(positions)
 	r.steps++
 	taken := map[int]bool{}
 	for i := 0; i < rows; {
@@ -165,16 +165,6 @@ func (r *reader) expected(p int) string {
 		return "no request has come that far"
 	}
 	return "the requests of the step before go on at " + strings.Join(ends, ", ")
-}
-
-// padding counts the rows of token 0 at position 0 at the end, where there are
-// several, as CUDA graphs and sequence parallelism add them.
-func padding(positions, ids []int) int {
-	n := 0
-	for i := len(positions) - 1; i > 0 && positions[i] == 0 && (ids == nil || i < len(ids) && ids[i] == 0); i-- {
-		n++
-	}
-	return n
 }
 
 // rows finds tensors of a step with another number of rows than its tokens.
