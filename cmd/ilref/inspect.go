@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ilref/ilref/internal/inspect"
+	"github.com/ilref/ilref/il/inspect"
 )
 
 func newInspectCommand() *cobra.Command {
