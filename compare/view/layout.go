@@ -2,10 +2,12 @@ package view
 
 import (
 	"cmp"
+	"io"
 	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/tensor"
 )
 
 // row is what a row of a forward pass computes: a position of a request.
@@ -32,9 +34,10 @@ type layout struct {
 	logits  map[row]place
 }
 
-// layoutOf reads a session's tokens and positions.
-func layoutOf(s *il.Session) (*layout, error) {
-	plan, err := requests.Read(s, nil)
+// layoutOf finds the rows of a session by the tokens and positions in rows,
+// which has the same forwards.
+func layoutOf(s, rows *il.Session) (*layout, error) {
+	plan, err := requests.Read(rows, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +65,43 @@ func layoutOf(s *il.Session) (*layout, error) {
 		l.passes = append(l.passes, p)
 	}
 	return l, nil
+}
+
+// withPositions adds the positions that transformers gives one sequence without
+// padding: from 0 for a prompt, and behind its cache for one token. Nothing
+// compares them.
+func withPositions(s *il.Session) *il.Session {
+	var steps []*il.Step
+	next := 0
+	for _, st := range s.Steps {
+		out := &il.Step{Number: st.Number, Calls: st.Calls}
+		i := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == "model.embed_tokens" })
+		layer := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == "model.layers.0" })
+		if i >= 0 && (layer < 0 || st.Calls[layer].Slot(il.Inputs, "0") == nil) {
+			ids := integers(st.Calls[i].Slot(il.Inputs, "0"))
+			if len(ids) != 1 {
+				next = 0
+			}
+			positions := make([]int, len(ids))
+			for k := range positions {
+				positions[k] = next + k
+			}
+			next += len(ids)
+			out.Calls = slices.Concat(st.Calls, []*il.Call{positionsCall(positions)})
+			if layer >= 0 {
+				out.Calls = slices.Delete(out.Calls, layer, layer+1)
+			}
+		}
+		steps = append(steps, out)
+	}
+	return il.NewSession(s.Dir, s.Variant, steps)
+}
+
+func positionsCall(positions []int) *il.Call {
+	f := il.VirtualTensor("cpu", "positions", func() (*tensor.Tensor, io.Closer, error) {
+		return tensor.FromInts(tensor.Int64, positions, len(positions)), closers{}, nil
+	})
+	return &il.Call{Module: "model.layers.0", Slots: []*il.Slot{{Direction: il.Inputs, Path: "0", Tensors: []*il.TensorFile{f}}}}
 }
 
 func (p *pass) add(c requests.Chunk) {

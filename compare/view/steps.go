@@ -33,7 +33,7 @@ func alignSteps(ref, target *il.Session) (r, t *il.Session, ok bool) {
 		return nil, nil, false
 	}
 	for n, x := range b {
-		if y, held := a[n+offset]; held && !slices.Equal(x, y) {
+		if y, held := a[n+offset]; held && !x.agrees(y) {
 			return nil, nil, false
 		}
 	}
@@ -41,7 +41,7 @@ func alignSteps(ref, target *il.Session) (r, t *il.Session, ok bool) {
 	return ref, t, err == nil
 }
 
-func firstStep(m map[int][]int) int {
+func firstStep(m map[int]tokens) int {
 	first := -1
 	for n := range m {
 		if first < 0 || n < first {
@@ -51,19 +51,34 @@ func firstStep(m map[int][]int) int {
 	return first
 }
 
-// tokensOf reads the token ids and, where they are recorded, the positions of
-// every forward, one after the other.
-func tokensOf(s *il.Session) map[int][]int {
-	out := map[int][]int{}
+// tokens is what a forward says of its rows; nil is not recorded.
+type tokens struct{ ids, positions []int }
+
+// agrees reports whether what both sides recorded is the same.
+func (x tokens) agrees(y tokens) bool {
+	both := func(a, b []int) bool { return a != nil && b != nil }
+	return (both(x.ids, y.ids) || both(x.positions, y.positions)) &&
+		(!both(x.ids, y.ids) || slices.Equal(x.ids, y.ids)) &&
+		(!both(x.positions, y.positions) || slices.Equal(x.positions, y.positions))
+}
+
+func (x tokens) rows() int { return max(len(x.ids), len(x.positions)) }
+
+// tokensOf reads the token ids and positions of every forward.
+func tokensOf(s *il.Session) map[int]tokens {
+	out := map[int]tokens{}
 	for _, st := range s.Steps {
-		var all []int
+		var x tokens
 		for _, c := range st.Calls {
-			if w := lastWord(c.Module); w == "embed_tokens" || isLayer(c.Module) && layerOf(c.Module) == 0 {
-				all = append(all, integers(c.Slot(il.Inputs, "0"))...)
+			switch {
+			case lastWord(c.Module) == "embed_tokens" && x.ids == nil:
+				x.ids = integers(c.Slot(il.Inputs, "0"))
+			case isLayer(c.Module) && x.positions == nil:
+				x.positions = integers(c.Slot(il.Inputs, "0"))
 			}
 		}
-		if all != nil {
-			out[st.Number] = all
+		if x.rows() > 0 {
+			out[st.Number] = x
 		}
 	}
 	return out
@@ -97,7 +112,7 @@ func otherRows(ref, target *il.Session) bool {
 	for n, x := range a {
 		y, ok := b[n]
 		common = common || ok
-		if ok && len(x) != len(y) {
+		if ok && x.rows() != y.rows() {
 			return true
 		}
 	}

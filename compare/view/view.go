@@ -53,7 +53,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 			return nil, nil, notes, err
 		}
 	}
-	r, t, n := names(ref, target)
+	r, t, rows, n := names(ref, target)
 	notes.add("", n)
 	joinedR, n := Ranks(r, t)
 	notes.add("reference", n)
@@ -63,7 +63,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		t, err = shift(joinedT, *o.StepOffset)
 		return joinedR, t, notes, err
 	}
-	r, t, n = align(joinedR, joinedT, notes.ranks)
+	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
 	notes.add("", n)
 	return r, t, notes, nil
 }
