@@ -53,7 +53,7 @@ func scan(t *tensor.Tensor, alive func() error) (flags, error) {
 		return f, err
 	}
 	f.hash = h.Sum64()
-	if at == 0 {
+	if first == nil { // no elements
 		f.constant, f.zero = false, false
 	}
 	f.constant = f.constant || f.zero
@@ -125,7 +125,7 @@ func nonFinite(d tensor.DType, b []byte) bool {
 		return false
 	case tensor.Float64:
 		for ; len(b) >= 8; b = b[8:] {
-			if le.Uint64(b)&0x7ff<<52 == 0x7ff<<52 {
+			if le.Uint64(b)&(0x7ff<<52) == 0x7ff<<52 {
 				return true
 			}
 		}

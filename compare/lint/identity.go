@@ -34,7 +34,8 @@ type style int
 const (
 	anyStyle    style = iota
 	fusedStyle        // vLLM: the residual goes beside the hidden states, the norms add them
-	plainLayer        // fused, and mlp is the last of the layer's modules
+	plainStyle        // a layer has the modules of a Llama's, not Gemma's further norms
+	plainFused        // both
 	hiddenStyle       // transformers: a layer takes and returns hidden states alone
 	firstLayer        // fused, and no residual comes in yet
 )
@@ -60,7 +61,7 @@ var inLayer = []rule{
 	{in("post_attention_layernorm", "0"), out("self_attn"), fusedStyle},
 	{in("post_attention_layernorm", "1"), outAt("input_layernorm", "1"), fusedStyle},
 	{in("post_attention_layernorm", "1"), in("input_layernorm", "0"), firstLayer},
-	{in("mlp", "0"), out("post_attention_layernorm"), anyStyle},
+	{in("mlp", "0"), out("post_attention_layernorm"), plainStyle},
 	{in("mlp.gate_up_proj", "0"), in("mlp", "0"), anyStyle},
 	{in("mlp.gate_proj", "0"), in("mlp", "0"), anyStyle},
 	{in("mlp.up_proj", "0"), in("mlp", "0"), anyStyle},
@@ -68,7 +69,7 @@ var inLayer = []rule{
 	{in("mlp.act_fn", "0"), out("mlp.gate_proj"), anyStyle},
 	{in("mlp.down_proj", "0"), out("mlp.act_fn"), fusedStyle},
 	{out("mlp"), out("mlp.down_proj"), anyStyle},
-	{outAt("", "0"), out("mlp"), plainLayer},
+	{outAt("", "0"), out("mlp"), plainFused},
 	{outAt("", "1"), outAt("post_attention_layernorm", "1"), fusedStyle},
 }
 
@@ -142,12 +143,11 @@ func (l *linter) identities() {
 
 // styles is what the session looks like.
 type styles struct {
-	fused bool
-	plain map[string]bool // by rel: modules whose children are those of a Llama layer
+	fused, plain bool
 }
 
 func (l *linter) styleOf() styles {
-	s := styles{plain: map[string]bool{"": true}}
+	s := styles{plain: true}
 	for _, st := range l.steps {
 		for _, c := range st.calls {
 			switch {
@@ -157,7 +157,7 @@ func (l *linter) styleOf() styles {
 			case c.rel == "post_attention_layernorm":
 				s.fused = s.fused || c.Slot(il.Outputs, "1") != nil
 			case !slices.Contains([]string{"input_layernorm", "self_attn", "mlp", "block_sparse_moe"}, firstName(c.rel)):
-				s.plain[""] = false
+				s.plain = false
 			}
 		}
 	}
@@ -177,8 +177,10 @@ func (s styles) has(want style, layer layerCalls) bool {
 	switch want {
 	case fusedStyle:
 		return s.fused
-	case plainLayer:
-		return s.fused && s.plain[""]
+	case plainStyle:
+		return s.plain
+	case plainFused:
+		return s.fused && s.plain
 	case firstLayer:
 		c := layer["input_layernorm"]
 		return s.fused && c != nil && c.has[il.Inputs] && c.Slot(il.Inputs, "1") == nil

@@ -9,7 +9,7 @@
 //	tokens    ids, positions, rows of a step                    tokens.go
 //	values    identities, frozen buffers, ranks, NaN            identity.go, frozen.go, ranks.go, values.go
 //
-// No tensor is kept: 100,000 of them take some 30 MB of memory.
+// No tensor is kept: a session of 100,000 takes 220 MB, its own structure included.
 package lint
 
 import (

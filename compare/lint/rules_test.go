@@ -109,7 +109,7 @@ func TestRules(t *testing.T) {
 		}, true, []wanted{{Error, "missing-rank", 0, "model.layers.1.mlp.down_proj outputs_0", "is there for cuda:0 alone, other tensors for 2 ranks"}}},
 		// Files
 		{"a file cut short", plain, func(e edit) {
-			e.write("step_0"+o1, e.text("step_0"+o1)[:700])
+			e.write("step_0"+o1, e.text("step_0" + o1)[:700])
 		}, true, []wanted{{Error, "unreadable-tensor", 0, "model.layers.1.self_attn.o_proj outputs_0", "outputs_0_cuda_0.pt"}}},
 		{"an empty file", plain, func(e edit) {
 			e.write("step_0"+o1, "")
