@@ -22,7 +22,7 @@ func TestRules(t *testing.T) {
 		o1   = "/model.layers.1.self_attn.o_proj/outputs_0_cuda_0.pt"
 		act1 = "/model.layers.1.mlp.act_fn/"
 	)
-	var inf = math.Inf(1)
+	inf := math.Inf(1)
 	for _, c := range []struct {
 		name, session string
 		change        func(e edit)
@@ -38,8 +38,10 @@ func TestRules(t *testing.T) {
 		}},
 		{"keys that are not those of qkv_proj", plain, func(e edit) {
 			e.values("step_1/model.layers.0.self_attn.rotary_emb_2/inputs_2_cuda_0.pt", set(0, 9))
-		}, true, []wanted{{Error, "broken-identity", 1, "model.layers.0.self_attn.rotary_emb_2 inputs_2",
-			"must be model.layers.2.self_attn.qkv_proj outputs_0 to the bit, but its 16 columns are not those of the 96"}}},
+		}, true, []wanted{{
+			Error, "broken-identity", 1, "model.layers.0.self_attn.rotary_emb_2 inputs_2",
+			"must be model.layers.2.self_attn.qkv_proj outputs_0 to the bit, but its 16 columns are not those of the 96",
+		}}},
 		{"again in later steps", plain, func(e edit) {
 			for _, s := range []string{"step_0", "step_2"} {
 				e.values(s+"/model.layers.1.mlp.act_fn/outputs_cuda_0.pt", scaled(2))
@@ -131,14 +133,22 @@ func TestRules(t *testing.T) {
 		{"a file has gone, without side files", plain, func(e edit) {
 			e.remove("step_*/*/*.json", "step_0/model.layers.2.post_attention_layernorm/outputs_1_cuda_0.pt")
 		}, true, []wanted{{Warning, "missing-tensor", 0, "model.layers.2.post_attention_layernorm outputs_1", "5 of 6 calls of its kind record"}}},
-		{"no outputs", plain, func(e edit) { e.remove("step_0" + act1 + "outputs*") }, true,
-			[]wanted{{Error, "missing-outputs", 0, "model.layers.1.mlp.act_fn", "records no outputs"}}},
-		{"no inputs, without side files", plain, func(e edit) { e.remove("step_*/*/*.json", "step_0"+act1+"inputs*") }, true,
-			[]wanted{{Error, "missing-inputs", 0, "model.layers.1.mlp.act_fn", "records no inputs"}}},
-		{"a side file has gone", plain, func(e edit) { e.remove("step_0" + act1 + "inputs.json") }, true,
-			[]wanted{{Warning, "missing-side-file", 0, "model.layers.1.mlp.act_fn inputs", "no inputs.json"}}},
-		{"a side file cut short", plain, func(e edit) { e.write("step_0"+act1+"inputs.json", `{"type": "tu`) }, true,
-			[]wanted{{Error, "unreadable-side-file", 0, "model.layers.1.mlp.act_fn inputs", "the JSON ends too early"}}},
+		{
+			"no outputs", plain, func(e edit) { e.remove("step_0" + act1 + "outputs*") }, true,
+			[]wanted{{Error, "missing-outputs", 0, "model.layers.1.mlp.act_fn", "records no outputs"}},
+		},
+		{
+			"no inputs, without side files", plain, func(e edit) { e.remove("step_*/*/*.json", "step_0"+act1+"inputs*") }, true,
+			[]wanted{{Error, "missing-inputs", 0, "model.layers.1.mlp.act_fn", "records no inputs"}},
+		},
+		{
+			"a side file has gone", plain, func(e edit) { e.remove("step_0" + act1 + "inputs.json") }, true,
+			[]wanted{{Warning, "missing-side-file", 0, "model.layers.1.mlp.act_fn inputs", "no inputs.json"}},
+		},
+		{
+			"a side file cut short", plain, func(e edit) { e.write("step_0"+act1+"inputs.json", `{"type": "tu`) }, true,
+			[]wanted{{Error, "unreadable-side-file", 0, "model.layers.1.mlp.act_fn inputs", "the JSON ends too early"}},
+		},
 		{"a side file of another run", plain, func(e edit) {
 			e.copy("step_1"+act1+"inputs.json", "step_0"+act1+"inputs.json")
 		}, true, []wanted{{Error, "side-file-mismatch", 0, "model.layers.1.mlp.act_fn inputs_0", "is bfloat16[11,352], but inputs.json says bfloat16[1,352]"}}},
@@ -156,40 +166,86 @@ func TestRules(t *testing.T) {
 		{"two runs into one directory", plain, func(e edit) {
 			e.lines("step_0", func(l []string) []string { return append(l, l...) })
 		}, true, []wanted{{Warning, "repeated-run", 0, "", "holds its list of calls 2 times over"}}},
-		{"ranks that device_names left out", tp2, func(e edit) { e.remove("step_*/*/*_cuda_1.pt") }, true,
-			[]wanted{{Info, "silent-ranks", -1, "", "lists every call once more than there are tensors of it"}}},
+		{
+			"ranks that device_names left out", tp2, func(e edit) { e.remove("step_*/*/*_cuda_1.pt") }, true,
+			[]wanted{{Info, "silent-ranks", -1, "", "lists every call once more than there are tensors of it"}},
+		},
 		{"a rank that stopped early", tp2, func(e edit) {
 			e.lines("step_2", func(l []string) []string { return l[:len(l)-1] })
 		}, true, []wanted{{Warning, "uneven-call-list", 2, "", "lists model.norm 1 times, but 2 ranks wrote tensors"}}},
-		{"a line has gone", plain, func(e edit) { e.lines("step_0", without("model.norm")) }, true,
-			[]wanted{{Warning, "unlisted-call", 0, "model.norm", "no line in module_calls.txt of step 0"}}},
-		{"a directory has gone", plain, func(e edit) { e.remove("step_0/model.layers.1.mlp.act_fn") }, true,
-			[]wanted{{Warning, "call-without-directory", 0, "model.layers.1.mlp.act_fn", "but has no directory"}}},
+		{
+			"a line has gone", plain, func(e edit) { e.lines("step_0", without("model.norm")) }, true,
+			[]wanted{{Warning, "unlisted-call", 0, "model.norm", "no line in module_calls.txt of step 0"}},
+		},
+		{
+			"a directory has gone", plain, func(e edit) { e.remove("step_0/model.layers.1.mlp.act_fn") }, true,
+			[]wanted{{Warning, "call-without-directory", 0, "model.layers.1.mlp.act_fn", "but has no directory"}},
+		},
 		{"both have gone", plain, func(e edit) {
 			e.remove("step_1/model.layers.1.mlp.act_fn")
 			e.lines("step_1", without("model.layers.1.mlp.act_fn"))
 		}, true, []wanted{{Warning, "missing-call", 1, "model.layers.1.mlp.act_fn", "is not in step 1"}}},
-		{"one list has gone", plain, func(e edit) { e.remove("step_1/module_calls.txt") }, false,
-			[]wanted{{Warning, "no-call-list", 1, "", "has no module_calls.txt"}}},
-		{"all lists have gone", plain, func(e edit) { e.remove("step_*/module_calls.txt") }, true,
-			[]wanted{{Warning, "old-logger", -1, "", "no step has a module_calls.txt"}}},
+		{
+			"one list has gone", plain, func(e edit) { e.remove("step_1/module_calls.txt") }, false,
+			[]wanted{{Warning, "no-call-list", 1, "", "has no module_calls.txt"}},
+		},
+		{
+			"all lists have gone", plain, func(e edit) { e.remove("step_*/module_calls.txt") }, true,
+			[]wanted{{Warning, "old-logger", -1, "", "no step has a module_calls.txt"}},
+		},
+		{"the oldest logger", plain, func(e edit) {
+			e.remove("step_*/module_calls.txt")
+			rope := "/model.layers.0.self_attn.rotary_emb"
+			for _, s := range []string{"step_0", "step_1", "step_2"} {
+				for _, f := range []string{"/inputs.json", "/inputs_0_cuda_0.pt", "/inputs_1_cuda_0.pt", "/inputs_2_cuda_0.pt"} {
+					e.copy(s+rope+"_1"+f, s+rope+f)
+					e.copy(s+rope+"_2"+f, s+rope+"_1"+f)
+					e.remove(s + rope + "_2" + f)
+				}
+			}
+		}, true, []wanted{{Warning, "old-logger", -1, "", "no step has a module_calls.txt, as with the oldest logger"}}},
+		{"one call chosen", plain, func(e edit) {
+			rope := "model.layers.0.self_attn.rotary_emb"
+			for _, s := range []string{"step_0", "step_1", "step_2"} {
+				e.remove(s+"/"+rope, s+"/"+rope+"_1/inputs*", s+"/"+rope+"_2/outputs*")
+				e.lines(s, without(rope))
+				e.lines(s, without(rope+"_1"))
+			}
+		}, true, []wanted{{Info, "call-filter", 0, "model.layers.0.self_attn.rotary_emb_2", "rotary_emb_1 has outputs alone and model.layers.0.self_attn.rotary_emb_2 inputs alone"}}},
+		{"the last call chosen", plain, func(e edit) {
+			rope := "model.layers.0.self_attn.rotary_emb"
+			for _, s := range []string{"step_0", "step_1", "step_2"} {
+				e.remove(s+"/"+rope, s+"/"+rope+"_1", s+"/"+rope+"_2/inputs*")
+				for _, x := range []string{"", "_1", "_2"} {
+					e.lines(s, without(rope+x))
+				}
+			}
+		}, true, []wanted{{Info, "call-filter", 0, "model.layers.0.self_attn.rotary_emb_2", "has outputs alone: so the GPU logger does with the filter \":2\""}}},
 		{"other files", plain, func(e edit) {
 			e.write("notes.txt", "")
 			e.write("step_0"+act1+"x.png", "")
 		}, true, []wanted{{Info, "foreign-files", -1, "", "notes.txt"}, {Info, "foreign-files", 0, "", "x.png"}}},
 		// Steps
-		{"a step is not there", plain, func(e edit) { e.remove("step_1") }, true,
-			[]wanted{{Info, "missing-steps", -1, "", "step 1 not recorded"}}},
+		{
+			"a step is not there", plain, func(e edit) { e.remove("step_1") }, true,
+			[]wanted{{Info, "missing-steps", -1, "", "step 1 not recorded"}},
+		},
 		{"logits without their forward", plain, func(e edit) {
 			e.remove("step_1/model.*")
 			e.lines("step_1", func(l []string) []string { return l[:1] })
 		}, false, []wanted{{Warning, "step-without-forward", 1, "", "step 1 holds the logits of the step before alone, although a step follows"}}},
-		{"no logits", plain, func(e edit) { e.remove("step_1", "step_2", "step_3") }, true,
-			[]wanted{{Info, "no-logits", -1, "", "log_step_ids [0], the default"}}},
-		{"no tensors", plain, func(e edit) { e.remove("step_*/*/*.pt") }, true,
-			[]wanted{{Error, "no-tensors", -1, "", "117 calls, but not one tensor was saved"}}},
-		{"no calls", plain, func(e edit) { e.remove("step_1", "step_2", "step_3", "step_0/*") }, false,
-			[]wanted{{Error, "no-calls", -1, "", "no step holds a call"}}},
+		{
+			"no logits", plain, func(e edit) { e.remove("step_1", "step_2", "step_3") }, true,
+			[]wanted{{Info, "no-logits", -1, "", "log_step_ids [0], the default"}},
+		},
+		{
+			"no tensors", plain, func(e edit) { e.remove("step_*/*/*.pt") }, true,
+			[]wanted{{Error, "no-tensors", -1, "", "117 calls, but not one tensor was saved"}},
+		},
+		{
+			"no calls", plain, func(e edit) { e.remove("step_1", "step_2", "step_3", "step_0/*") }, false,
+			[]wanted{{Error, "no-calls", -1, "", "no step holds a call"}},
+		},
 		// A run that has not ended
 		{"within a module", plain, func(e edit) {
 			l := strings.Split(e.text("step_2/module_calls.txt"), "\n")
@@ -209,13 +265,17 @@ func TestRules(t *testing.T) {
 			e.remove("step_3", "step_2/model.layers.0.self_attn.rotary_emb_2/outputs*", "step_2/model.layers.2.self_attn/outputs*", "step_2/model.layers.2/outputs*")
 			e.write("step_2/module_calls.txt", strings.Join(l[:i+1], "\n")+"\n")
 		}, true, []wanted{{Warning, "unfinished-step", 2, "", "step 2 ends within model.layers.0.self_attn.rotary_emb_2"}}},
-		{"within a file", plain, func(e edit) { e.write("step_2/model.norm/.il-00.tmp", "") }, true,
-			[]wanted{{Warning, "unfinished-files", 2, "", "left by a run that is still going, or died"}}},
+		{
+			"within a file", plain, func(e edit) { e.write("step_2/model.norm/.il-00.tmp", "") }, true,
+			[]wanted{{Warning, "unfinished-files", 2, "", "left by a run that is still going, or died"}},
+		},
 		{"within a line", plain, func(e edit) {
 			e.write("step_3/module_calls.txt", "logits_processor\nmodel.emb")
 		}, true, []wanted{{Warning, "cut-call-list", 3, "", "ends within a line"}}},
-		{"before the first call", plain, func(e edit) { e.remove("step_3/*") }, true,
-			[]wanted{{Warning, "unfinished-step", 3, "", "step 3 is empty"}}},
+		{
+			"before the first call", plain, func(e edit) { e.remove("step_3/*") }, true,
+			[]wanted{{Warning, "unfinished-step", 3, "", "step 3 is empty"}},
+		},
 		// Tokens
 		{"a position that jumps", plain, func(e edit) {
 			for _, f := range []string{"", "_1", "_2"} {
@@ -225,8 +285,10 @@ func TestRules(t *testing.T) {
 				e.values("step_2/model.layers."+f+"/inputs_0_cuda_0.pt", set(0, 14))
 			}
 		}, true, []wanted{{Error, "position-jump", 2, "model.layers.0 inputs_0", "row 0 is at position 14, but the requests of the step before go on at 12"}}},
-		{"a negative id", plain, func(e edit) { e.values("step_0/model.embed_tokens/inputs_0_cuda_0.pt", set(4, -1)) }, true,
-			[]wanted{{Error, "negative-token-id", 0, "model.embed_tokens inputs_0", "1 negative id, the first -1 in row 4"}}},
+		{
+			"a negative id", plain, func(e edit) { e.values("step_0/model.embed_tokens/inputs_0_cuda_0.pt", set(4, -1)) }, true,
+			[]wanted{{Error, "negative-token-id", 0, "model.embed_tokens inputs_0", "1 negative id, the first -1 in row 4"}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := copyOf(t, c.session)

@@ -97,8 +97,12 @@ func (l *linter) slots() {
 // halves finds a call without inputs or outputs where others of its kind have
 // them. self_attn has no inputs: vLLM calls it with keyword arguments.
 func (l *linter) halves(c *callFacts) {
+	must := c.sides && l.session.Variant == il.VariantA // it writes both side files of every call
 	for _, d := range directions {
-		if c.has[d] || !l.usual.most(c.kindOf(), l.usual.sides[c.kindOf()][d]) && (!c.sides || d == il.PostFwdInputs) {
+		if d == il.Inputs && l.session.Variant == il.VariantC {
+			continue // the oldest logger overwrites those of a module that is called again
+		}
+		if c.has[d] || !l.usual.most(c.kindOf(), l.usual.sides[c.kindOf()][d]) && (!must || d == il.PostFwdInputs) {
 			continue
 		}
 		l.add(Error, "missing-"+strings.ReplaceAll(string(d), "_", "-"), c, nil,
@@ -186,12 +190,12 @@ func (l *linter) filterQuirks() {
 	}
 	quirk := map[string]int{}
 	for m, hs := range calls {
-		if len(hs) != 2 {
-			continue
-		}
 		for k, h := range hs {
 			next, ok := hs[k+1]
-			if ok && next.in && !next.out && h.out && h.in == (k == 0) {
+			switch {
+			case len(hs) == 2 && ok && next.in && !next.out && h.out && h.in == (k == 0):
+				quirk[m] = k
+			case len(hs) == 1 && k > 0 && h.out && !h.in: // of the last call
 				quirk[m] = k
 			}
 		}
@@ -204,14 +208,18 @@ func (l *linter) filterQuirks() {
 			}
 			c.quirk = k > 0 || c.Index > 0
 			if c == first[c.Module] {
-				l.addQuirk(c, k)
+				l.addQuirk(c, k, len(calls[c.Module]) == 1)
 			}
 		}
 	}
 }
 
-func (l *linter) addQuirk(c *callFacts, k int) {
-	if k == 0 {
+func (l *linter) addQuirk(c *callFacts, k int, last bool) {
+	switch {
+	case last:
+		l.add(Info, "call-filter", c, nil, "%s has outputs alone: so the GPU logger does with the filter \":%d\"; give no \":%d\" to record whole calls", c.name(), k, k)
+		return
+	case k == 0:
 		l.add(Info, "call-filter", c, nil, "%s is there without outputs: the filter \":0\" of the GPU logger keeps the inputs of call 1 too; give no \":0\" to record whole calls", callName(c.Module, 1))
 		return
 	}

@@ -92,8 +92,10 @@ func (l *linter) missingCalls(forwards []*stepFacts) {
 		}
 		for _, k := range usual {
 			if !have[k] && !open {
-				l.put(Finding{Severity: Warning, Rule: "missing-call", Step: s.number, Module: k.module, Call: k.index,
-					Message: fmt.Sprintf("%s is not in step %d, though most other steps record it: its directory and its line have gone", callName(k.module, k.index), s.number)}, len(s.calls))
+				l.put(Finding{
+					Severity: Warning, Rule: "missing-call", Step: s.number, Module: k.module, Call: k.index,
+					Message: fmt.Sprintf("%s is not in step %d, though most other steps record it: its directory and its line have gone", callName(k.module, k.index), s.number),
+				}, len(s.calls))
 			}
 		}
 	}
