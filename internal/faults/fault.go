@@ -1,0 +1,32 @@
+package faults
+
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/model"
+)
+
+// Fault is one thing that can be wrong, and where ildiff must say so.
+type Fault struct {
+	Name   string
+	What   string                   // what is wrong, in a line
+	Where  Place                    // the call that must be named
+	Needs  func(*model.Config) bool // the models that can have it; nil for all
+	Inject func(*Run)
+	Tokens func(*requests.Plan) // instead of Inject: what the model is given
+}
+
+// layer is the name of a module of a decoder layer.
+func layer(i int, module string) string { return fmt.Sprintf("model.layers.%d.%s", i, module) }
+
+const rope = "model.layers.0.self_attn.rotary_emb" // one object, registered under layer 0
+
+// All lists the faults.
+func All() []Fault {
+	var all []Fault
+	for _, group := range [][]Fault{ropeFaults(), normFaults(), linearFaults(), attentionFaults(), outputFaults(), tokenFaults()} {
+		all = append(all, group...)
+	}
+	return all
+}

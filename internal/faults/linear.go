@@ -1,0 +1,160 @@
+package faults
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+)
+
+func linearFaults() []Fault {
+	const q, k, v = 0, 1, 2 // the parts of qkv_proj
+	biased := func(c *model.Config) bool { return c.AttentionBias }
+	return []Fault{
+		{
+			Name: "k and v swapped", What: "layer 1's packed projection holds q, v, k",
+			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Inject: func(r *Run) {
+				p := r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts
+				p[k], p[v] = p[v], p[k]
+			},
+		},
+		{
+			Name: "gate and up swapped", What: "layer 1's packed projection holds up, gate",
+			Where: Place{Module: layer(1, "mlp.gate_up_proj")},
+			Inject: func(r *Run) {
+				p := r.Model.Model.Layers[1].MLP.GateUpProj.Parts
+				p[0], p[1] = p[1], p[0]
+			},
+		},
+		{
+			Name: "q and k rows permuted", What: "the rows of each head are in GPT-J's order, as in a checkpoint that was not converted",
+			Where: Place{Module: layer(0, "self_attn.qkv_proj")},
+			Inject: func(r *Run) {
+				d := r.Model.Config.HeadDim
+				for _, l := range r.Model.Model.Layers {
+					for _, i := range []int{q, k} {
+						p := &l.SelfAttn.QKVProj.Parts[i]
+						p.Weight = permuted(p.Weight, func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })
+					}
+				}
+			},
+		},
+		{
+			Name: "q heads swapped in the weights", What: "the first two query heads of layer 1 have each other's rows",
+			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Inject: func(r *Run) {
+				p := &r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts[q]
+				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
+			},
+		},
+		{
+			Name: "dropped bias", What: "q, k and v have no bias in any layer",
+			Where: Place{Module: layer(0, "self_attn.qkv_proj")}, Needs: biased,
+			Inject: func(r *Run) {
+				for _, l := range r.Model.Model.Layers {
+					for i := range l.SelfAttn.QKVProj.Parts {
+						l.SelfAttn.QKVProj.Parts[i].Bias = nil
+					}
+				}
+			},
+		},
+		{
+			Name: "one linear in 8 bits", What: "layer 1's down_proj has float8_e4m3fn weights, one scale for all",
+			Where: Place{Module: layer(1, "mlp.down_proj")},
+			Inject: func(r *Run) {
+				p := &r.Model.Model.Layers[1].MLP.DownProj.Parts[0]
+				p.Weight = quantized(p.Weight)
+			},
+		},
+		{
+			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
+			Where:  Place{Module: layer(0, "mlp.act_fn")},
+			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return gelu{n} }) },
+		},
+		{
+			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
+			Where: Place{Module: "model.embed_tokens"},
+			Inject: func(r *Run) {
+				m := r.Model.Model.EmbedTokens
+				ids := r.Plan.Steps[0].Chunks[0].IDs
+				wrong := ids[len(ids)/2]
+				m.Weight = permuted(m.Weight, func(row int) int {
+					if row == wrong {
+						return (row + 1) % m.Weight.Shape[0]
+					}
+					return row
+				})
+			},
+		},
+		{
+			Name: "stale lm_head", What: "the head is of an earlier checkpoint: 5 % of noise on its weights",
+			Where: Place{Step: 1, Module: "logits_processor"}, // of the forward of step 0
+			Inject: func(r *Run) {
+				for _, m := range r.Model.Modules() {
+					if l, ok := m.(*nn.LogitsProcessor); ok {
+						l.Head = edited(l.Head, noise(0.05))
+					}
+				}
+			},
+		},
+	}
+}
+
+// swapHeads exchanges the first two runs of d.
+func swapHeads(d int) func(i int) int {
+	return func(i int) int {
+		if i < 2*d {
+			return (i + d) % (2 * d)
+		}
+		return i
+	}
+}
+
+// quantized rounds a weight to float8_e4m3fn and back, the largest value
+// becoming the format's.
+func quantized(w *tensor.Tensor) *tensor.Tensor {
+	largest := 0.0
+	edited(w, func(_ int, v []float64) {
+		for _, x := range v {
+			largest = max(largest, math.Abs(x))
+		}
+	})
+	scale := largest / maxE4M3
+	return edited(w, func(_ int, v []float64) {
+		for i, x := range v {
+			v[i] = e4m3(x/scale) * scale
+		}
+	})
+}
+
+const maxE4M3 = 448
+
+// e4m3 rounds to the nearest float8_e4m3fn: three bits of fraction, exponents
+// from -6 (OCP 8-bit Floating Point Specification 1.0), saturating.
+func e4m3(x float64) float64 {
+	_, exp := math.Frexp(x)
+	place := math.Ldexp(1, max(exp-1, -6)-3)
+	return max(-maxE4M3, min(maxE4M3, math.RoundToEven(x/place)*place))
+}
+
+// gelu is GeluAndMul (the exact one) with the rounding of SiluAndMul.
+type gelu struct{ nn.Numerics }
+
+func (g gelu) SiluAndMul(x *tensor.Tensor) *tensor.Tensor {
+	n := x.Shape[1] / 2
+	gate := edited(x.Narrow(1, 0, n), func(_ int, v []float64) {
+		for i, a := range v {
+			v[i] = a / 2 * math.Erfc(-a/math.Sqrt2)
+		}
+	})
+	factor := make([]float64, n)
+	up := x.Narrow(1, n, 2*n)
+	return edited(gate, func(row int, v []float64) {
+		load(factor, up, row)
+		for i := range v {
+			v[i] *= factor[i]
+		}
+	})
+}

@@ -1,0 +1,145 @@
+package faults
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/tensor"
+)
+
+// negative is a pair of sessions that differ without a fault.
+type negative struct {
+	name, what string
+	settings   func(t *testing.T, b *Bench) (ref, target Setting)
+	ranks      bool // the target is logged by tensor-parallel ranks
+}
+
+func negatives() []negative {
+	same := func(ref, target Setting) func(*testing.T, *Bench) (Setting, Setting) {
+		return func(*testing.T, *Bench) (Setting, Setting) { return ref, target }
+	}
+	plan := func(edit func(b *Bench, p *requests.Plan)) func(*testing.T, *Bench) (Setting, Setting) {
+		return func(_ *testing.T, b *Bench) (Setting, Setting) {
+			p := b.Plan()
+			edit(b, p)
+			return Setting{}, Setting{Plan: p, Order: Reversed}
+		}
+	}
+	dtype := func(d tensor.DType) Setting { return Setting{DType: d} }
+	return []negative{
+		{name: "reversed sums", what: "every matrix product sums from the last k to the first", settings: same(Setting{}, Setting{Order: Reversed})},
+		{name: "split-K", what: "two rounded partial sums in every matrix product", settings: same(Setting{}, Setting{Order: SplitK})},
+		{name: "split-K as reference", what: "and the other way round", settings: same(Setting{Order: SplitK}, Setting{Order: Reversed})},
+		{name: "vllm-2026 rounding", what: "norms and rope with one rounding less", settings: same(Setting{}, Setting{Round: nn.VLLM2026})},
+		{name: "device label", what: "cpu against cuda:3", settings: same(Setting{Device: "cpu"}, Setting{Device: "cuda:3"})},
+		{name: "float16 against bfloat16", what: "the reference in the finer type", settings: same(dtype(tensor.Float16), Setting{Order: Reversed})},
+		{name: "bfloat16 against float16", what: "the target in the finer type", settings: same(Setting{Order: Reversed}, dtype(tensor.Float16))},
+		{name: "float32 against bfloat16", what: "the reference without rounding", settings: same(dtype(tensor.Float32), Setting{Order: Reversed})},
+		{name: "float32 against split-K", what: "the reference without rounding, the target with the most", settings: same(dtype(tensor.Float32), Setting{Order: SplitK})},
+		{name: "float64 against float32", what: "no rounding points at all", settings: same(dtype(tensor.Float64), Setting{DType: tensor.Float32, Order: Reversed})},
+		{name: "near ties", what: "the two best logits lie within a last place, and the order of summation decides", settings: nearTies},
+		{name: "tensor parallel", what: "two ranks, partial sums rounded and added", settings: same(Setting{}, Setting{Order: RowParallel}), ranks: true},
+		{name: "chunked prefill", what: "the prompt in chunks of 7 tokens", settings: plan(func(b *Bench, p *requests.Plan) { chunked(p, 7) })},
+		{name: "decode as prefill", what: "the tokens of decode are part of the prompt", settings: plan(func(b *Bench, p *requests.Plan) {
+			c := &p.Steps[0].Chunks[0]
+			c.IDs = append(c.IDs, p.Steps[1].Chunks[0].IDs...)
+			p.Steps = p.Steps[:1]
+		})},
+		{name: "padding", what: "five padding rows at the end of every step", settings: plan(func(b *Bench, p *requests.Plan) {
+			for i := range p.Steps {
+				for range 5 {
+					p.Steps[i].Chunks = append(p.Steps[i].Chunks, requests.Chunk{Request: -1, IDs: []int{0}})
+				}
+			}
+		})},
+		{name: "a batch", what: "with another request behind it", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			return Setting{}, Setting{Plan: b.Batch(0, 1), Order: Reversed}
+		}},
+		{name: "batch order", what: "two requests in the other order", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			return Setting{Plan: b.Batch(0, 1)}, Setting{Plan: b.Batch(1, 0), Order: Reversed}
+		}},
+		{name: "later steps", what: "the target ran seven forwards before", settings: plan(func(b *Bench, p *requests.Plan) {
+			for i := range p.Steps {
+				p.Steps[i].Number += 7
+			}
+		})},
+	}
+}
+
+// chunked cuts the prompt into chunks of n tokens.
+func chunked(p *requests.Plan, n int) {
+	prompt := p.Steps[0].Chunks[0]
+	var steps []requests.Step
+	for at := 0; at < len(prompt.IDs); at += n {
+		steps = append(steps, requests.Step{Chunks: []requests.Chunk{
+			{Start: at, IDs: prompt.IDs[at:min(at+n, len(prompt.IDs))], Sample: true},
+		}})
+	}
+	p.Steps = append(steps, p.Steps[1:]...)
+	for i := range p.Steps {
+		p.Steps[i].Number = i
+	}
+}
+
+// nearTies gives another id almost the row of the head that wins after the
+// prompt, until rounding decides between the two.
+func nearTies(t *testing.T, b *Bench) (Setting, Setting) {
+	win := b.outputs[0][0]
+	for try := range 100 {
+		size := []float64{1e-3, -1e-3}[try%2] * float64(1+try/2) // of logits: some tenths of a last place
+		tie := func(r *Run) {
+			for _, m := range r.Model.Modules() {
+				if l, ok := m.(*nn.LogitsProcessor); ok {
+					other := (win + 1) % l.Head.Shape[0]
+					l.Head = permuted(l.Head, func(row int) int {
+						if row == other {
+							return win
+						}
+						return row
+					})
+					edit(l.Head.Narrow(0, other, other+1), noise(size))
+				}
+			}
+		}
+		a, z := Setting{Inject: tie}, Setting{Inject: tie, Order: SplitK}
+		x, y := b.Compute(t, a, ref.NoHooks{}), b.Compute(t, z, ref.NoHooks{})
+		if x[0].Token != y[0].Token {
+			return a, z
+		}
+	}
+	require.Fail(t, "no change makes a tie that rounding decides")
+	return Setting{}, Setting{}
+}
+
+// sessions runs both sides. right is the target's setting in the engine's own
+// arithmetic and the reference's layout.
+func (n negative) sessions(t *testing.T, b *Bench) (ref, target *il.Session, right Setting) {
+	x, y := n.settings(t, b)
+	right = y
+	right.Order, right.Plan, right.Device = nil, nil, ""
+	if ref = b.Ref; !x.plain() {
+		ref = b.Session(t, x)
+	}
+	if n.ranks {
+		return ref, b.ranks(t, y), right
+	}
+	return ref, b.Session(t, y), right
+}
+
+// ranks runs a model as tensor-parallel ranks.
+func (b *Bench) ranks(t *testing.T, s Setting) *il.Session {
+	cfg, _ := b.logging(t, s)
+	hooks, err := NewRanks(cfg, b.Config)
+	require.NoError(t, err)
+	b.Compute(t, s, hooks)
+	dir, err := hooks.Close()
+	require.NoError(t, err)
+	out, err := il.Open(dir)
+	require.NoError(t, err)
+	return out
+}

@@ -1,0 +1,100 @@
+package faults
+
+import (
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+)
+
+func normFaults() []Fault {
+	return []Fault{
+		{
+			Name: "wrong eps", What: "every RMSNorm has an eps that makes the first one's rows 1e-3 smaller or larger",
+			Where:  Place{Module: layer(0, "input_layernorm")},
+			Inject: wrongEps,
+		},
+		{
+			Name: "LayerNorm for RMSNorm", What: "every norm takes the mean away first",
+			Where:  Place{Module: layer(0, "input_layernorm")},
+			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return layerNorm{n} }) },
+		},
+		{
+			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
+			Where: Place{Module: layer(0, "self_attn.q_norm")},
+			Needs: func(c *model.Config) bool { return c.Architectures[0] == "Qwen3ForCausalLM" },
+			Inject: func(r *Run) {
+				for _, l := range r.Model.Model.Layers {
+					q, k := l.SelfAttn.QNorm, l.SelfAttn.KNorm
+					q.Weight, k.Weight = k.Weight, q.Weight
+				}
+			},
+		},
+		{
+			Name: "dropped residual", What: "the norm after layer 1's attention does not add the residual",
+			Where: Place{Module: layer(1, "post_attention_layernorm")},
+			Inject: func(r *Run) {
+				r.Wrap(func(n nn.Numerics) nn.Numerics { return noResidual{n, r, layer(1, "post_attention_layernorm")} })
+			},
+		},
+	}
+}
+
+// wrongEps finds the mean square of the first token's embedding, v, and sets
+// eps to 2e-3·v: the factor 1/sqrt(v+eps) is then 1e-3 smaller, which is four
+// times less than the last place of bfloat16.
+func wrongEps(r *Run) {
+	m := r.Model.Model
+	id := r.Plan.Steps[0].Chunks[0].IDs[0]
+	v := 0.0
+	edited(m.EmbedTokens.Weight.Narrow(0, id, id+1), func(_ int, row []float64) {
+		for _, x := range row {
+			v += float64(x*x) / float64(len(row))
+		}
+	})
+	for _, l := range m.Layers {
+		l.InputLayerNorm.Eps, l.PostAttentionLayerNorm.Eps = 2e-3*v, 2e-3*v
+	}
+	m.Norm.Eps = 2e-3 * v
+}
+
+// layerNorm is torch.nn.LayerNorm without a bias.
+type layerNorm struct{ nn.Numerics }
+
+func (n layerNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
+	return n.Numerics.RMSNorm(edited(x, center), weight, eps)
+}
+
+func (n layerNorm) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
+	n.Numerics.AddRMSNorm(x, residual, weight, eps) // for the sum
+	normed := n.RMSNorm(residual, weight, eps)
+	edit(x, func(row int, v []float64) { load(v, normed, row) })
+}
+
+func center(_ int, v []float64) {
+	mean := 0.0
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	for i := range v {
+		v[i] -= mean
+	}
+}
+
+// load reads a row of a matrix.
+func load(v []float64, m *tensor.Tensor, row int) {
+	_ = m.Narrow(0, row, row+1).Float64s(v, 0) // floating point, by the engine
+}
+
+// noResidual forgets the residual in one module.
+type noResidual struct {
+	nn.Numerics
+	*Run
+	module string
+}
+
+func (n noResidual) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
+	if n.At().Module == n.module {
+		clear(residual.Data)
+	}
+	n.Numerics.AddRMSNorm(x, residual, weight, eps)
+}

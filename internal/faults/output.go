@@ -1,0 +1,89 @@
+package faults
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/tensor"
+)
+
+// outputFaults change what a module returns.
+func outputFaults() []Fault {
+	scale := func(x float64) func(*Run, *tensor.Tensor) {
+		return func(_ *Run, t *tensor.Tensor) {
+			edit(t, func(_ int, v []float64) {
+				for i := range v {
+					v[i] *= x
+				}
+			})
+		}
+	}
+	at := func(name, what string, where Place, f func(*Run, *tensor.Tensor)) Fault {
+		return Fault{Name: name, What: what, Where: where, Inject: leaving(where.Module, where.Step, f)}
+	}
+	return []Fault{
+		at("a zeroed row", "row 3 of layer 1's gate_up_proj is 0 in prefill", Place{Module: layer(1, "mlp.gate_up_proj")},
+			row(3, func(v []float64) { clear(v) })),
+		at("one NaN", "one value of layer 1's attention", Place{Module: layer(1, "self_attn.attn")},
+			row(5, func(v []float64) { v[7] = math.NaN() })),
+		at("2 % scale of a linear", "layer 0's o_proj", Place{Module: layer(0, "self_attn.o_proj")}, scale(1.02)),
+		at("2 % scale of an activation", "layer 1's act_fn", Place{Module: layer(1, "mlp.act_fn")}, scale(1.02)),
+		at("2 % scale in decode", "layer 1's o_proj from step 1 on", Place{Step: 1, Module: layer(1, "self_attn.o_proj")}, scale(1.02)),
+		at("2 % noise", "layer 1's down_proj", Place{Module: layer(1, "mlp.down_proj")},
+			func(_ *Run, t *tensor.Tensor) { edit(t, noise(0.02)) }),
+		at("a scaled mlp", "layer 0's mlp returns other values than its down_proj", Place{Module: layer(0, "mlp")}, scale(1.02)),
+		at("a scaled self_attn", "layer 1's self_attn, which records no inputs, returns other values than its o_proj",
+			Place{Module: layer(1, "self_attn")}, scale(1.02)),
+		at("a scaled layer", "layer 0 returns other values than its mlp", Place{Module: "model.layers.0"}, scale(1.02)),
+		{
+			Name: "self_attn changes what it is given", What: "layer 1's self_attn gives qkv_proj other values than the norm returned; it records no inputs, so qkv_proj's input is the nearest place",
+			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Inject: func(r *Run) {
+				r.Arriving = append(r.Arriving, func(at Place, args il.Tuple) {
+					if at.Module == layer(1, "self_attn.qkv_proj") {
+						scale(1.02)(r, args.Tensor(0))
+					}
+				})
+			},
+		},
+	}
+}
+
+// row changes one row where there is one.
+func row(n int, f func(v []float64)) func(*Run, *tensor.Tensor) {
+	return func(_ *Run, t *tensor.Tensor) {
+		if n < t.Shape[0] {
+			edit(t.Narrow(0, n, n+1), func(_ int, v []float64) { f(v) })
+		}
+	}
+}
+
+// tokenFaults change what the model is given.
+func tokenFaults() []Fault {
+	embed := Place{Module: "model.embed_tokens"}
+	return []Fault{
+		{
+			Name: "missing BOS", What: "the prompt lacks its first token",
+			Where: embed,
+			Tokens: func(p *requests.Plan) {
+				for i := range p.Steps {
+					c := &p.Steps[i].Chunks[0]
+					if i == 0 {
+						c.IDs = c.IDs[1:]
+					} else {
+						c.Start--
+					}
+				}
+			},
+		},
+		{
+			Name: "another token", What: "the tokenizer gives another id in the middle of the prompt",
+			Where: embed,
+			Tokens: func(p *requests.Plan) {
+				ids := p.Steps[0].Chunks[0].IDs
+				ids[len(ids)/2]++
+			},
+		},
+	}
+}
