@@ -20,7 +20,7 @@ func (l *linter) frozen() {
 
 // byNature are words in the names of modules whose output depends on the
 // shape or the positions alone, so that layers and steps may share it.
-var byNature = []string{"rotary", "rope", "position", "pos_emb", "mask", "rel_bias"}
+var byNature = []string{"rotary", "rope", "position", "pos_emb", "mask", "relative"}
 
 func sharedByNature(c *callFacts) bool {
 	last := lastName(c.Module)

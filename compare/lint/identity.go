@@ -384,8 +384,8 @@ func (t *tally) severalLayers() bool {
 // differences says how far apart the two ends are.
 func differences(x breach) string {
 	if x.a.dtype != x.b.dtype || x.a.numel() != x.b.numel() {
-		if len(x.b.shape) == 2 && x.a.dtype == x.b.dtype && x.a.numel() < x.b.numel() {
-			return fmt.Sprintf("its %d columns are not those of the %d", x.a.shape[len(x.a.shape)-1], x.b.shape[1])
+		if lastName(x.b.call.rel) == "qkv_proj" && len(x.a.shape) == 2 && x.a.dtype == x.b.dtype {
+			return fmt.Sprintf("its %d columns are not those of the %d", x.a.shape[1], x.b.shape[1])
 		}
 		return fmt.Sprintf("it is %s%s against %s%s", x.a.dtype, tensor.ShapeString(x.a.shape), x.b.dtype, tensor.ShapeString(x.b.shape))
 	}

@@ -35,7 +35,9 @@ func (l *linter) ranks() {
 		}
 		for _, c := range origins(s.calls, of) {
 			found = true
-			l.rankFinding(c, of[c].out, other[c])
+			if !reducedLater(s.calls[:c.order], c, of) {
+				l.rankFinding(c, of[c].out, other[c])
+			}
 		}
 		if !found && first != nil {
 			l.rankFinding(first, of[first].in, other[first])
@@ -78,9 +80,27 @@ func replicated(c *callFacts, s *il.Slot) bool {
 		return in
 	case "rotary_emb":
 		return in && s.Path == "0"
+	case "q_layernorm", "k_layernorm": // of heads
+		return false
 	default:
 		return c.layer >= 0 && c.rel == "" || strings.HasSuffix(last, "layernorm")
 	}
+}
+
+// reducedLater reports whether a module around a call gives the same output on
+// every rank: the sum over the ranks is then taken there, as in models that add
+// up several parts first (shared experts, parallel attention and mlp).
+func reducedLater(before []*callFacts, c *callFacts, of map[*callFacts]state) bool {
+	if !slices.Contains(reduced, lastName(c.Module)) {
+		return false
+	}
+	for _, x := range before {
+		if strings.HasPrefix(c.path(), x.path()+".") && of[x].out == nil && x.ranks() > 1 &&
+			slices.ContainsFunc(x.facts, func(f *fact) bool { return f.slot.Direction == il.Outputs && f.whole && replicated(x, f.slot) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // reduced are the modules whose output is a sum over the ranks.

@@ -35,7 +35,7 @@ func (l *linter) tokens() {
 			continue
 		}
 		if row, why := r.step(v, before != s.number-1); row >= 0 {
-			l.add(Error, "position-jump", pos.call, pos, "%s: row %d is at position %d, but %s: a step is missing, was recorded twice, or is of another run", pos.name(), row, v[row], why)
+			l.add(Warning, "position-jump", pos.call, pos, "%s: row %d is at position %d, but %s: a step is missing or was recorded twice, or the request's first tokens were computed elsewhere", pos.name(), row, v[row], why)
 		}
 		before = s.number
 	}

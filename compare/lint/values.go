@@ -29,17 +29,19 @@ type state struct{ in, out *fact }
 // origins picks the calls where something begins: bad outputs although no
 // input is, and not already at a call inside.
 func origins(calls []*callFacts, of map[*callFacts]state) []*callFacts {
-	var out []*callFacts
-	for i, c := range calls {
-		s := of[c]
-		if s.out == nil || s.in != nil {
+	around := map[string]bool{} // what holds a call with bad outputs
+	for _, c := range calls {
+		if of[c].out == nil {
 			continue
 		}
-		inside := false
-		for _, x := range calls[i+1:] {
-			inside = inside || of[x].out != nil && strings.HasPrefix(x.path(), c.path()+".")
+		for p := c.path(); strings.Contains(p, ".") && !around[p]; {
+			p = p[:strings.LastIndexByte(p, '.')]
+			around[p] = true
 		}
-		if !inside {
+	}
+	var out []*callFacts
+	for _, c := range calls {
+		if s := of[c]; s.out != nil && s.in == nil && !around[c.path()] {
 			out = append(out, c)
 		}
 	}
