@@ -1,0 +1,127 @@
+package render
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/tensor"
+)
+
+// column is a figure of a tensor. Those that no tensor of a report has are left
+// out.
+type column struct {
+	Title, Help string
+	of          func(*compare.Tensor) string
+}
+
+var columns = []column{
+	{"type", "of the reference, and of the target where it is another", func(t *compare.Tensor) string {
+		if t.DTypes[0] == t.DTypes[1] {
+			return t.DTypes[0].String()
+		}
+		return t.DTypes[0].String() + " / " + t.DTypes[1].String()
+	}},
+	{"shape", "", func(t *compare.Tensor) string { return tensor.ShapeString(t.Shape) }},
+	{"rank", "the device whose gap this is, the worst of all", func(t *compare.Tensor) string { return t.Rank }},
+	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *compare.Tensor) string { return num(t.Gap.RelL2) }},
+	{"local", "rel_l2 against what the right module returns for the same inputs", func(t *compare.Tensor) string {
+		if t.Local == nil {
+			return ""
+		}
+		return num(t.Local.RelL2)
+	}},
+	{"ratio", "rel_l2 against the exact values, over that of correct rounding", func(t *compare.Tensor) string {
+		if t.Floor == nil {
+			return ""
+		}
+		return amount(t.Floor.Ratio, 3)
+	}},
+	{"row ratio", "the same of the worst row", func(t *compare.Tensor) string {
+		if t.Floor == nil || math.IsNaN(t.Floor.Token) {
+			return ""
+		}
+		return amount(t.Floor.Token, 3)
+	}},
+	{"same token", "rows of logits with the same largest value; near ties among the others", func(t *compare.Tensor) string {
+		l := t.Logits
+		if l == nil {
+			return ""
+		}
+		s := fmt.Sprintf("%d of %d", l.Agree, l.Rows)
+		if l.NearTies > 0 {
+			s += fmt.Sprintf(", %d near ties", l.NearTies)
+		}
+		return s
+	}},
+	{"KL", "mean divergence of the rows of logits, in nats", func(t *compare.Tensor) string {
+		if t.Logits == nil {
+			return ""
+		}
+		return num(t.Logits.KL)
+	}},
+	{"max_abs", "the largest |target − reference|", func(t *compare.Tensor) string { return amount(t.Gap.MaxAbs, 3) }},
+	{"at", "where that is", func(t *compare.Tensor) string {
+		if t.Gap.MaxAbsAt == nil {
+			return ""
+		}
+		return strings.Trim(tensor.ShapeString(t.Gap.MaxAbsAt), "[]")
+	}},
+	{"reference", "the value there", func(t *compare.Tensor) string {
+		if t.Gap.MaxAbsAt == nil {
+			return ""
+		}
+		return amount(t.Gap.Reference, 4)
+	}},
+	{"target", "the value there", func(t *compare.Tensor) string {
+		if t.Gap.MaxAbsAt == nil {
+			return ""
+		}
+		return amount(t.Gap.Target, 4)
+	}},
+	{"1−cos", "1 − cosine similarity", func(t *compare.Tensor) string { return num(t.Gap.OneMinus) }},
+	{"norm ratio", "‖target‖ / ‖reference‖", func(t *compare.Tensor) string { return amount(t.Gap.NormRatio, 6) }},
+	{"scale−1", "of the factor that brings the reference nearest to the target", func(t *compare.Tensor) string {
+		if t.Gap.Scale == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.1e", t.Gap.Scale.MinusOne)
+	}},
+	{"worst row", "the row with the largest rel_l2, and that", func(t *compare.Tensor) string {
+		if w := t.Gap.WorstToken; w != nil && w.RelL2 > 0 {
+			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2))
+		}
+		return ""
+	}},
+	{"worst column", "the column with the largest rel_l2, and that", func(t *compare.Tensor) string {
+		if w := t.Gap.WorstChannel; w != nil && w.RelL2 > 0 {
+			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2))
+		}
+		return ""
+	}},
+	{"ulp p99 / max", "|target − reference| in units of the last place", func(t *compare.Tensor) string {
+		if u := t.Gap.ULP; u != nil && u.Max > 0 {
+			return fmt.Sprintf("%.3g / %.3g", u.P99, u.Max)
+		}
+		return ""
+	}},
+	{"mismatched", "values outside the tolerance", func(t *compare.Tensor) string { return percent(mismatched(t.Gap)) }},
+	{"NaN", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.NaN) }},
+	{"Inf", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.Inf) }},
+}
+
+func sides(n [2]int) string {
+	if n == [2]int{} {
+		return ""
+	}
+	return fmt.Sprintf("%d / %d", n[0], n[1])
+}
+
+// columnsOf are the columns in which some tensor has a figure.
+func columnsOf(r *compare.Report) []column {
+	return slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
+		return !slices.ContainsFunc(r.Tensors, func(t *compare.Tensor) bool { return c.of(t) != "" })
+	})
+}

@@ -1,0 +1,267 @@
+package render
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/metric"
+)
+
+// num writes a figure in two digits, as the text report does.
+func num(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "nan"
+	case math.IsInf(v, 0):
+		return "inf"
+	case v == 0:
+		return "0"
+	}
+	return fmt.Sprintf("%.1e", v)
+}
+
+// amount writes a value or a difference in the tensor's own unit.
+func amount(v float64, digits int) string {
+	switch {
+	case math.IsNaN(v):
+		return "nan"
+	case math.IsInf(v, 1):
+		return "inf"
+	case math.IsInf(v, -1):
+		return "-inf"
+	}
+	return strconv.FormatFloat(v, 'g', digits, 64)
+}
+
+// percent writes a share; only all is 100 %, and only nothing 0 %.
+func percent(share float64) string {
+	switch p := 100 * share; {
+	case p == 0 || p == 100:
+		return fmt.Sprintf("%.0f %%", p)
+	case p > 99.9:
+		return "over 99.9 %"
+	case p < 0.1:
+		return "under 0.1 %"
+	default:
+		return fmt.Sprintf("%.1f %%", p)
+	}
+}
+
+func mismatched(g *metric.Gap) float64 {
+	return float64(g.Mismatched) / float64(max(g.Values, 1))
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+// cut shortens what a session may have made long.
+func cut(s string, runes int) string {
+	n := 0
+	for i := range s {
+		if n == runes {
+			return s[:i] + "…"
+		}
+		n++
+	}
+	return s
+}
+
+// word is the word for a verdict.
+func word(v compare.Verdict) string {
+	switch v {
+	case compare.Pass:
+		return "ok"
+	case compare.Fail:
+		return "FAIL"
+	case compare.NotCompared:
+		return "not compared"
+	}
+	return string(v)
+}
+
+// title is the word for the verdict of the whole.
+func title(r *compare.Report) string {
+	if r.Verdict == compare.Pass {
+		return "PASS"
+	}
+	return strings.ToUpper(string(r.Verdict))
+}
+
+// callName is the name of a call's directory.
+func callName(module string, call int) string {
+	return (&compare.Module{Module: module, Call: call}).Name()
+}
+
+// slotName writes "input 0", "output", "input 0 after the call".
+func slotName(k compare.Key) string {
+	name, after := "input", ""
+	switch k.Direction {
+	case "outputs":
+		name = "output"
+	case "post_fwd_inputs":
+		after = " after the call"
+	}
+	if k.Slot != "" {
+		name += " " + strings.ReplaceAll(k.Slot, "_", ".")
+	}
+	return name + after
+}
+
+// location writes where a tensor is, with the layer where the name tells
+// another one or none.
+func location(k compare.Key, layer int) string {
+	s := fmt.Sprintf("step %d, %s, %s", k.Step, callName(k.Module, k.Call), slotName(k))
+	if layer >= 0 && !strings.Contains(k.Module+".", fmt.Sprintf("layers.%d.", layer)) {
+		s += fmt.Sprintf(" (layer %d)", layer)
+	}
+	return s
+}
+
+// conclusion is the sentence that a reader came for.
+func conclusion(r *compare.Report) string {
+	c := &r.Coverage
+	if d := r.FirstDivergence; d != nil {
+		s := fmt.Sprintf("First divergence: %s: %s.", location(d.Key, d.Layer), d.Why)
+		if d.Hint != "" {
+			s += " " + guess(d.Hint)
+		}
+		return s
+	}
+	if c.Compared == 0 {
+		return "Nothing was compared."
+	}
+	s := fmt.Sprintf("No divergence: %s compared", count(c.Compared, "tensor"))
+	switch w := worstTensor(r); {
+	case w == nil || w.Gap.Identical():
+		s += ", all equal to the bit."
+	case r.Rule == compare.RuleBounds:
+		s += fmt.Sprintf(", all within the bounds; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
+	default:
+		s += fmt.Sprintf(", no module adds more than rounding explains; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
+	}
+	return s
+}
+
+// guess writes a hint, which has its evidence and is yet none.
+func guess(hint string) string { return "A guess: " + strings.TrimSuffix(hint, ".") + "." }
+
+// shortfall says that too little was compared; "" where enough was.
+func shortfall(r *compare.Report) string {
+	if r.Coverage.Compared > 0 && r.Coverage.Percent() >= r.MinCoverage {
+		return ""
+	}
+	return fmt.Sprintf("%s of the tensors were compared, %s are asked for", percent(r.Coverage.Percent()/100), percent(r.MinCoverage/100))
+}
+
+func worstTensor(r *compare.Report) *compare.Tensor {
+	var w *compare.Tensor
+	for _, t := range r.Tensors {
+		if w == nil || size(t) > size(w) {
+			w = t
+		}
+	}
+	return w
+}
+
+// size orders tensors by their gap, no tensor before all.
+func size(t *compare.Tensor) float64 {
+	if t == nil {
+		return -1
+	}
+	return sizeOf(t.Gap)
+}
+
+// sizeOf is rel_l2; a NaN that meets a number is beyond all.
+func sizeOf(g *metric.Gap) float64 {
+	if g.NonFinite > 0 || math.IsNaN(g.RelL2) {
+		return math.Inf(1)
+	}
+	return g.RelL2
+}
+
+// coverage writes what became of the tensors.
+func coverage(c *compare.Coverage) string {
+	parts := []string{fmt.Sprintf("%d of %s compared", c.Compared, count(c.Union(), "tensor"))}
+	for _, f := range fates(c) {
+		if f.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", f.n, f.what))
+		}
+	}
+	s := fmt.Sprintf("%s (%s)", percent(c.Percent()/100), strings.Join(parts, ", "))
+	if c.UnmatchedByNature > 0 {
+		s += fmt.Sprintf("; %s without a partner by nature (padding, logits of unfinished chunks)", count(c.UnmatchedByNature, "row"))
+	}
+	if c.NoPartner > 0 {
+		s += fmt.Sprintf("; %s for which the other side's modules have no place", count(c.NoPartner, "tensor"))
+	}
+	return s
+}
+
+// fate is one way not to be compared.
+type fate struct {
+	what  string
+	n     int
+	names []string // with the reason where there is one
+}
+
+func fates(c *compare.Coverage) []fate {
+	keys := func(ks []compare.Key) (out []string) {
+		for _, k := range ks {
+			out = append(out, k.String())
+		}
+		return out
+	}
+	problems := func(ps []compare.Problem) (out []string) {
+		for _, p := range ps {
+			out = append(out, p.Key.String()+": "+p.Why)
+		}
+		return out
+	}
+	what := "skipped"
+	if c.OtherWorkload > 0 {
+		what = fmt.Sprintf("skipped (%d of another workload)", c.OtherWorkload)
+	}
+	return []fate{
+		{"missing in the reference", len(c.MissingInReference), keys(c.MissingInReference)},
+		{"missing in the target", len(c.MissingInTarget), keys(c.MissingInTarget)},
+		{what, len(c.Skipped), problems(c.Skipped)},
+		{"unreadable", len(c.Unreadable), problems(c.Unreadable)},
+	}
+}
+
+// rule describes how the report was judged.
+func rule(r *compare.Report, b compare.Bounds) string {
+	switch r.Rule {
+	case compare.RuleNoise:
+		return "noise: a module fails when rounding and the gap of its inputs do not explain that of its output"
+	case compare.RuleReplay:
+		return "replay: a module fails when its output is not what the right module returns for the same inputs"
+	case compare.RuleFloor:
+		return "floor: a module fails when it is farther from the exact values than rounding explains"
+	}
+	var parts []string
+	for _, x := range tolerances(b) {
+		parts = append(parts, x[0]+" "+x[1])
+	}
+	return strings.TrimSuffix(string(r.Rule)+": "+strings.Join(parts, ", "), ": ")
+}
+
+// tolerances are the bounds that were given, by name.
+func tolerances(b compare.Bounds) (out [][2]string) {
+	for _, x := range []struct {
+		name string
+		v    *float64
+	}{{"rtol", b.RTol}, {"atol", b.ATol}, {"max_abs", b.MaxAbs}, {"min_cosine", b.MinCosine}, {"max_rel_l2", b.MaxRelL2}} {
+		if x.v != nil {
+			out = append(out, [2]string{x.name, strconv.FormatFloat(*x.v, 'g', -1, 64)})
+		}
+	}
+	return out
+}
