@@ -26,9 +26,12 @@ or ilref run) and names the first module that is wrong.
 
 REFERENCE and TARGET are session directories: those that hold step_0, step_1, …
 Tensors are paired by step, module, call, direction and slot, never by device or
-file name. The table has one line a module call in execution order: the gap of
-its worst output and of its worst input. Below it stands where the sessions first
-part, and why.
+file name. Before that both sessions are made alike: tensor-parallel ranks are put
+together, rows are matched by request and position where the sessions lay out
+their tokens in other ways (padding, chunks, batches, step numbers), and modules of
+transformers get vLLM's names. Steps are those of the reference. The table has one
+line a module call in execution order: the gap of its worst output and of its worst
+input. Below it stands where the sessions first part, and why.
 
 By default a module fails when its output has a gap that rounding and the gap of
 its inputs do not explain; another order of summation passes. With any of --rtol,
@@ -50,10 +53,11 @@ const examples = `  ildiff gpu-session cpu-session
 
 // flags holds the values of the command line.
 type flags struct {
-	steps, format, output, color                string
+	steps, format, output, color, mapFile       string
 	modules                                     []string
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
 	all                                         bool
+	stepOffset                                  offset
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -63,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return err
 	})
 	addLint(cmd, &code, stdout)
+	addMap(cmd, stdout)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -104,6 +109,8 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.SortFlags = false
 	fs.StringVar(&f.steps, "steps", "", "compare the steps of `LIST` only: numbers and ranges, as in 0,2-4")
 	fs.StringArrayVar(&f.modules, "modules", nil, "compare modules whose name the Python `REGEX` matches anywhere (repeatable)")
+	fs.Var(&f.stepOffset, "step-offset", "compare step n of the target with step n+`N` of the reference, instead of matching rows by request and position")
+	fs.StringVar(&f.mapFile, "map", "", "names of the target's modules for the reference's, from `FILE` (see ildiff map --help)")
 	fs.Var(&f.rtol, "rtol", "bound: |target-reference| <= atol + rtol*|reference| for every value")
 	fs.Var(&f.atol, "atol", "bound: see --rtol; of the two, one alone takes the other from torch's default for the type")
 	fs.Var(&f.maxAbs, "max-abs", "bound: largest difference of any value")
@@ -161,6 +168,10 @@ func (f *flags) options() (*compare.Options, error) {
 	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
 	}}
+	var err error
+	if o.View, err = f.view(); err != nil {
+		return nil, err
+	}
 	if f.steps == "" {
 		return o, nil
 	}

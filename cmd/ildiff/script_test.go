@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 		name = "llama3-gqa-bf16" + name
 		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
 	}
+	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {

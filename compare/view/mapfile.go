@@ -98,7 +98,7 @@ func mapError(path string, data []byte, offset int64, err error) error {
 	case errors.As(err, &syntax):
 		offset = syntax.Offset
 	case errors.As(err, &kind):
-		return fmt.Errorf("%s:%d: %s is a %s, expected a %s", path, lineAt(data, kind.Offset), kind.Field, kind.Value, kind.Type)
+		return fmt.Errorf("%s:%d: %s is a %s, expected %s", path, lineAt(data, kind.Offset), kind.Field, kind.Value, kind.Type)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s:%d: ends before the map does", path, lineAt(data, int64(len(data))))
 	}

@@ -10,10 +10,11 @@ import (
 )
 
 // WriteMap proposes a Map for two sessions: modules of equal names need none;
-// of the others those are paired that lie in the same layer and return tensors
+// nor do transformers' and vLLM's. Of the others those are paired that lie in the same layer and return tensors
 // of the same width, the most similar names first and then in order. It is a
 // guess to be read and corrected.
 func WriteMap(w io.Writer, ref, target *il.Session) error {
+	ref, target, _, _ = names(ref, target)
 	m := Map{Version: 1, Modules: propose(ref, target)}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
