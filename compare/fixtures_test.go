@@ -2,9 +2,13 @@ package compare
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/view"
 )
 
 // Every pair of sessions that PyTorch wrote: noise passes, each fault is named
@@ -68,6 +72,13 @@ func TestFixtures(t *testing.T) {
 		{l + "-chunk4", l + "-fault-row_scale", 1, scale, 100},
 		{l + "-tp2", l + "-fault-row_scale", 1, scale, 100},
 		{l + "-batch3", l + "-fault-rope_theta", 1, rope, 100 * 221. / 330},
+		// A session that transformers wrote: other names, no tensors of the rope.
+		{"llama3-gqa-fp32", "llama3-gqa-hf-fp32", 0, none, 100},
+		{"llama3-gqa-hf-fp32", "llama3-gqa-fp32", 0, none, 100},
+		{l, "llama3-gqa-hf-bf16", 0, none, 100},
+		{"llama3-gqa-hf-bf16", l + "-tp2", 0, none, 100},
+		{"llama3-gqa-hf-bf16", l + "-chunk4", 0, none, 100},
+		{"llama3-gqa-hf-bf16", l + "-fault-row_scale", 1, scale, 100},
 		// Recorded less.
 		{l, l + "-filtered", 3, none, 100 * 74. / 330},
 		{l, l + "-max1000", 3, none, 100 * 93. / 388},
@@ -94,6 +105,23 @@ func TestFixtures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sessions whose first steps have other numbers are lined up.
+func TestOtherStepNumbers(t *testing.T) {
+	good := open(t, base)
+	dir := copySteps(t, good, 0, 1, 2, 3)
+	for _, n := range []string{"3", "2", "1", "0"} {
+		require.NoError(t, os.Rename(filepath.Join(dir, "step_"+n), filepath.Join(dir, "step_4"+n)))
+	}
+	shifted := openDir(t, dir)
+	r := run(t, good, shifted, Options{})
+	require.Equal(t, 0, r.ExitCode())
+	require.Equal(t, 330, r.Coverage.Compared)
+	require.Equal(t, []int{40, 41, 42, 43}, r.Target.Steps, "as they lie on disk")
+
+	offset := -40
+	require.Equal(t, 0, run(t, good, shifted, Options{View: view.Options{StepOffset: &offset}}).ExitCode())
 }
 
 // What noise.go rests on, measured again.

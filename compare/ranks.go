@@ -20,7 +20,8 @@ func (r *Report) takeNotes(n *view.Notes) {
 // judgeRanks names ranks: those that do not hold what they must, which is a
 // divergence of its own, and those whose part of a tensor is at fault.
 func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
-	done := false // the first divergence lies before, or is this
+	done := false  // the first divergence lies before, or is this
+	found := false // ranks that part once stay apart: what follows is inherited
 	tell := func(c *call, direction func(string) bool) {
 		for _, p := range c.slots {
 			if !direction(p.Direction) {
@@ -29,12 +30,15 @@ func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
 			nameRank(p, notes)
 			first := r.FirstDivergence != nil && r.FirstDivergence.Key == p.Key
 			why := rankFinding(p, notes)
-			if why != "" {
+			switch {
+			case why != "" && !found:
 				r.failRank(c, p, why, !done)
-			} else if first {
+			case why != "" && p.result != nil && p.result.Verdict == Pass:
+				p.result.Verdict = Inherited
+			case first:
 				r.blameRank(c, p, notes)
 			}
-			done = done || first || why != ""
+			done, found = done || first || why != "", found || why != ""
 		}
 	}
 	for _, f := range fs {

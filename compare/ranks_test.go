@@ -68,6 +68,21 @@ func TestFaultOfOneRank(t *testing.T) {
 	}
 }
 
+// Ranks that have parted stay apart: the first module is named, no other.
+func TestRanksStayApart(t *testing.T) {
+	good, tp := open(t, base), open(t, base+"-tp2")
+	bad := edited(t, tp, func(dir string) {
+		for _, f := range []string{"self_attn.o_proj/outputs_0", "self_attn/outputs", "post_attention_layernorm/inputs_0", "mlp/outputs"} {
+			rewrite(t, filepath.Join(dir, "step_0", filepath.FromSlash("model.layers.1."+f+"_cuda_1.pt")), scaled(1.5))
+		}
+	})
+	r := run(t, edited(t, good, func(string) {}), bad, Options{})
+	require.Equal(t, "step_0/model.layers.1.self_attn.o_proj/outputs_0", r.FirstDivergence.String())
+	for _, m := range r.Modules {
+		require.Equal(t, m.Module == "model.layers.1.self_attn.o_proj" && m.Step == 0, m.Verdict == Fail, m.Module)
+	}
+}
+
 // A rank that did not write a file is no success.
 func TestRankLacksFile(t *testing.T) {
 	good, tp := open(t, base), open(t, base+"-tp2")

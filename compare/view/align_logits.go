@@ -119,17 +119,17 @@ func (a *aligner) report() {
 
 // onlyOn reports the rows that one side alone ran, a line a request.
 func (a *aligner) onlyOn(side, other string, l *layout, to []int, rows map[row]place) {
-	for q := range l.tokens {
-		var absent []int
-		for r := range l.rows {
-			if r.request != q {
-				continue
-			}
-			p, ok := partner(to, r)
-			if _, held := rows[p]; !ok || !held {
-				absent = append(absent, r.position)
-			}
+	alone := make([][]int, len(l.tokens))
+	for r := range l.rows {
+		if r.request < 0 {
+			continue
 		}
+		p, ok := partner(to, r)
+		if _, held := rows[p]; !ok || !held {
+			alone[r.request] = append(alone[r.request], r.position)
+		}
+	}
+	for q, absent := range alone {
 		slices.Sort(absent)
 		switch {
 		case len(absent) == 0:
