@@ -15,10 +15,13 @@ type Bounds struct {
 	MaxAbs     *float64
 	MinCosine  *float64
 	MaxRelL2   *float64
+	// MaxMismatched is the share of the values, 0 to 1, that RTol and ATol allow
+	// to be off by more; nil means none where one of them is set.
+	MaxMismatched *float64
 }
 
 func (b *Bounds) set() bool {
-	return b.RTol != nil || b.ATol != nil || b.MaxAbs != nil || b.MinCosine != nil || b.MaxRelL2 != nil
+	return b.RTol != nil || b.ATol != nil || b.MaxAbs != nil || b.MinCosine != nil || b.MaxRelL2 != nil || b.MaxMismatched != nil
 }
 
 // tolerance is what counts as mismatched.
@@ -73,9 +76,12 @@ func (b *Bounds) violated(t *Tensor) string {
 	over(b.MaxAbs, func(l float64) bool { return g.MaxAbs > l }, "max_abs %s%s is above %s", amount(g.MaxAbs), place(t), value(b.MaxAbs))
 	over(b.MinCosine, func(l float64) bool { return g.OneMinus > 1-l }, "cosine 1-%s is below %s", num(g.OneMinus), value(b.MinCosine))
 	over(b.MaxRelL2, func(l float64) bool { return g.RelL2 > l }, "rel_l2 %s is above %s", num(g.RelL2), value(b.MaxRelL2))
-	if (b.RTol != nil || b.ATol != nil) && g.Mismatched > 0 {
+	if (b.RTol != nil || b.ATol != nil || b.MaxMismatched != nil) && mismatchedShare(g) > b.mismatched() {
 		tol := b.tolerance(t.DTypes[0], t.DTypes[1])
 		out = append(out, fmt.Sprintf("%d of %d values are off by more than %g + %g·|reference|, the most %s%s", g.Mismatched, g.Values, tol.ATol, tol.RTol, amount(g.MaxAbs), place(t)))
+		if b.MaxMismatched != nil {
+			out[len(out)-1] += fmt.Sprintf("; a share of %g may be", *b.MaxMismatched)
+		}
 	}
 	return strings.Join(out, "; ")
 }

@@ -49,6 +49,8 @@ func (r *Report) count(p *slotPair) {
 		cov.Skipped = append(cov.Skipped, Problem{p.Key, p.why, true})
 	case skipped:
 		cov.Skipped = append(cov.Skipped, Problem{p.Key, p.why, false})
+	case excluded:
+		cov.Excluded = append(cov.Excluded, Problem{p.Key, p.why, false})
 	case unreadable:
 		cov.Unreadable = append(cov.Unreadable, Problem{p.Key, p.why, false})
 	}

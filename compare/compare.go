@@ -26,6 +26,7 @@ type Options struct {
 	Modules     []string    // Python regexes, searched in the module names; none means all
 	CommonOnly  bool        // leave out what only one session holds, instead of counting it as missing
 	Bounds      Bounds      // where one is set, they replace the default rule
+	Policy      *Policy     // rules for single tensors, nil for none; not beside Bounds
 	MinCoverage *float64    // percent of the tensors of both sessions; nil means 100
 	View        view.Options
 	Evidence    Evidence
@@ -54,6 +55,9 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 		return nil, err
 	}
 	forwards := order(ref, target, sel)
+	if err := opts.applyPolicy(forwards, ref, target); err != nil {
+		return nil, err
+	}
 	workloads(forwards)
 	if err := measure(ctx, forwards, opts.Bounds.tolerance); err != nil {
 		return nil, err
@@ -67,7 +71,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 		r.Rule = RuleBounds
 		judgeBounds(r, forwards, opts.Bounds)
 	} else {
-		r.Rule = opts.Evidence.rule()
+		r.Rule = opts.rule()
 		judgeNoise(r, forwards, layerCount(ref, target), &opts.Evidence)
 	}
 	r.judgeRanks(forwards, &notes)

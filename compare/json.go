@@ -51,11 +51,13 @@ type jsonCoverage struct {
 	OtherWorkload      int           `json:"other_workload"`      // of the skipped
 	UnmatchedByNature  int           `json:"unmatched_by_nature"` // rows: padding, logits of unfinished chunks
 	NoPartner          int           `json:"no_partner"`          // tensors of one naming scheme alone
+	Excluded           int           `json:"excluded,omitempty"`  // tensors that the policy skips
 	Percent            number        `json:"percent"`
 	MinPercent         number        `json:"min_percent"`
 	Missing            []string      `json:"missing"`
 	SkippedTensors     []jsonProblem `json:"skipped_tensors"`
 	UnreadableTensors  []jsonProblem `json:"unreadable_tensors"`
+	ExcludedTensors    []jsonProblem `json:"excluded_tensors,omitempty"`
 }
 
 type jsonProblem struct {
@@ -162,6 +164,7 @@ func jsonCoverageOf(r *Report) jsonCoverage {
 		UnmatchedByNature: c.UnmatchedByNature, NoPartner: c.NoPartner,
 		Percent: number(c.Percent()), MinPercent: number(r.MinCoverage),
 		Missing: []string{}, SkippedTensors: jsonProblems(c.Skipped), UnreadableTensors: jsonProblems(c.Unreadable),
+		Excluded: len(c.Excluded), ExcludedTensors: jsonProblems(c.Excluded),
 	}
 	for _, keys := range [][]Key{c.MissingInReference, c.MissingInTarget} {
 		for _, k := range keys {

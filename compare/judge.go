@@ -120,6 +120,8 @@ func (j *noiseJudge) inputs(c *call) {
 		}
 		g := gapOf(t)
 		switch lim := j.inputLimit(c, floor); {
+		case p.bounds != nil:
+			j.bounded(c, p)
 		case t.Floor != nil:
 			j.inputRatio(c, t)
 		case j.failed:
@@ -178,6 +180,10 @@ func (j *noiseJudge) outputs(c *call) {
 func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	t := p.result
 	g, in, noise := gapOf(t), c.in, floor
+	if p.bounds != nil {
+		j.bounded(c, p)
+		return
+	}
 	t.Verdict = inheritedIf(j.failed && g > floor)
 	children := comparedChildren(c)
 	if len(children) > 0 {

@@ -23,6 +23,10 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for p := range work {
+				if p.bounds != nil {
+					p.measure(p.bounds.tolerance)
+					continue
+				}
 				p.measure(tolerance)
 			}
 		})

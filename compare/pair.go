@@ -110,6 +110,7 @@ const (
 	skipped
 	otherWorkload
 	unreadable
+	excluded // by the policy
 )
 
 // slotPair is one tensor of the union: nil stands for a session that lacks it.
@@ -118,6 +119,7 @@ type slotPair struct {
 	ref, target *il.Slot
 	fate        fate
 	why         string
+	bounds      *Bounds  // that the policy holds it to; nil for the default rule
 	result      *Tensor  // of a compared pair
 	replay      *il.Slot // what the right model returned here for the target's inputs, nil for unknown
 }

@@ -33,6 +33,7 @@ const (
 	RuleReplay Rule = "replay"
 	RuleFloor  Rule = "floor"
 	RuleBounds Rule = "bounds"
+	RulePolicy Rule = "policy" // bounds by a policy's rules, what rounding explains for the rest
 )
 
 // The directions of a Key.
@@ -131,9 +132,10 @@ type Coverage struct {
 	MissingInTarget    []Key
 	Skipped            []Problem // held by both, but not comparable
 	Unreadable         []Problem
-	OtherWorkload      int // how many of Skipped belong to forwards of other tokens
-	UnmatchedByNature  int // rows outside the union: padding, logits of unfinished chunks
-	NoPartner          int // tensors outside the union: the other side's modules have no place for them
+	OtherWorkload      int       // how many of Skipped belong to forwards of other tokens
+	UnmatchedByNature  int       // rows outside the union: padding, logits of unfinished chunks
+	NoPartner          int       // tensors outside the union: the other side's modules have no place for them
+	Excluded           []Problem // tensors outside the union: the policy skips them, with its reason
 }
 
 // Union is the number of tensors that either session holds.

@@ -91,6 +91,8 @@ func (t *textWriter) conclusion() {
 		t.line("Nothing was compared.")
 	case equal:
 		t.line("No divergence: %s of %s compared, all equal to the bit.", n, count(r.comparedCalls(), "module call"))
+	case r.Rule == RulePolicy:
+		t.line("No divergence: %s of %s compared, all within the policy; %s.", n, count(r.comparedCalls(), "module call"), worst)
 	case r.Rule == RuleBounds:
 		t.line("No divergence: %s of %s compared, all within the bounds; %s.", n, count(r.comparedCalls(), "module call"), worst)
 	default:
@@ -229,6 +231,10 @@ func (t *textWriter) outside(c *Coverage) {
 	}
 	if n := c.NoPartner; n > 0 {
 		t.line("Outside coverage: %s that the other side's modules do not have.", count(n, "tensor"))
+	}
+	if n := len(c.Excluded); n > 0 {
+		t.line("Outside coverage: %s that the policy skips.", count(n, "tensor"))
+		t.list("Skipped by the policy", problemNames(c.Excluded))
 	}
 }
 

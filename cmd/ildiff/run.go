@@ -54,6 +54,7 @@ const examples = `  ildiff gpu-session cpu-session
 // flags holds the values of the command line.
 type flags struct {
 	steps, format, output, color, mapFile       string
+	policy                                      string
 	modules                                     []string
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
 	all                                         bool
@@ -116,6 +117,7 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.Var(&f.maxAbs, "max-abs", "bound: largest difference of any value")
 	fs.Var(&f.minCosine, "min-cosine", "bound: least cosine similarity of a tensor")
 	fs.Var(&f.maxRelL2, "max-rel-l2", "bound: largest |target-reference|/|reference| of a tensor, in the Euclidean norm")
+	fs.StringVar(&f.policy, "policy", "", "judge by the rules of `FILE`: bounds and skips for single tensors (see ildiff suggest --help)")
 	fs.Var(&f.mc, "min-coverage", "least share of the tensors of both sessions that must be compared, in percent")
 	fs.BoolVar(&f.all, "all", false, "a line for every tensor instead of every module call")
 	fs.StringVar(&f.format, "format", "text", "report as text or json (`FORMAT`)")
@@ -170,6 +172,9 @@ func (f *flags) options() (*compare.Options, error) {
 	}}
 	var err error
 	if o.View, err = f.view(); err != nil {
+		return nil, err
+	}
+	if err := f.withPolicy(o); err != nil {
 		return nil, err
 	}
 	if f.steps == "" {

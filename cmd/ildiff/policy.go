@@ -1,0 +1,21 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/policy"
+)
+
+// withPolicy reads the policy file. Bounds on the command line would have to
+// rank with its rules in some way: it is a rule that says it.
+func (f *flags) withPolicy(o *compare.Options) (err error) {
+	if f.policy == "" {
+		return nil
+	}
+	if o.Bounds != (compare.Bounds{}) {
+		return fmt.Errorf("--policy with a bound on the command line: write the bound as a rule without conditions at the end of %s", f.policy)
+	}
+	o.Policy, err = policy.Load(f.policy)
+	return err
+}

@@ -1,0 +1,218 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/nearest"
+	"github.com/ilref/ilref/internal/pyregex"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Policy says for single tensors what Options say for all: the first rule that
+// matches a tensor decides. Tensors that no rule matches are judged by default.
+type Policy struct {
+	Rules []PolicyRule
+}
+
+// PolicyRule is what a policy says of the tensors that it matches. A condition
+// that is not set matches all.
+type PolicyRule struct {
+	At        string          // where it is written, "policy.yaml:3"
+	Module    *pyregex.Regexp // searched in the module's name, without call suffix
+	DTypes    []tensor.DType  // one of them is the type in the reference or in the target
+	Direction il.Direction
+	Slot      *string // "0", "1_2", "" for a single output
+
+	Bounds Bounds // none set: the default rule
+	Skip   bool   // the tensors are not compared and stand outside coverage
+	Reason string // for Skip
+}
+
+// applyPolicy gives every pair of slots its rule. It refuses rules that decide
+// nothing, in all of both sessions and whatever part of them is selected: a
+// rule that was written for a name that is gone guards nothing any more.
+func (o *Options) applyPolicy(fs []*forward, ref, target *il.Session) error {
+	p := o.Policy
+	switch {
+	case p == nil:
+		return nil
+	case o.Bounds.set():
+		return errors.New("a policy and bounds for all tensors: give the bounds as the policy's last rule")
+	}
+	used, shadowed := make([]bool, len(p.Rules)), make([]bool, len(p.Rules))
+	for _, f := range fs {
+		for _, c := range f.calls {
+			pairs := c.slots
+			if len(pairs) == 0 {
+				pairs = pairSlots(c.step, c, false) // not selected, but what rules are written for
+			}
+			for _, s := range pairs {
+				first := true
+				for i := range p.Rules {
+					ok, err := p.Rules[i].matches(s)
+					if err != nil {
+						return fmt.Errorf("%s: %w", p.Rules[i].At, err)
+					}
+					if !ok {
+						continue
+					}
+					if !first {
+						shadowed[i] = true
+						continue
+					}
+					used[i], first = true, false
+					s.take(&p.Rules[i])
+				}
+			}
+		}
+	}
+	for i := range p.Rules {
+		if !used[i] {
+			return p.Rules[i].unused(shadowed[i], ref, target)
+		}
+	}
+	return nil
+}
+
+// take applies a rule to the tensor it decides.
+func (p *slotPair) take(r *PolicyRule) {
+	switch {
+	case r.Skip:
+		p.fate, p.why = excluded, r.Reason+" ("+r.At+")"
+	case r.Bounds.set():
+		p.bounds = &r.Bounds
+	}
+}
+
+func (r *PolicyRule) matches(p *slotPair) (bool, error) {
+	if r.Direction != "" && string(r.Direction) != p.Direction || r.Slot != nil && *r.Slot != p.Slot {
+		return false, nil
+	}
+	if r.Module != nil {
+		if ok, err := r.Module.Search(p.Module); !ok || err != nil {
+			return false, err
+		}
+	}
+	return len(r.DTypes) == 0 || slices.ContainsFunc(p.types(), func(d tensor.DType) bool { return slices.Contains(r.DTypes, d) }), nil
+}
+
+// types are the element types of a slot on both sides, as far as they can be
+// read; what cannot is reported when it is compared.
+func (p *slotPair) types() []tensor.DType {
+	var out []tensor.DType
+	for _, s := range []*il.Slot{p.ref, p.target} {
+		switch {
+		case s == nil:
+		case s.Stub != nil:
+			out = append(out, s.Stub.DType)
+		case len(s.Tensors) > 0:
+			_ = withTensor(s.Tensors[0], func(t *tensor.Tensor) error {
+				out = append(out, t.DType)
+				return nil
+			})
+		}
+	}
+	return out
+}
+
+// unused tells why a rule decides nothing, and which names it may have meant.
+func (r *PolicyRule) unused(shadowed bool, ref, target *il.Session) error {
+	if shadowed {
+		return fmt.Errorf("%s: the rule decides nothing: earlier rules match all of its tensors; move it up or remove it", r.At)
+	}
+	names := map[string]bool{}
+	for _, s := range []*il.Session{ref, target} {
+		for _, st := range s.Steps {
+			for _, c := range st.Calls {
+				names[c.Module] = true
+			}
+		}
+	}
+	all := slices.Sorted(maps.Keys(names))
+	if r.Module == nil {
+		return fmt.Errorf("%s: the rule matches no tensor of the %s of the two sessions%s", r.At, count(len(all), "module"), r.conditions())
+	}
+	for _, n := range all {
+		if ok, _ := r.Module.Search(n); ok {
+			return fmt.Errorf("%s: the rule matches no tensor: module %q is found, in %s for one, but not%s", r.At, r.Module, n, r.conditions())
+		}
+	}
+	near := nearestModules(r.Module.String(), all)
+	if len(near) > 0 {
+		return fmt.Errorf("%s: the rule matches no tensor: module %q is found in none of the %d module names; the nearest are %s", r.At, r.Module, len(all), strings.Join(near, ", "))
+	}
+	return fmt.Errorf("%s: the rule matches no tensor: module %q is found in none of the %d module names, as %s", r.At, r.Module, len(all), strings.Join(all[:min(3, len(all))], ", "))
+}
+
+// conditions lists what a rule asks for beside the module.
+func (r *PolicyRule) conditions() string {
+	var out []string
+	if len(r.DTypes) > 0 {
+		names := make([]string, len(r.DTypes))
+		for i, d := range r.DTypes {
+			names[i] = d.String()
+		}
+		out = append(out, "dtype "+strings.Join(names, " or "))
+	}
+	if r.Direction != "" {
+		out = append(out, "direction "+string(r.Direction))
+	}
+	if r.Slot != nil {
+		out = append(out, fmt.Sprintf("slot %q", *r.Slot))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " with " + strings.Join(out, ", ")
+}
+
+// nearestModules are the names that are most like a pattern's plain text.
+func nearestModules(pattern string, names []string) []string {
+	plain := strings.NewReplacer(`\d+`, "0", `\.`, ".", "^", "", "$", "", "(", "", ")", "", "?:", "", `\`, "").Replace(pattern)
+	if found := nearest.Holding(plain, names, 3); len(found) > 0 {
+		return found
+	}
+	if n := nearest.To(plain, names); n != "" {
+		return []string{n}
+	}
+	return nil
+}
+
+// rule is how what no bound is given for is judged.
+func (o *Options) rule() Rule {
+	if o.Policy != nil {
+		return RulePolicy
+	}
+	return o.Evidence.rule()
+}
+
+// bounded judges a tensor that the policy holds to bounds: neither its inputs
+// nor an earlier divergence excuse it.
+func (j *noiseJudge) bounded(c *call, p *slotPair) {
+	t := p.result
+	t.Verdict = Pass
+	if why := p.bounds.violated(t); why != "" {
+		j.blame(c, t, why)
+	}
+}
+
+// mismatched is the share of values that may be beyond the tolerance.
+func (b *Bounds) mismatched() float64 {
+	if b.MaxMismatched == nil {
+		return 0
+	}
+	return *b.MaxMismatched
+}
+
+func problemNames(ps []Problem) []string {
+	out := make([]string, len(ps))
+	for i, p := range ps {
+		out[i] = p.Key.String() + ": " + p.Why
+	}
+	return out
+}
