@@ -76,8 +76,38 @@ func TestShiftedSteps(t *testing.T) {
 	require.EqualError(t, err, "memory: step 7 with a step offset of -8 is below step 0")
 }
 
-// rows makes a session of the given rows of a pass: each is a step of base and
-// a row in it; logits are those of the last.
+// Steps are not shifted onto others that ran other tokens.
+func TestNotShifted(t *testing.T) {
+	a := sessionOf(open(t, base).Steps[1:3]...)
+	b := changed(t, a, func(n int) int { return n + 7 }, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
+		if step == 2 && lastWord(c.Module) == "embed_tokens" && s.Direction == il.Inputs {
+			x = tensor.FromInts(tensor.Int32, []int{300}, 1)
+		}
+		return []*il.TensorFile{held("cuda:0", x)}
+	})
+	_, tt, notes := Align(a, b)
+	require.Same(t, b, tt)
+	require.Len(t, notes.Warnings, 1)
+}
+
+// Logits that only one side recorded are missing, whatever the layout.
+func TestLogitsMissing(t *testing.T) {
+	b := changed(t, open(t, base+"-pad5"), same, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
+		if c.Module == logitsModule {
+			return nil
+		}
+		return []*il.TensorFile{held("cuda:0", x)}
+	})
+	logits := slotName{1, logitsModule, 0, il.Outputs, ""}
+	r, tt, _ := Align(open(t, base), b)
+	require.True(t, slots(r)[logits])
+	require.False(t, slots(tt)[logits])
+	r, tt, _ = Align(b, open(t, base))
+	require.False(t, slots(r)[logits])
+	require.True(t, slots(tt)[logits])
+}
+
+// passOf makes a pass over rows of base's passes, and the logits of the last.
 func passOf(t testing.TB, number int, from []place) []*il.Step {
 	a := open(t, base)
 	sources := make([]*il.Step, 3)
