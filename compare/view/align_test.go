@@ -173,13 +173,17 @@ func TestLeftover(t *testing.T) {
 // The same tokens at other positions are a fault to be found, no layout.
 func TestMovedPositions(t *testing.T) {
 	a := open(t, base)
-	for _, from := range []int{0, 1} { // of the prompt, of the first decode
-		b := changed(t, a, same, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
-			if step >= from && s.Direction == il.Inputs && s.Path == "0" && (isLayer(c.Module) || lastWord(c.Module) == "rotary_emb") {
+	for _, c := range []struct {
+		from int // the prompt or the first decode
+		move func(int) int
+	}{{0, func(p int) int { return p + 1 }}, {1, func(p int) int { return p + 1 }}, {0, func(p int) int { return p % 6 }}} {
+		from := c.from
+		b := changed(t, a, same, func(step int, call *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
+			if step >= from && s.Direction == il.Inputs && s.Path == "0" && (isLayer(call.Module) || lastWord(call.Module) == "rotary_emb") {
 				v, err := x.Ints()
 				require.NoError(t, err)
 				for i := range v {
-					v[i] += 1
+					v[i] = c.move(v[i])
 				}
 				x = tensor.FromInts(x.DType, v, len(v))
 			}
