@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/ilref/ilref/il"
@@ -91,6 +92,7 @@ func (r *Report) summarise(fs []*forward) {
 }
 
 func (m *Module) summarise(c *call) {
+	m.Local, m.Ratio, m.RatioToken = math.NaN(), math.NaN(), math.NaN()
 	for _, p := range c.slots {
 		if p.result != nil {
 			m.Compared++
@@ -104,6 +106,7 @@ func (m *Module) summarise(c *call) {
 			m.Inputs = worse(m.Inputs, p.result)
 		default:
 			m.Outputs = worse(m.Outputs, p.result)
+			m.takeEvidence(p.result)
 		}
 	}
 	if m.Compared > 0 && m.Inputs.verdict() != Fail && m.Outputs.verdict() != Fail {
@@ -116,6 +119,21 @@ func (m *Module) summarise(c *call) {
 		m.Verdict = m.Outputs.Verdict
 	case m.Inputs != nil:
 		m.Verdict = m.Inputs.Verdict
+	}
+}
+
+func (m *Module) takeEvidence(t *Tensor) {
+	most := func(to *float64, v float64) {
+		if !(*to >= v) && !math.IsNaN(v) {
+			*to = v
+		}
+	}
+	if t.Local != nil {
+		most(&m.Local, t.Local.RelL2)
+	}
+	if t.Floor != nil {
+		most(&m.Ratio, t.Floor.Ratio)
+		most(&m.RatioToken, t.Floor.Token)
 	}
 }
 

@@ -65,6 +65,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := opts.Evidence.gather(ctx, target, forwards, sel); err != nil {
 		return nil, err
 	}
+	nameTokens(forwards, opts.TokenText)
 	r := newReport(rawRef, rawTarget, forwards)
 	r.takeNotes(&notes)
 	if opts.Bounds.set() {
@@ -76,6 +77,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	}
 	r.judgeRanks(forwards, &notes)
 	r.summarise(forwards)
+	r.hints(forwards)
 	r.conclude(opts.MinCoverage)
 	return r, ctx.Err()
 }

@@ -65,27 +65,25 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 	if err != nil {
 		return err
 	}
-	floor, err := e.emulated(ctx, target, sel)
+	pair, err := against(ctx, "floor", e.Floor, target, sel)
+	if err != nil {
+		return err
+	}
+	_, lined, _, err := view.Prepare(target, e.Floor, view.Options{})
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	floor, err := against(ctx, "oracle", e.Oracle, lined, sel)
 	if err != nil {
 		return err
 	}
 	each(fs, func(p *slotPair) {
-		o, f := found[p.Key], floor[p.Key]
-		if o != nil && f != nil && !isInteger(o.result) && !isInteger(f.result) {
-			p.result.Floor = newFloor(p.result.DTypes[1], o.result.Gap, f.result.Gap)
+		o, f, x := found[p.Key], floor[p.Key], pair[p.Key]
+		if o != nil && f != nil && x != nil && !isInteger(o.result) && !isInteger(f.result) {
+			p.result.Floor = newFloor(p.result.DTypes[1], o.result.Gap, f.result.Gap, x.result.Gap)
 		}
 	})
 	return nil
-}
-
-// emulated measures the floor against the oracle, both lined up with the
-// target.
-func (e *Evidence) emulated(ctx context.Context, target *il.Session, sel *selection) (map[Key]*slotPair, error) {
-	_, floor, _, err := view.Prepare(target, e.Floor, view.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("floor: %w", err)
-	}
-	return against(ctx, "oracle", e.Oracle, floor, sel)
 }
 
 // against measures how far target is from a session that holds the same

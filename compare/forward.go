@@ -35,7 +35,8 @@ type call struct {
 
 	// What the judge found of the inputs:
 	in            float64 // the worst gap
-	inRatio       float64 // the worst ratio, where there is an oracle
+	inExcess      float64 // the worst excess over the emulation, where there is an oracle
+	inLeft        bool    // one has left the floor
 	inScale       bool    // a scale is wrong
 	hasInputs     bool    // some were compared
 	inputsMissing bool    // some were not

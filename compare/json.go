@@ -33,6 +33,7 @@ type jsonReport struct {
 	Warnings        []string        `json:"warnings"`
 	Modules         []jsonModule    `json:"modules"`
 	Tensors         []jsonTensor    `json:"tensors"`
+	Fallback        []string        `json:"fallback"` // calls that the rule's evidence lacks
 }
 
 type jsonSide struct {
@@ -75,7 +76,8 @@ type jsonKey struct {
 
 type jsonDivergence struct {
 	jsonKey
-	Why string `json:"why"`
+	Why  string  `json:"why"`
+	Hint *string `json:"hint"` // the likely cause, a guess; null for none
 }
 
 type jsonWorkload struct {
@@ -93,6 +95,15 @@ type jsonModule struct {
 	Compared int        `json:"compared"`
 	Verdict  Verdict    `json:"verdict"`
 	Why      string     `json:"why,omitempty"`
+	Hint     *string    `json:"hint"`
+
+	// rel_l2 of the worst input and output, and of the worst output to the
+	// replay; all null without one.
+	Inherited   number `json:"inherited"`
+	Local       number `json:"local"`
+	Accumulated number `json:"accumulated"`
+	Ratio       number `json:"ratio"` // of the worst output; null without a floor
+	RatioToken  number `json:"ratio_token"`
 }
 
 // jsonWorst is the worst tensor of a direction.
@@ -124,6 +135,7 @@ type jsonTensor struct {
 	NaN          [2]int     `json:"nan"`            // in the reference, in the target
 	Inf          [2]int     `json:"inf"`
 	Verdict      Verdict    `json:"verdict"`
+	jsonMore
 }
 
 // WriteJSON writes the report as one indented JSON object. Equal reports give
@@ -132,16 +144,16 @@ func WriteJSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Schema: Schema, Verdict: r.Verdict, Rule: r.Rule,
 		Reference: jsonSideOf(r.Reference), Target: jsonSideOf(r.Target), Coverage: jsonCoverageOf(r),
-		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Modules: []jsonModule{}, Tensors: []jsonTensor{},
+		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Fallback: notNil(r.Fallback), Modules: []jsonModule{}, Tensors: []jsonTensor{},
 	}
 	if d := r.FirstDivergence; d != nil {
-		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why}
+		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why, orNull(d.Hint)}
 	}
 	for _, x := range r.Workloads {
 		out.OtherWorkload = append(out.OtherWorkload, jsonWorkload{x.Forward, x.Why})
 	}
 	for _, m := range r.Modules {
-		out.Modules = append(out.Modules, jsonModule{m.Step, m.Module, m.Call, jsonWorstOf(m.Inputs), jsonWorstOf(m.Outputs), m.Tensors, m.Compared, m.Verdict, m.Why})
+		out.Modules = append(out.Modules, jsonModuleOf(m))
 	}
 	for _, t := range r.Tensors {
 		out.Tensors = append(out.Tensors, jsonTensorOf(t))
@@ -207,6 +219,7 @@ func jsonTensorOf(t *Tensor) jsonTensor {
 	if t.Gap.MaxAbsAt != nil {
 		out.MaxAbsValues = &[2]number{number(t.Gap.Reference), number(t.Gap.Target)}
 	}
+	out.jsonMore = jsonMoreOf(t)
 	return out
 }
 

@@ -25,22 +25,23 @@ func TestSchema(t *testing.T) {
 	_, d := toJSON(t, run(t, open(t, base), open(t, base+"-fault-rope_theta"), Options{}))
 	require.Equal(t, "ildiff.report/v1", d["schema"])
 	require.Equal(t, "fail", d["verdict"])
-	require.Equal(t, []string{"coverage", "first_divergence", "modules", "other_workload", "reference", "rule", "schema", "target", "tensors", "verdict", "warnings"}, keys(d))
+	require.Equal(t, []string{"coverage", "fallback", "first_divergence", "modules", "other_workload", "reference", "rule", "schema", "target", "tensors", "verdict", "warnings"}, keys(d))
 	require.Equal(t, []string{
 		"compared", "min_percent", "missing", "missing_in_reference", "missing_in_target", "no_partner", "other_workload", "percent", "skipped", "skipped_tensors", "unmatched_by_nature", "unreadable", "unreadable_tensors",
 	}, keys(d["coverage"]))
 	require.Equal(t, map[string]any{
 		"step": 0., "module": "model.layers.0.self_attn.rotary_emb", "call": 0., "direction": "outputs", "slot": "0",
-		"why": d["first_divergence"].(map[string]any)["why"],
+		"why": d["first_divergence"].(map[string]any)["why"], "hint": d["first_divergence"].(map[string]any)["hint"],
 	}, d["first_divergence"])
 	modules, tensors := d["modules"].([]any), d["tensors"].([]any)
 	require.Len(t, modules, 117)
 	require.Len(t, tensors, 221)
-	require.Equal(t, []string{"call", "compared", "inputs", "module", "outputs", "step", "tensors", "verdict"}, keys(modules[0]))
+	require.Equal(t, []string{"accumulated", "call", "compared", "hint", "inherited", "inputs", "local", "module", "outputs", "ratio", "ratio_token", "step", "tensors", "verdict"}, keys(modules[0]))
 	require.Equal(t, []string{"cosine", "direction", "max_abs", "max_abs_at", "mismatched", "norm_ratio", "one_minus_cosine", "rel_l2", "slot"}, keys(modules[0].(map[string]any)["outputs"]))
 	require.Equal(t, []string{
-		"call", "cosine", "direction", "dtypes", "equal", "inf", "max_abs", "max_abs_at", "max_abs_values", "mismatched", "module", "nan", "norm_ratio", "numel",
-		"one_minus_cosine", "rel_l2", "shape", "slot", "step", "verdict",
+		"argmax_agree", "argmax_near_ties", "call", "cosine", "direction", "dtypes", "equal", "floor_scale", "inf", "kl", "kl_max", "local", "margin", "max_abs", "max_abs_at",
+		"max_abs_values", "max_rel", "mean_abs", "mismatched", "module", "nan", "non_finite", "norm_ratio", "numel", "one_minus_cosine", "ratio", "ratio_channel", "ratio_token",
+		"rel_l2", "rmse", "scale", "scale_stderr", "shape", "slot", "step", "ulp_histogram", "ulp_max", "ulp_p99", "verdict", "worst_channel", "worst_token",
 	}, keys(tensors[0]))
 	require.Equal(t, []any{map[string]any{"step": 2., "why": "token ids differ: 51 in the reference, 312 in the target"}}, d["other_workload"])
 

@@ -67,26 +67,27 @@ type noiseJudge struct {
 	failed  bool               // a divergence was found
 	history map[string]float64 // by module: the worst gap of the keys and values it has stored
 
-	evidence     *Evidence
-	historyRatio map[string]float64 // by module: the worst ratio of those
-	reported     bool               // that the reference is suspect
+	evidence      *Evidence
+	historyExcess map[string]float64 // by module: the worst excess of those
+	historyLeft   map[string]bool    // by module: they have left the floor
+	reported      bool               // that the reference is suspect
 
 	// Of the forward at hand:
-	seen      float64 // the worst gap so far
-	seenRatio float64 // the worst ratio so far
-	lastLayer int     // of the latest call; -1 before the first layer
-	sawNorm   bool    // the final norm is recorded
+	seen       float64 // the worst gap so far
+	seenExcess float64 // the worst excess over the emulation so far
+	lastLayer  int     // of the latest call; -1 before the first layer
+	sawNorm    bool    // the final norm is recorded
 }
 
 func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
-	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}, evidence: e, historyRatio: map[string]float64{}}
+	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}, evidence: e, historyExcess: map[string]float64{}, historyLeft: map[string]bool{}}
 	for _, f := range fs {
 		if f.work != sameWork {
 			r.judgeTokens(f)
 			j.failed = j.failed || f.work == otherTokens
 			continue
 		}
-		j.seen, j.seenRatio, j.lastLayer, j.sawNorm = 0, 0, -1, false
+		j.seen, j.seenExcess, j.lastLayer, j.sawNorm = 0, 0, -1, false
 		walk(f.top, j.inputs, j.outputs)
 	}
 }
@@ -119,11 +120,11 @@ func (j *noiseJudge) inputs(c *call) {
 			continue
 		}
 		g := gapOf(t)
-		switch lim := j.inputLimit(c, floor); {
+		switch lim := j.inputLimit(c, floor, j.seen); {
 		case p.bounds != nil:
 			j.bounded(c, p)
 		case t.Floor != nil:
-			j.inputRatio(c, t)
+			j.inputRatio(c, t, floor)
 		case j.failed:
 			t.Verdict = inheritedIf(g > floor)
 		case isInteger(t) && g > 0:
@@ -137,14 +138,14 @@ func (j *noiseJudge) inputs(c *call) {
 		c.hasInputs = true
 	}
 	if !c.hasInputs {
-		c.in, c.inRatio = j.seen, j.seenRatio
+		c.in, c.inExcess = j.seen, j.seenExcess
 	}
 	j.see(c, inputs)
 }
 
 // inputLimit is the gap that an input may have: what was seen before it may
 // have grown through the modules that are not recorded.
-func (j *noiseJudge) inputLimit(c *call, floor float64) float64 {
+func (j *noiseJudge) inputLimit(c *call, floor, seen float64) float64 {
 	before := max(j.lastLayer, 0)
 	layers := 1
 	switch {
@@ -156,16 +157,17 @@ func (j *noiseJudge) inputLimit(c *call, floor float64) float64 {
 	default:
 		return farNoise * floor
 	}
-	return limit(compositeNoise*floor*float64(layers), floor, j.seen)
+	return limit(compositeNoise*floor*float64(layers), floor, seen)
 }
 
 func (j *noiseJudge) outputs(c *call) {
 	floor := coarsest(c)
 	if keepsHistory(c) {
-		c.in, c.inRatio = max(c.in, j.history[c.module]), max(c.inRatio, j.historyRatio[c.module])
+		c.in, c.inExcess = max(c.in, j.history[c.module]), max(c.inExcess, j.historyExcess[c.module])
+		c.inLeft = c.inLeft || j.historyLeft[c.module]
 	}
 	if c.inputsMissing {
-		c.in, c.inRatio = max(c.in, j.seen), max(c.inRatio, j.seenRatio)
+		c.in, c.inExcess = max(c.in, j.seen), max(c.inExcess, j.seenExcess)
 	}
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction != inputs {
@@ -204,7 +206,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 		j.local(c, t, noise)
 		return
 	case t.Floor != nil:
-		j.ratio(c, t)
+		j.ratio(c, t, noise, floor)
 		return
 	case j.failed && in > floor:
 		return
@@ -275,7 +277,7 @@ func (j *noiseJudge) see(c *call, direction string) {
 				j.seen = max(j.seen, g)
 			}
 			if f := p.result.Floor; f != nil {
-				j.seenRatio = max(j.seenRatio, f.worst())
+				j.seenExcess = max(j.seenExcess, f.worstExcess())
 			}
 		}
 	}
@@ -298,7 +300,8 @@ func (j *noiseJudge) remember(c *call) {
 		if p.result != nil && p.Direction == inputs && p.Slot != "0" {
 			j.history[c.module] = max(j.history[c.module], gapOf(p.result))
 			if f := p.result.Floor; f != nil {
-				j.historyRatio[c.module] = max(j.historyRatio[c.module], f.worst())
+				j.historyExcess[c.module] = max(j.historyExcess[c.module], f.worstExcess())
+				j.historyLeft[c.module] = j.historyLeft[c.module] || f.leaves(j.evidence.limit(), coarsest(c))
 			}
 		}
 	}

@@ -67,38 +67,40 @@ func anyFailed(c *call) bool {
 
 // inputRatio judges an input by the floor. Before any fault it can leave the
 // floor only through modules that are not recorded.
-func (j *noiseJudge) inputRatio(c *call, t *Tensor) {
+func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
 	f, limit := t.Floor, j.evidence.limit()
-	out := f.worst() > limit
+	out := f.leaves(limit, j.inputLimit(c, floor, j.seenExcess))
 	switch {
-	case out && !j.failed && j.seenRatio <= limit:
+	case out && !j.failed:
 		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(limit)))
 	default:
-		t.Verdict = inheritedIf(out && j.failed)
+		t.Verdict = inheritedIf(out || j.failed && f.leaves(limit, floor))
 	}
-	c.inRatio = max(c.inRatio, f.worst())
+	c.inExcess = max(c.inExcess, f.worstExcess())
+	c.inLeft = c.inLeft || f.leaves(limit, floor)
 	c.inScale = c.inScale || f.wrongScale()
 }
 
 // ratio judges an output by the floor: it fails where it has left it although
 // the inputs, and the outputs of the calls inside, have not.
-func (j *noiseJudge) ratio(c *call, t *Tensor) {
+func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	f, limit := t.Floor, j.evidence.limit()
-	in, scaled := c.inRatio, c.inScale
+	in, left, scaled := c.inExcess, c.inLeft, c.inScale
 	for _, p := range comparedChildren(c) {
 		if x := p.result.Floor; x != nil {
-			in, scaled = max(in, x.worst()), scaled || x.wrongScale()
+			in, left, scaled = max(in, x.worstExcess()), left || x.leaves(limit, floor), scaled || x.wrongScale()
 		}
 	}
-	t.Verdict = inheritedIf(j.failed && f.worst() > limit)
+	t.Verdict = inheritedIf(j.failed && f.leaves(limit, floor))
 	switch {
 	case anyFailed(c):
 		t.Verdict = Inherited
-	case f.worst() > limit && in <= limit:
-		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not (at most %.2f): %s", in, f.describe(limit)))
-	case f.wrongScale() && !scaled && in <= limit:
-		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the oracle, where rounding gives 1%+.1e (± %.0e)",
-			f.Target.Scale.MinusOne, f.Target.Scale.StdErr, f.Emulation.Scale.MinusOne, f.Emulation.Scale.StdErr))
+	case j.failed && left:
+	case f.leaves(limit, math.Hypot(noise, ratioGain(c)*in)):
+		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", f.describe(limit)))
+	case f.wrongScale() && !scaled:
+		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
+			f.Scale.MinusOne, f.Scale.StdErr, max(f.least, scaleErrors*f.Scale.StdErr)))
 	}
 }
 

@@ -10,20 +10,26 @@ import (
 const (
 	// DefaultRatioLimit is how many times as far from the exact values as
 	// correct rounding a target may be. Measured: legitimate tensor parallel
-	// reaches 1.27, noise of 2 % gives 1.8.
+	// reaches 1.27, noise of 2 % gives 1.8. Split-K with rounded partial sums
+	// reaches 1.58 in single rows, so what is over must also be more than a
+	// module may add in another order (leafNoise).
 	DefaultRatioLimit = 1.5
-	// scaleErrors is how many standard errors the scales of target and
-	// emulation may be apart: of 10,000 tensors one is beyond 4 by chance.
+	// scaleErrors is how many standard errors the scale of the target to the
+	// emulation may be off, and scaleSigns how far rows may agree on its
+	// direction: 16 rows out of 16 by chance once in 30,000 times.
 	scaleErrors = 5
+	scaleSigns  = 4
 )
 
 // Floor is a tensor's gap in units of what rounding costs.
 type Floor struct {
 	Target, Emulation     *metric.Gap // of the target and of the emulation against the oracle
 	Ratio, Token, Channel float64     // of rel_l2 on the tensor, the worst row and the worst column; NaN where there is none
-	// Scale is how far the target's best-fit scale is from the emulation's, in
-	// units of what is allowed; NaN below metric.ChannelRows rows.
-	Scale float64
+	// Scale is the best-fit scale of the target to the emulation, nil below
+	// metric.ChannelRows rows. They are taken as a pair, for their rounding
+	// errors are mostly the same and cancel.
+	Scale *metric.Scale
+	least float64 // the least Scale that is wrong
 }
 
 // lastPlace is the rel_l2 of rounding values of all sizes to the type once:
@@ -36,7 +42,9 @@ func lastPlace(d tensor.DType) float64 { return leafNoise(d) / 8e-3 * 1.66e-3 }
 // rounding, and a third of what a wrong rms eps has shown (1.1e-3 in bfloat16).
 func leastScale(d tensor.DType) float64 { return leafNoise(d) / 8e-3 * 4e-4 }
 
-func newFloor(d tensor.DType, target, emulation *metric.Gap) *Floor {
+// newFloor takes the gaps of the target and of the emulation to the oracle, and
+// of the target to the emulation.
+func newFloor(d tensor.DType, target, emulation, pair *metric.Gap) *Floor {
 	least := lastPlace(d)
 	over := func(t, e float64) float64 {
 		switch r := t / max(e, least); {
@@ -48,30 +56,57 @@ func newFloor(d tensor.DType, target, emulation *metric.Gap) *Floor {
 			return r
 		}
 	}
-	f := &Floor{Target: target, Emulation: emulation, Ratio: over(target.RelL2, emulation.RelL2), Token: math.NaN(), Channel: math.NaN(), Scale: math.NaN()}
+	f := &Floor{Target: target, Emulation: emulation, Ratio: over(target.RelL2, emulation.RelL2), Token: math.NaN(), Channel: math.NaN(), least: leastScale(d)}
 	if t, e := target.WorstToken, emulation.WorstToken; t != nil && e != nil {
 		f.Token = over(t.RelL2, e.RelL2)
 	}
 	if t, e := target.WorstChannel, emulation.WorstChannel; t != nil && e != nil {
 		f.Channel = over(t.RelL2, e.RelL2)
-		if s, z := target.Scale, emulation.Scale; s != nil && z != nil {
-			allowed := max(leastScale(d), scaleErrors*math.Hypot(s.StdErr, z.StdErr))
-			f.Scale = math.Abs(s.MinusOne-z.MinusOne) / allowed
-		}
+		f.Scale = pair.Scale
 	}
 	return f
 }
 
-// worst is the ratio that is judged. A column's is for information: of
+// leaves reports whether the tensor or its worst token is farther off than the
+// ratio allows and the excess explains. A column's ratio is for information: of
 // hundreds one is always far off.
-func (f *Floor) worst() float64 {
-	if math.IsNaN(f.Ratio) {
-		return 0
-	}
-	if math.IsNaN(f.Token) {
-		return f.Ratio
-	}
-	return max(f.Ratio, f.Token)
+func (f *Floor) leaves(ratio, excess float64) bool {
+	tensor, token := f.excess()
+	return f.Ratio > ratio && tensor > excess || f.Token > ratio && token > excess
 }
 
-func (f *Floor) wrongScale() bool { return f.Scale > 1 }
+// excess is the part of the gap that rounding does not make, being independent
+// of it: of the tensor and of its worst token.
+func (f *Floor) excess() (tensor, token float64) {
+	over := func(t, e float64) float64 { return math.Sqrt(max(0, float64(t*t)-float64(e*e))) }
+	if !math.IsNaN(f.Ratio) {
+		tensor = over(f.Target.RelL2, f.Emulation.RelL2)
+	}
+	if !math.IsNaN(f.Token) {
+		token = over(f.Target.WorstToken.RelL2, f.Emulation.WorstToken.RelL2)
+	}
+	return tensor, token
+}
+
+func (f *Floor) worstExcess() float64 {
+	a, b := f.excess()
+	return max(a, b)
+}
+
+// ratioGain is how much of the excess of its inputs a kind of module may pass
+// on: what noise.go measured, and a little.
+func ratioGain(c *call) float64 {
+	switch {
+	case c.last() == "attn" || isComposite(c):
+		return gain
+	case c.last() == "act_fn":
+		return 2
+	}
+	return 1.25
+}
+
+// wrongScale reports a scale that rounding does not explain.
+func (f *Floor) wrongScale() bool {
+	s := f.Scale
+	return s != nil && math.Abs(s.MinusOne) > max(f.least, scaleErrors*s.StdErr) && math.Abs(s.Signs) >= scaleSigns
+}

@@ -77,6 +77,7 @@ type Tensor struct {
 	Rank   string // the device whose gap this is, where both sides hold several ranks
 	Gap    *metric.Gap
 	Logits *metric.Logits // nil but for logits
+	Token  *Token         // the worst row, where the session tells what it is
 	Local  *metric.Gap    // between the replay and the target; nil without
 	Floor  *Floor         // nil without
 	Verdict
@@ -98,6 +99,10 @@ type Module struct {
 	Forward           int // the step of the forward it belongs to: that before for logits
 	Layer             int // the layer it works for; -1 outside layers
 	Tensors, Compared int // how many tensors there are on either side, how many were compared
+
+	// The worst of its outputs, NaN without a replay or a floor: the gap to the
+	// replay, and the ratios of tensor and worst token.
+	Local, Ratio, RatioToken float64
 
 	Inputs  *Tensor // the worst of its inputs; nil where none was compared
 	Outputs *Tensor // the worst of its outputs and of its inputs after the call

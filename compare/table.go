@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/ilref/ilref/internal/texttab"
@@ -16,21 +17,27 @@ const foldAbove = 200
 // worst of its inputs. In a long report the first forward and that of the first
 // divergence are shown in full, runs of others in a line.
 func moduleTable(r *Report) *texttab.Table {
+	e := evidenceOf(r)
+	out, in := "rel_l2 out", "rel_l2 in"
+	if e.replay {
+		out, in = "accumulated", "inherited"
+	}
 	tab := &texttab.Table{Columns: []texttab.Column{
 		{Title: "step", Right: true},
 		{Title: "module"},
-		{Title: "rel_l2 out", Right: true},
+		{Title: out, Right: true},
 		{Title: "max_abs", Right: true, Priority: 1},
 		{Title: "1-cos", Right: true, Priority: 2},
 		{Title: "norm ratio", Right: true, Priority: 4},
 		{Title: "mismatched", Right: true, Priority: 3},
-		{Title: "rel_l2 in", Right: true},
-		{Title: "verdict"},
+		{Title: in, Right: true},
 	}}
+	tab.Columns = append(tab.Columns, e.columns()...)
+	tab.Columns = append(tab.Columns, texttab.Column{Title: "verdict"})
 	forwards := byForward(r.Modules)
 	for i := 0; i < len(forwards); {
 		if len(r.Modules) <= foldAbove || i == 0 || holds(forwards[i], r.FirstDivergence) {
-			addForward(tab, forwards[i])
+			addForward(tab, forwards[i], e)
 			i++
 			continue
 		}
@@ -70,11 +77,11 @@ func holds(ms []*Module, d *Divergence) bool {
 
 // addForward gives calls in a row that were not compared, for one reason, a
 // line together.
-func addForward(tab *texttab.Table, ms []*Module) {
+func addForward(tab *texttab.Table, ms []*Module, e shownEvidence) {
 	for i := 0; i < len(ms); {
 		m, j := ms[i], i+1
 		if m.Verdict != NotCompared {
-			addModule(tab, m)
+			addModule(tab, m, e)
 			i++
 			continue
 		}
@@ -90,8 +97,8 @@ func addForward(tab *texttab.Table, ms []*Module) {
 	}
 }
 
-func addModule(tab *texttab.Table, m *Module) {
-	cells := []texttab.Cell{{Text: strconv.Itoa(m.Step)}, {Text: m.Name()}, {}, {}, {}, {}, {}, {}, verdictCell(m)}
+func addModule(tab *texttab.Table, m *Module, e shownEvidence) {
+	cells := []texttab.Cell{{Text: strconv.Itoa(m.Step)}, {Text: m.Name()}, {}, {}, {}, {}, {}, {}}
 	if t := m.Outputs; t != nil {
 		g := t.Gap
 		for i, s := range []string{num(g.RelL2), amount(g.MaxAbs), num(g.OneMinus), ratio(g.NormRatio), percent(mismatchedShare(g))} {
@@ -101,7 +108,47 @@ func addModule(tab *texttab.Table, m *Module) {
 	if m.Inputs != nil {
 		cells[7] = figure(num(m.Inputs.Gap.RelL2))
 	}
-	tab.Add(cells...)
+	cells = append(cells, e.cells(m)...)
+	tab.Add(append(cells, verdictCell(m))...)
+}
+
+// shownEvidence says which columns a table has beside those of two sessions.
+type shownEvidence struct{ replay, floor bool }
+
+func evidenceOf(r *Report) shownEvidence {
+	var e shownEvidence
+	for _, t := range r.Tensors {
+		e.replay, e.floor = e.replay || t.Local != nil, e.floor || t.Floor != nil
+	}
+	return e
+}
+
+func (e shownEvidence) columns() []texttab.Column {
+	var out []texttab.Column
+	if e.replay {
+		out = append(out, texttab.Column{Title: "local", Right: true})
+	}
+	if e.floor {
+		out = append(out, texttab.Column{Title: "ratio", Right: true}, texttab.Column{Title: "ratio token", Right: true})
+	}
+	return out
+}
+
+func (e shownEvidence) cells(m *Module) []texttab.Cell {
+	known := func(v float64, format func(float64) string) texttab.Cell {
+		if math.IsNaN(v) {
+			return texttab.Cell{Text: "–", Style: texttab.Dim}
+		}
+		return figure(format(v))
+	}
+	var out []texttab.Cell
+	if e.replay {
+		out = append(out, known(m.Local, num))
+	}
+	if e.floor {
+		out = append(out, known(m.Ratio, amount), known(m.RatioToken, amount))
+	}
+	return out
 }
 
 // figure is dim where there is no gap.

@@ -37,6 +37,7 @@ func WriteText(w io.Writer, r *Report, o TextOptions) error {
 	}
 	t.line("")
 	t.conclusion()
+	t.rule()
 	t.workloads()
 	t.nanOnBothSides()
 	t.coverage()
@@ -80,6 +81,7 @@ func (t *textWriter) conclusion() {
 	r := t.report
 	if d := r.FirstDivergence; d != nil {
 		t.line("%s %s: %s.", t.paint("First divergence:", texttab.Bold), d.location(), d.Why)
+		t.detail(d)
 		t.otherFailures()
 		return
 	}
@@ -97,6 +99,40 @@ func (t *textWriter) conclusion() {
 		t.line("No divergence: %s of %s compared, all within the bounds; %s.", n, count(r.comparedCalls(), "module call"), worst)
 	default:
 		t.line("No divergence: %s of %s compared, no module adds more than rounding explains; %s.", n, count(r.comparedCalls(), "module call"), worst)
+	}
+}
+
+// detail is what more there is to the first divergence: its worst row and
+// column, and the likely cause.
+func (t *textWriter) detail(d *Divergence) {
+	for _, x := range t.report.Tensors {
+		if x.Key == d.Key {
+			if s := where(x); s != "" {
+				t.line("  %s.", s)
+			}
+			break
+		}
+	}
+	if d.Hint != "" {
+		t.line("  Likely cause (a guess): %s.", d.Hint)
+	}
+}
+
+// rule says what was judged otherwise than asked for, and what logits chose.
+func (t *textWriter) rule() {
+	r := t.report
+	if len(r.Fallback) > 0 {
+		what := map[Rule]string{RuleReplay: "replay", RuleFloor: "oracle or the floor"}[r.Rule]
+		t.list(fmt.Sprintf("Judged between the two sessions, for the %s lacks them", what), r.Fallback)
+	}
+	rows, agree, ties := 0, 0, 0
+	for _, x := range r.Tensors {
+		if l := x.Logits; l != nil {
+			rows, agree, ties = rows+l.Rows, agree+l.Agree, ties+l.NearTies
+		}
+	}
+	if n := rows - agree; n > 0 {
+		t.line("Other token chosen: in %d of %s of logits, %d of them near ties (closer than the row's gap).", n, count(rows, "row"), ties)
 	}
 }
 

@@ -38,6 +38,12 @@ its inputs do not explain; another order of summation passes. With any of --rtol
 --atol, --max-abs, --min-cosine and --max-rel-l2 every tensor must keep to the
 given bounds instead.
 
+--replay or --model judge each module by what the right model returns for the
+target's own recorded inputs, so that a fault is named wherever it is, however
+far another has spread. --oracle and --floor judge by how many times farther the
+target is from exact values than correct rounding is. Calls that these sessions
+lack are judged between the two sessions, and listed. See docs/verdicts.md.
+
 Exit codes:
   0  everything was compared and is within tolerance
   1  a gap: a module or a bound fails, or the sessions ran other tokens
@@ -49,6 +55,8 @@ Exit codes:
 const examples = `  ildiff gpu-session cpu-session
   ildiff A B --steps 0,2-4 --modules 'layers\.0\.' --modules 'model\.norm'
   ildiff A B --max-rel-l2 1e-2 --min-cosine 0.999
+  ildiff A B --model ./Llama-3.2-1B
+  ildiff A B --oracle S64 --floor SEMU
   ildiff A B --format json -o report.json`
 
 // flags holds the values of the command line.
@@ -59,12 +67,13 @@ type flags struct {
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
 	all                                         bool
 	stepOffset                                  offset
+	evidence                                    evidenceFlags
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := 0
 	cmd := newCommand(func(f *flags, args []string) (err error) {
-		code, err = diff(ctx, f, args[0], args[1], stdout)
+		code, err = diff(ctx, f, args[0], args[1], stdout, stderr)
 		return err
 	})
 	addLint(cmd, &code, stdout)
@@ -112,6 +121,7 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.StringArrayVar(&f.modules, "modules", nil, "compare modules whose name the Python `REGEX` matches anywhere (repeatable)")
 	fs.Var(&f.stepOffset, "step-offset", "compare step n of the target with step n+`N` of the reference, instead of matching rows by request and position")
 	fs.StringVar(&f.mapFile, "map", "", "names of the target's modules for the reference's, from `FILE` (see ildiff map --help)")
+	f.evidence.add(fs)
 	fs.Var(&f.rtol, "rtol", "bound: |target-reference| <= atol + rtol*|reference| for every value")
 	fs.Var(&f.atol, "atol", "bound: see --rtol; of the two, one alone takes the other from torch's default for the type")
 	fs.Var(&f.maxAbs, "max-abs", "bound: largest difference of any value")
@@ -130,7 +140,7 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 }
 
 // diff compares two sessions, writes the report and returns its exit code.
-func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout io.Writer) (int, error) {
+func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stderr io.Writer) (int, error) {
 	opts, err := f.options()
 	if err != nil {
 		return 0, err
@@ -145,6 +155,12 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout io.Wri
 		return 0, err
 	}
 	target, err := il.Open(targetDir)
+	if err != nil {
+		return 0, err
+	}
+	var remove func()
+	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, stderr)
+	defer remove()
 	if err != nil {
 		return 0, err
 	}
@@ -170,7 +186,10 @@ func (f *flags) options() (*compare.Options, error) {
 	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
 	}}
-	var err error
+	err := f.evidence.check()
+	if err != nil {
+		return nil, err
+	}
 	if o.View, err = f.view(); err != nil {
 		return nil, err
 	}

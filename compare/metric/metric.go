@@ -61,10 +61,10 @@ const ChannelRows = 16
 // Scale is the factor s that brings s·r nearest to the target: r·t / r·r.
 type Scale struct {
 	MinusOne float64 // s - 1, accurate near 0
-	// StdErr is its standard error with rows as clusters: values of one row,
-	// and rows of another size, need not be alike. With one row it is that of
-	// least squares.
-	StdErr float64
+	StdErr   float64 // its standard error by least squares, values being independent
+	// Signs is (rows larger - rows smaller) / √(both): beyond 4 rows agree on the
+	// direction, which neither one huge row nor noise that a row shares brings about.
+	Signs float64
 }
 
 // Worst is a row or a column.
@@ -180,7 +180,8 @@ func (m *meter) scale() *Scale {
 		return nil
 	}
 	k := (m.ds - m.dd) / (2 * m.rr)
-	return &Scale{MinusOne: k, StdErr: m.rows.scaleError(k, m)}
+	rest := max(0, m.dd-float64(float64(k*k)*m.rr))
+	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs()}
 }
 
 // foldBroadcast narrows the dimensions along which both tensors repeat one

@@ -22,11 +22,9 @@ func TestRowsAndScale(t *testing.T) {
 	require.InDelta(t, 1./6, g.MeanAbs, 1e-15)
 	require.InDelta(t, math.Sqrt(1./6), g.RMSE, 1e-15)
 	require.Equal(t, 0.25, g.MaxRel)
-	require.InDelta(t, 4./94, g.Scale.MinusOne, 1e-15) // r·d = 4, r·r = 94
-	// e of the rows: 0-5k, 4-25k, 0-64k
-	k := 4. / 94
-	e2 := 25*k*k + (4-25*k)*(4-25*k) + 64*64*k*k
-	require.InDelta(t, math.Sqrt(1.5*e2)/94, g.Scale.StdErr, 1e-15)
+	require.InDelta(t, 4./94, g.Scale.MinusOne, 1e-15)                    // r·d = 4, r·r = 94
+	require.InDelta(t, math.Sqrt((1-16./94)/5/94), g.Scale.StdErr, 1e-15) // Σ e² = d·d - (r·d)²/r·r of 6 values
+	require.Equal(t, 1.0, g.Scale.Signs)                                  // one row, and it is larger
 }
 
 // A channel that is all wrong shows, however small beside the others.

@@ -9,11 +9,10 @@ type rows struct {
 	now       sums
 	nonFinite int // in the row at hand
 
-	n         int
-	worstAt   int
-	worstRel  float64
-	rd2       float64 // Σ over rows of (r·d)², of (r·d)(r·r), of (r·r)²
-	rdrr, rr2 float64
+	n        int
+	worstAt  int
+	worstRel float64
+	signed   [2]int // rows with r·d below and above 0
 }
 
 // left is how many values of its row follow from index at on.
@@ -44,10 +43,12 @@ func (r *rows) finish() {
 	if rel > r.worstRel || r.n == 0 {
 		r.worstRel, r.worstAt = rel, r.n
 	}
-	rd := (r.now.ds - r.now.dd) / 2
-	r.rd2 += float64(rd * rd)
-	r.rdrr += float64(rd * r.now.rr)
-	r.rr2 += float64(r.now.rr * r.now.rr)
+	switch rd := r.now.ds - r.now.dd; { // twice r·d
+	case rd < 0:
+		r.signed[0]++
+	case rd > 0:
+		r.signed[1]++
+	}
 	r.now, r.nonFinite = sums{}, 0
 	r.n++
 }
@@ -59,17 +60,11 @@ func (r *rows) worst() *Worst {
 	return &Worst{Index: r.worstAt, RelL2: r.worstRel, Values: r.width}
 }
 
-// scaleError is the standard error of the scale 1 + k: of n rows with the
-// residuals e = r·d - k r·r, √(n/(n-1) Σ e²) / r·r (the sandwich estimator of
-// Liang and Zeger 1986 for clusters); of one row that of least squares.
-func (r *rows) scaleError(k float64, m *meter) float64 {
-	if r.n < 2 {
-		rest := max(0, m.dd-float64(float64(k*k)*m.rr))
-		return math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr)
+func (r *rows) signs() float64 {
+	if r.signed == [2]int{} {
+		return 0
 	}
-	e2 := r.rd2 - float64(2*k*r.rdrr) + float64(float64(k*k)*r.rr2)
-	n := float64(r.n)
-	return math.Sqrt(n/(n-1)*max(0, e2)) / m.rr
+	return float64(r.signed[1]-r.signed[0]) / math.Sqrt(float64(r.signed[0]+r.signed[1]))
 }
 
 // rowIndex is the C-order index of a row by the coordinates of a value in it.

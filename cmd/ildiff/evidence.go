@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/evidence"
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/ref"
+)
+
+// evidenceFlags name the sessions that judge the target better than the
+// reference alone.
+type evidenceFlags struct {
+	replay, model, oracle, floor string
+	ratioLimit                   number
+}
+
+func (f *evidenceFlags) add(fs *pflag.FlagSet) {
+	f.ratioLimit = number{low: 1, high: 1e6}
+	fs.StringVar(&f.replay, "replay", "", "`SESSION` of what the right model returns for the target's own inputs (ilref replay TARGET): judge each module's own gap")
+	fs.StringVar(&f.model, "model", "", "checkpoint `DIR` to make that replay with")
+	fs.StringVar(&f.oracle, "oracle", "", "`SESSION` of a float64 run of the target's tokens: with --floor, judge by what rounding costs")
+	fs.StringVar(&f.floor, "floor", "", "`SESSION` of a run of them in the target's dtype (ilref run --like TARGET --with-floor makes both)")
+	fs.Var(&f.ratioLimit, "ratio-limit", "times the floor that the target may be from the oracle (default 1.5)")
+}
+
+// check refuses flags that contradict each other, before anything is opened.
+func (f *evidenceFlags) check() error {
+	switch {
+	case f.replay != "" && f.model != "":
+		return errors.New("--replay names a replay and --model makes one: give one of them")
+	case f.oracle != "" && f.floor == "":
+		return errors.New("--oracle without --floor: the gap to exact values says nothing without what rounding costs; give both (ilref run --like TARGET --with-floor makes them)")
+	case f.floor != "" && f.oracle == "":
+		return errors.New("--floor without --oracle: what rounding costs is measured against exact values; give both (ilref run --like TARGET --with-floor makes them)")
+	case f.ratioLimit.set && f.oracle == "":
+		return errors.New("--ratio-limit without --oracle and --floor: there is no ratio to limit")
+	}
+	return nil
+}
+
+// open opens the sessions, and makes the replay where a model is given. The
+// caller removes what it made.
+func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
+	remove = func() {}
+	e.RatioLimit = f.ratioLimit.v
+	for _, x := range []struct {
+		name, dir string
+		to        **il.Session
+	}{{"replay", f.replay, &e.Replay}, {"oracle", f.oracle, &e.Oracle}, {"floor", f.floor, &e.Floor}} {
+		if x.dir == "" {
+			continue
+		}
+		if *x.to, err = il.Open(x.dir); err != nil {
+			return e, remove, fmt.Errorf("--%s: %w", x.name, err)
+		}
+	}
+	if f.model == "" {
+		return e, remove, nil
+	}
+	ckpt, err := model.Open(f.model)
+	if err != nil {
+		return e, remove, fmt.Errorf("--model: %w", err)
+	}
+	defer ckpt.Close()
+	dir, err := os.MkdirTemp("", "ildiff-replay-")
+	if err != nil {
+		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
+	}
+	remove = func() { os.RemoveAll(dir) }
+	joined, _ := view.Ranks(target, reference)
+	var skipped []ref.Unreplayed
+	if e.Replay, skipped, err = evidence.Replay(ctx, joined, ckpt, dir); err != nil {
+		return e, remove, fmt.Errorf("--model: %w", err)
+	}
+	for _, u := range skipped {
+		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, u.Reason)
+	}
+	return e, remove, nil
+}

@@ -1,0 +1,109 @@
+// Package evidence makes the sessions that a comparison judges a target by:
+// the replay of its recorded calls, and runs of its tokens in other arithmetic.
+package evidence
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Replay writes, below dir, what the checkpoint's modules return for the inputs
+// that session recorded for them, in its dtype (the checkpoint's where it holds
+// no activations). Calls that cannot be computed are returned with the reason;
+// it is an error where none can.
+func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dir string) (*il.Session, []ref.Unreplayed, error) {
+	dtype := ref.ActivationDType(session)
+	if dtype == tensor.Invalid {
+		dtype = ckpt.Config.DType
+	}
+	engine, err := newEngine(ckpt, dtype)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := ref.CheckSession(session, engine.Model); err != nil {
+		return nil, nil, err
+	}
+	logger, err := newLogger(session, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var skipped []ref.Unreplayed
+	err = mmap.Guard(ckpt.Name, func() (err error) {
+		skipped, err = engine.Replay(ctx, session, nil, logger, noProgress)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	out, err := finish(logger)
+	if err == nil && logger.Logged() == 0 {
+		why := ""
+		if len(skipped) > 0 {
+			why = fmt.Sprintf(": %s: %s", skipped[0].Module, skipped[0].Reason)
+		}
+		return nil, nil, fmt.Errorf("%s: nothing could be replayed%s", session.Dir, why)
+	}
+	return out, skipped, err
+}
+
+// Run writes, below dir, a run of the session's tokens and steps in a dtype.
+func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
+	engine, err := newEngine(ckpt, dtype)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := requests.Read(session, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := engine.CheckPlan(plan); err != nil {
+		return nil, err
+	}
+	logger, err := newLogger(session, dir)
+	if err != nil {
+		return nil, err
+	}
+	engine.Hooks = logger
+	err = mmap.Guard(ckpt.Name, func() error {
+		_, err := engine.Rerun(ctx, plan, noProgress)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return finish(logger)
+}
+
+func noProgress(_, _, _, _ int) {}
+
+func newEngine(ckpt *model.Checkpoint, dtype tensor.DType) (*ref.Engine, error) {
+	m, err := model.Build(ckpt, model.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return ref.NewEngine(m, ref.Config{DType: dtype, Rounding: nn.VLLM2025, Threads: runtime.NumCPU()})
+}
+
+// newLogger logs what the session holds.
+func newLogger(session *il.Session, dir string) (*il.Logger, error) {
+	cfg := il.DefaultConfig()
+	cfg.LogStepIDs = nil
+	cfg.OutputDir = dir
+	return il.NewLogger(cfg, il.LoggerOptions{Only: session.Records})
+}
+
+func finish(logger *il.Logger) (*il.Session, error) {
+	if err := logger.Close(); err != nil {
+		return nil, err
+	}
+	return il.Open(logger.Dir())
+}
