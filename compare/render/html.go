@@ -226,7 +226,7 @@ func newForward(calls []*callView, d *compare.Divergence) *forwardView {
 	for _, g := range f.Groups {
 		g.summarise()
 	}
-	f.Summary = count(len(calls), "module call")
+	f.Summary = callCount(calls)
 	if fails > 0 {
 		f.Summary += fmt.Sprintf(", %d failing", fails)
 	}
@@ -245,14 +245,31 @@ func (g *groupView) summarise() {
 			}
 		}
 	}
-	g.Summary = count(len(g.Calls), "module call")
+	g.Summary = callCount(g.Calls)
 	switch w := worstCall(g.Calls); {
 	case g.Class == "off":
-		g.Summary += ", not compared"
 	case w == nil:
-		g.Summary += ", equal to the bit"
+		g.Summary += ", no gap"
 	default:
 		g.Summary += fmt.Sprintf(", worst %s %s", w.measure.Name, w.measure.write(w.gap()))
+	}
+}
+
+// callCount says how many calls there are, and how many were not compared.
+func callCount(calls []*callView) string {
+	off := 0
+	for _, c := range calls {
+		if c.Verdict == compare.NotCompared {
+			off++
+		}
+	}
+	switch s := count(len(calls), "module call"); off {
+	case 0:
+		return s
+	case len(calls):
+		return s + ", not compared"
+	default:
+		return fmt.Sprintf("%s, %d not compared", s, off)
 	}
 }
 

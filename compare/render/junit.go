@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/ilref/ilref/compare"
@@ -135,7 +136,7 @@ func callOfKey(k compare.Key) callID        { return callID{k.Step, k.Module, k.
 func callOfTensor(t *compare.Tensor) callID { return callOfKey(t.Key) }
 
 // callProblems are the tensors of a call that were not compared, a line each.
-type callProblems struct{ missing, skipped, unreadable []string }
+type callProblems struct{ missing, skipped, unreadable, excluded []string }
 
 func problemsByCall(c *compare.Coverage) map[callID]*callProblems {
 	out := map[callID]*callProblems{}
@@ -158,6 +159,9 @@ func problemsByCall(c *compare.Coverage) map[callID]*callProblems {
 	for _, p := range c.Unreadable {
 		at(p.Key).unreadable = append(at(p.Key).unreadable, slotName(p.Key)+": "+p.Why)
 	}
+	for _, p := range c.Excluded {
+		at(p.Key).excluded = append(at(p.Key).excluded, slotName(p.Key)+": left out by the policy, "+p.Why)
+	}
 	return out
 }
 
@@ -175,13 +179,15 @@ func junitCall(m *compare.Module, p *callProblems, asked bool) *junitCase {
 			gap = append(gap, guess(m.Hint))
 		}
 	}
-	absent := append(append([]string(nil), p.missing...), p.skipped...)
-	text := strings.Join(append(append(append([]string(nil), gap...), p.unreadable...), absent...), "\n")
+	absent := slices.Concat(p.missing, p.skipped)
+	text := strings.Join(slices.Concat(gap, p.unreadable, absent, p.excluded), "\n")
 	switch {
 	case len(p.unreadable) > 0:
 		c.Error = &junitProblem{p.unreadable[0], "unreadable", text}
 	case len(gap) > 0:
 		c.Failure = &junitProblem{m.Why, "gap", text}
+	case len(absent) == 0 && m.Compared == 0 && len(p.excluded) > 0:
+		c.Skipped = &junitProblem{Message: p.excluded[0], Text: text}
 	case len(absent) == 0:
 	case asked && len(p.missing) > 0:
 		c.Failure = &junitProblem{p.missing[0], "missing", text}

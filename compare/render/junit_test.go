@@ -208,6 +208,19 @@ func TestJUnitOutcomes(t *testing.T) {
 	require.Equal(t, l, properties["reference"])
 }
 
+// What a policy leaves out is skipped where nothing else of the call was
+// compared, and fails no one.
+func TestJUnitExcluded(t *testing.T) {
+	r, _ := compared(t, "llama3-gqa-bf16", "llama3-gqa-bf16-splitk", compare.Options{Modules: []string{`layers\.0\.mlp`}, Policy: &compare.Policy{
+		Rules: []compare.PolicyRule{{At: "p.yaml:3", Slot: new(""), Skip: true, Reason: "not ours"}, {At: "p.yaml:4", Slot: new("0"), Skip: true, Reason: "nor this"}},
+	}})
+	s := written(t, JUnit, r, Options{})
+	n := parseJUnit(t, s)
+	require.NotEmpty(t, n.all("skipped"))
+	require.Contains(t, n.all("skipped")[0].Text, "left out by the policy, ")
+	require.Contains(t, written(t, Markdown, r, Options{}), "left out by the policy")
+}
+
 // Text that XML cannot hold, or that is markup, stays text.
 func TestJUnitEscapes(t *testing.T) {
 	s := written(t, JUnit, evilReport(), Options{Lint: []Finding{{"error", evil}}})

@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
@@ -13,14 +14,22 @@ import (
 // view.Prepare gave them: their names and steps are those of the report.
 func Sessions(reference, target *il.Session) func(*compare.Tensor, func(reference, target *tensor.Tensor) error) error {
 	return func(t *compare.Tensor, f func(x, y *tensor.Tensor) error) error {
-		a, err := fileOf(reference, t)
+		as, err := filesOf(reference, t)
 		if err != nil {
 			return err
 		}
-		b, err := fileOf(target, t)
+		bs, err := filesOf(target, t)
 		if err != nil {
 			return err
 		}
+		i := 0
+		if t.Rank != "" { // named after the reference's device; ranks are paired in order
+			i = slices.IndexFunc(as, func(f *il.TensorFile) bool { return f.Device == t.Rank })
+		}
+		if i < 0 || i >= len(bs) {
+			return fmt.Errorf("%s has no rank %s of %s any more: run the comparison again", reference.Dir, t.Rank, t.Key)
+		}
+		a, b := as[i], bs[i]
 		x, xc, err := a.Open()
 		if err != nil {
 			return err
@@ -35,15 +44,11 @@ func Sessions(reference, target *il.Session) func(*compare.Tensor, func(referenc
 	}
 }
 
-// fileOf finds the tensor of a key: that of the rank, where the key has one.
-func fileOf(s *il.Session, t *compare.Tensor) (*il.TensorFile, error) {
+// filesOf finds the tensors of a key, one a rank.
+func filesOf(s *il.Session, t *compare.Tensor) ([]*il.TensorFile, error) {
 	if c := s.Call(t.Step, t.Module, t.Call); c != nil {
-		if slot := c.Slot(il.Direction(t.Direction), t.Slot); slot != nil {
-			for _, f := range slot.Tensors {
-				if t.Rank == "" || t.Rank == f.Device {
-					return f, nil
-				}
-			}
+		if slot := c.Slot(il.Direction(t.Direction), t.Slot); slot != nil && len(slot.Tensors) > 0 {
+			return slot.Tensors, nil
 		}
 	}
 	return nil, fmt.Errorf("%s holds no %s any more: run the comparison again", s.Dir, t.Key)

@@ -204,6 +204,9 @@ func coverage(c *compare.Coverage) string {
 	return s
 }
 
+// excluded are tensors that stand outside coverage.
+const excluded = "left out by the policy"
+
 // fate is one way not to be compared.
 type fate struct {
 	what  string
@@ -233,6 +236,7 @@ func fates(c *compare.Coverage) []fate {
 		{"missing in the target", len(c.MissingInTarget), keys(c.MissingInTarget)},
 		{what, len(c.Skipped), problems(c.Skipped)},
 		{"unreadable", len(c.Unreadable), problems(c.Unreadable)},
+		{excluded, len(c.Excluded), problems(c.Excluded)},
 	}
 }
 
@@ -245,6 +249,8 @@ func rule(r *compare.Report, b compare.Bounds) string {
 		return "replay: a module fails when its output is not what the right module returns for the same inputs"
 	case compare.RuleFloor:
 		return "floor: a module fails when it is farther from the exact values than rounding explains"
+	case compare.RulePolicy:
+		return "policy: the bounds of its rules, and what rounding explains for the rest"
 	}
 	var parts []string
 	for _, x := range tolerances(b) {
