@@ -12,7 +12,6 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/terminal"
 )
 
 // Exit codes beside those of a report (0 pass, 1 gap, 3 incomparable).
@@ -57,11 +56,13 @@ const examples = `  ildiff gpu-session cpu-session
   ildiff A B --max-rel-l2 1e-2 --min-cosine 0.999
   ildiff A B --model ./Llama-3.2-1B
   ildiff A B --oracle S64 --floor SEMU
-  ildiff A B --format json -o report.json`
+  ildiff A B --format json -o report.json
+  ildiff A B --format html -o report.html --format junit -o junit.xml --format text`
 
 // flags holds the values of the command line.
 type flags struct {
-	steps, format, output, color, mapFile       string
+	steps, color, mapFile                       string
+	formats, outputs                            []string
 	policy                                      string
 	modules                                     []string
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
@@ -130,8 +131,8 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.StringVar(&f.policy, "policy", "", "judge by the rules of `FILE`: bounds and skips for single tensors (see ildiff suggest --help)")
 	fs.Var(&f.mc, "min-coverage", "least share of the tensors of both sessions that must be compared, in percent")
 	fs.BoolVar(&f.all, "all", false, "a line for every tensor instead of every module call")
-	fs.StringVar(&f.format, "format", "text", "report as text or json (`FORMAT`)")
-	fs.StringVarP(&f.output, "output", "o", "", "write the report to `FILE` instead of stdout")
+	fs.StringArrayVar(&f.formats, "format", nil, "report as text, json, markdown, junit or html (`FORMAT`; repeatable, default text)")
+	fs.StringArrayVarP(&f.outputs, "output", "o", nil, "write the report to `FILE` instead of stdout; the n-th is that of the n-th --format")
 	fs.StringVar(&f.color, "color", "auto", "colours `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see ildiff --help)", err)
@@ -145,7 +146,7 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
-	out, err := newOutput(f.output, stdout)
+	out, err := f.open(stdout)
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +169,7 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
-	if err := f.write(out, report); err != nil {
+	if err := out.write(ctx, report, ref, target, f, opts); err != nil {
 		return 0, err
 	}
 	return report.ExitCode(), nil
@@ -178,7 +179,7 @@ func (f *flags) options() (*compare.Options, error) {
 	for _, c := range []struct {
 		name, value string
 		allowed     []string
-	}{{"format", f.format, []string{"text", "json"}}, {"color", f.color, []string{"auto", "always", "never"}}} {
+	}{{"color", f.color, []string{"auto", "always", "never"}}} {
 		if !slices.Contains(c.allowed, c.value) {
 			return nil, fmt.Errorf("--%s %q: want one of %s", c.name, c.value, strings.Join(c.allowed, ", "))
 		}
@@ -205,25 +206,6 @@ func (f *flags) options() (*compare.Options, error) {
 	}
 	o.Steps = steps
 	return o, nil
-}
-
-func (f *flags) write(out *output, r *compare.Report) error {
-	var err error
-	if f.format == "json" {
-		err = compare.WriteJSON(out, r)
-	} else {
-		err = compare.WriteText(out, r, compare.TextOptions{All: f.all, Color: terminal.Color(out.Writer, f.color), Width: terminal.Width(out.Writer)})
-	}
-	if err == nil {
-		err = out.commit()
-	}
-	switch {
-	case err != nil && f.output != "":
-		return cannotWrite(f.output, err)
-	case err != nil:
-		return fmt.Errorf("cannot write the report: %w", err)
-	}
-	return nil
 }
 
 // oneLine joins the lines of an error.

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/lint"
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/terminal"
+)
+
+var formats = []string{"text", "json", "markdown", "junit", "html"}
+
+// reports are the formats that were asked for, each with where it goes.
+type reports []struct {
+	format, file string // file is "" for stdout
+	*output
+}
+
+// open pairs the n-th --format with the n-th -o; one format may be without, and
+// goes to stdout.
+func (f *flags) open(stdout io.Writer) (out reports, err error) {
+	wanted := f.formats
+	if len(wanted) == 0 {
+		wanted = []string{"text"}
+	}
+	for _, format := range wanted {
+		if !slices.Contains(formats, format) {
+			return nil, fmt.Errorf("--format %q: want one of %s", format, strings.Join(formats, ", "))
+		}
+	}
+	switch n := len(wanted) - len(f.outputs); {
+	case n < 0:
+		return nil, fmt.Errorf("--format is given %d times and -o %d times: the n-th -o is the file of the n-th --format, so give each a --format", len(f.formats), len(f.outputs))
+	case n > 1:
+		return nil, fmt.Errorf("--format is given %d times and -o %d times: one report alone can go to stdout, so give all but the last a file, as in --format html -o report.html --format text", len(f.formats), len(f.outputs))
+	}
+	defer func() {
+		if err != nil {
+			out.abort()
+		}
+	}()
+	for i, format := range wanted {
+		file := ""
+		if i < len(f.outputs) {
+			file = f.outputs[i]
+			if slices.Contains(f.outputs[:i], file) {
+				return out, fmt.Errorf("-o %s: two reports for one file", file)
+			}
+		}
+		o, err := newOutput(file, stdout)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, struct {
+			format, file string
+			*output
+		}{format, file, o})
+	}
+	return out, nil
+}
+
+func (rs reports) abort() {
+	for _, r := range rs {
+		r.output.abort()
+	}
+}
+
+// write writes every report. No file appears before all are complete.
+func (rs reports) write(ctx context.Context, r *compare.Report, ref, target *il.Session, f *flags, opts *compare.Options) error {
+	o, err := rs.options(ctx, ref, target, opts)
+	if err != nil {
+		return err
+	}
+	for _, x := range rs {
+		switch x.format {
+		case "text":
+			err = compare.WriteText(x, r, compare.TextOptions{All: f.all, Color: terminal.Color(x.Writer, f.color), Width: terminal.Width(x.Writer)})
+		case "json":
+			err = compare.WriteJSON(x, r)
+		default:
+			err = render.Formats[x.format](x, r, o)
+		}
+		if err != nil {
+			return writeError(x.file, err)
+		}
+	}
+	for _, x := range rs {
+		if err := x.commit(); err != nil {
+			return writeError(x.file, err)
+		}
+	}
+	return nil
+}
+
+func writeError(file string, err error) error {
+	if file != "" {
+		return cannotWrite(file, err)
+	}
+	return fmt.Errorf("cannot write the report: %w", err)
+}
+
+// options gathers what the reports for people show beside the comparison: what
+// lint finds without reading values, and the tensors themselves.
+func (rs reports) options(ctx context.Context, ref, target *il.Session, opts *compare.Options) (render.Options, error) {
+	o := render.Options{Bounds: opts.Bounds}
+	for _, x := range rs {
+		if render.Formats[x.format] == nil || o.Reread != nil {
+			continue
+		}
+		a, b, _, err := view.Prepare(ref, target, opts.View)
+		if err != nil {
+			return o, err
+		}
+		o.Reread = render.Sessions(a, b)
+		for _, s := range []struct {
+			name string
+			*il.Session
+		}{{"reference", ref}, {"target", target}} {
+			found, err := lint.Session(ctx, s.Session, lint.Options{NoValues: true})
+			if err != nil {
+				return o, err
+			}
+			for _, x := range found.Findings {
+				if x.Severity != lint.Info {
+					o.Lint = append(o.Lint, render.Finding{Severity: string(x.Severity), Message: s.name + ": " + x.Message})
+				}
+			}
+		}
+	}
+	return o, nil
+}
