@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("S", root)
+			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
 			return nil
 		},
