@@ -30,7 +30,8 @@ type Options struct {
 	MinCoverage *float64    // percent of the tensors of both sessions; nil means 100
 	View        view.Options
 	Evidence    Evidence
-	TokenText   func(id int) string // names tokens in the report; nil for numbers alone
+	Progress    func(done, total int) // called between tensors, by one goroutine; nil for none
+	TokenText   func(id int) string   // names tokens in the report; nil for numbers alone
 }
 
 // Sessions compares target with ref, the reference. Its errors are those of
@@ -59,7 +60,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 		return nil, err
 	}
 	workloads(forwards)
-	if err := measure(ctx, forwards, opts.Bounds.tolerance); err != nil {
+	if err := measure(ctx, forwards, opts.Bounds.tolerance, opts.Progress); err != nil {
 		return nil, err
 	}
 	if err := opts.Evidence.gather(ctx, target, forwards, sel); err != nil {

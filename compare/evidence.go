@@ -100,7 +100,7 @@ func against(ctx context.Context, name string, s, target *il.Session, sel *selec
 	}
 	fs := order(s, target, sel)
 	workloads(fs)
-	if err := measure(ctx, fs, metric.DefaultTolerance); err != nil {
+	if err := measure(ctx, fs, metric.DefaultTolerance, nil); err != nil {
 		return nil, err
 	}
 	out := map[Key]*slotPair{}

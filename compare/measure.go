@@ -16,8 +16,13 @@ import (
 
 // measure finds the gap of every pair that can be compared. Pairs are measured
 // at the same time, each by one goroutine, so that the figures do not depend on
-// how many there are.
-func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance) error {
+// how many there are. progress, where there is one, is called by one goroutine
+// with how many of all pairs have been begun, and at the end with all of all.
+func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance, progress func(done, total int)) error {
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	todo := toMeasure(fs)
 	work := make(chan *slotPair)
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -31,31 +36,44 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 			}
 		})
 	}
-	err := feed(ctx, fs, work)
+	err := feed(ctx, todo, work, progress)
 	close(work)
 	wg.Wait()
+	if err == nil {
+		progress(len(todo), len(todo))
+	}
 	return err
 }
 
-func feed(ctx context.Context, fs []*forward, work chan<- *slotPair) error {
+func feed(ctx context.Context, todo []*slotPair, work chan<- *slotPair, progress func(done, total int)) error {
+	for i, p := range todo {
+		progress(i, len(todo))
+		select {
+		case work <- p:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// toMeasure lists the pairs that can be compared. Of a forward that ran other
+// tokens that is the token ids alone.
+func toMeasure(fs []*forward) []*slotPair {
+	var out []*slotPair
 	for _, f := range fs {
 		for _, c := range f.calls {
 			for _, p := range c.slots {
 				if f.work != sameWork && p.fate == compared && (f.otherLength || !isTokenIDs(p)) {
 					p.fate, p.why = otherWorkload, "the sessions ran other tokens in this forward"
 				}
-				if p.fate != compared {
-					continue
-				}
-				select {
-				case work <- p:
-				case <-ctx.Done():
-					return ctx.Err()
+				if p.fate == compared {
+					out = append(out, p)
 				}
 			}
 		}
 	}
-	return nil
+	return out
 }
 
 // isTokenIDs recognises the tensor that tells the workload: it is compared in

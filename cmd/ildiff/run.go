@@ -12,6 +12,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/progress"
 )
 
 // Exit codes beside those of a report (0 pass, 1 gap, 3 incomparable).
@@ -165,7 +166,10 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
+	line := progress.New(stderr)
+	opts.Progress = func(done, total int) { line.Update(done, total, "tensors compared") }
 	report, err := compare.SessionsContext(ctx, ref, target, *opts)
+	line.Done()
 	if err != nil {
 		return 0, err
 	}
