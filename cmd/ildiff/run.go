@@ -80,6 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	})
 	addLint(cmd, &code, stdout)
 	addMap(cmd, stdout)
+	addSuggest(cmd, stdout)
+	addBaseline(cmd, &code, stdout)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/baseline"
+	"github.com/ilref/ilref/compare/lint"
+	"github.com/ilref/ilref/il"
+)
+
+const baselineLong = `Baseline keeps a fingerprint of a session that is known good, to hold later runs of
+the same prompts against: of every tensor a hash, statistics and 32 random
+projections. Equal hashes are equal tensors; else the gap is estimated from the
+projections, with a standard error of an eighth, and said to be an estimate.
+
+A failing run never replaces a baseline: save refuses a file that exists, accept a
+run with lint errors, new NaN, less than the baseline holds, or a gap, unless
+--despite-gap accepts that; what was accepted, and why, stays in the history.
+
+Exit codes of check and accept:
+  0  within what rounding explains; accept: the baseline was replaced
+  1  a gap; accept: refused
+  2  usage, or a file or session that cannot be read, a stale or foreign baseline
+  3  no gap, but tensors are missing, skipped or unreadable; accept: refused
+  130  interrupted`
+
+// baselineFlags are what save and accept write into the history.
+type baselineFlags struct {
+	path, time, note, reason string
+	despiteGap               bool
+}
+
+// addBaseline makes "ildiff baseline save|check|accept" part of ildiff.
+func addBaseline(root *cobra.Command, code *int, stdout io.Writer) {
+	top := &cobra.Command{
+		Use:     "baseline",
+		Short:   "keep a fingerprint of a good session and hold others against it",
+		Long:    baselineLong,
+		Example: "  ildiff baseline save good-run -o llama.baseline\n  ildiff baseline check llama.baseline new-run\n  ildiff baseline accept llama.baseline new-run --reason 'new attention kernel'",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("baseline: unknown command %q, want save, check or accept", args[0])
+			}
+			return errors.New("baseline: want a command: save, check or accept (see ildiff baseline --help)")
+		},
+		DisableFlagsInUseLine: true,
+	}
+	var f baselineFlags
+	save := baselineCommand("save SESSION", 1, "write the fingerprint of a session", "  ildiff baseline save good-run -o llama.baseline --time now --note 'vLLM 0.11, H100'",
+		func(ctx context.Context, args []string) error { return f.save(ctx, args[0]) })
+	save.Flags().StringVarP(&f.path, "output", "o", "", "write the baseline to `FILE`, which must not exist")
+	check := baselineCommand("check FILE SESSION", 2, "hold a session against a baseline", "  ildiff baseline check llama.baseline new-run",
+		func(ctx context.Context, args []string) (err error) {
+			*code, err = checkBaseline(ctx, args[0], args[1], stdout)
+			return err
+		})
+	accept := baselineCommand("accept FILE SESSION", 2, "replace a baseline by a session that passes, or whose gap is accepted",
+		"  ildiff baseline accept llama.baseline new-run --reason 'new attention kernel' --despite-gap",
+		func(ctx context.Context, args []string) (err error) {
+			*code, err = f.accept(ctx, args[0], args[1], stdout)
+			return err
+		})
+	accept.Flags().StringVar(&f.reason, "reason", "", "why the session is the new baseline: `TEXT`, kept in the history")
+	accept.Flags().BoolVar(&f.despiteGap, "despite-gap", false, "accept the gap that the check finds")
+	for _, c := range []*cobra.Command{save, accept} {
+		c.Flags().StringVar(&f.note, "note", "", "`TEXT` for the history")
+		c.Flags().StringVar(&f.time, "time", "", "`TIME` for the history: now, or as in 2026-11-23T16:00:00Z")
+	}
+	top.AddCommand(save, check, accept)
+	root.AddCommand(top)
+}
+
+func baselineCommand(use string, n int, short, example string, do func(context.Context, []string) error) *cobra.Command {
+	name, operands, _ := strings.Cut(use, " ")
+	return &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Long:    baselineLong,
+		Example: example,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != n {
+				return fmt.Errorf("baseline %s: want %s, but got %d operands (see ildiff baseline --help)", name, operands, len(args))
+			}
+			return nil
+		},
+		RunE:                  func(cmd *cobra.Command, args []string) error { return do(cmd.Context(), args) },
+		DisableFlagsInUseLine: true,
+	}
+}
+
+// entry is a line of the history.
+func (f *baselineFlags) entry(action, dir string) (e baseline.Entry, err error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return e, err
+	}
+	e = baseline.Entry{Action: action, Session: filepath.Base(abs), Tool: "ildiff " + version(), Note: f.note}
+	switch f.time {
+	case "":
+	case "now":
+		e.Time = time.Now().UTC().Format(time.RFC3339)
+	default:
+		t, err := time.Parse(time.RFC3339, f.time)
+		if err != nil {
+			return e, fmt.Errorf("--time %q: want now, or a time as in 2026-11-23T16:00:00Z", f.time)
+		}
+		e.Time = t.Format(time.RFC3339)
+	}
+	return e, nil
+}
+
+// version is that of the module, as the go command has recorded it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func (f *baselineFlags) save(ctx context.Context, dir string) error {
+	if f.path == "" {
+		return errors.New("baseline save: want a file for the baseline: -o FILE")
+	}
+	if _, err := os.Lstat(f.path); err == nil {
+		return fmt.Errorf("-o %s: exists, and save replaces nothing: use ildiff baseline accept, or remove it", f.path)
+	}
+	e, err := f.entry("save", dir)
+	if err != nil {
+		return err
+	}
+	out, err := newOutput(f.path, nil)
+	if err != nil {
+		return err
+	}
+	defer out.abort()
+	p, unfit, err := takePrint(ctx, dir, nil)
+	switch {
+	case err != nil:
+		return err
+	case unfit != "":
+		return fmt.Errorf("baseline save: %s is not fit for a baseline: %s", dir, unfit)
+	case len(p.Unreadable) > 0:
+		return fmt.Errorf("baseline save: %s is not fit for a baseline: unreadable: %s", dir, p.Unreadable[0])
+	case len(p.Tensors) == 0:
+		return fmt.Errorf("baseline save: %s holds no tensors", dir)
+	}
+	b := &baseline.Baseline{Schema: baseline.Schema, History: []baseline.Entry{e}, Tensors: p.Tensors}
+	return writeBaseline(out, b)
+}
+
+func writeBaseline(out *output, b *baseline.Baseline) error {
+	err := b.Write(out)
+	if err == nil {
+		err = out.commit()
+	}
+	if err != nil {
+		return cannotWrite(out.path, err)
+	}
+	return nil
+}
+
+// takePrint reads a session and says what makes it unfit for a baseline,
+// whatever the check says: errors of the recording, or NaN that b has not.
+func takePrint(ctx context.Context, dir string, b *baseline.Baseline) (p *baseline.Print, unfit string, err error) {
+	s, err := il.Open(dir)
+	if err != nil {
+		return nil, "", err
+	}
+	l, err := lint.Session(ctx, s, lint.Options{})
+	if err != nil {
+		return nil, "", err
+	}
+	if p, err = baseline.Take(ctx, s); err != nil {
+		return nil, "", err
+	}
+	if n := l.Count(lint.Error); n > 0 {
+		return p, fmt.Sprintf("lint errors, %d of them, the first: %s (see ildiff lint)", n, l.Findings[0].Message), nil
+	}
+	if at := p.NaN(b); at != "" {
+		return p, "NaN in " + at, nil
+	}
+	return p, "", nil
+}
+
+func checkBaseline(ctx context.Context, path, dir string, stdout io.Writer) (int, error) {
+	b, err := baseline.Load(path)
+	if err != nil {
+		return 0, err
+	}
+	s, err := il.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	p, err := baseline.Take(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	r, err := b.Check(dir, p)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return r.ExitCode(), report(r.WriteText(stdout, path, b))
+}
+
+func report(err error) error {
+	if err != nil {
+		return fmt.Errorf("cannot write the report: %w", err)
+	}
+	return nil
+}
+
+func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.Writer) (int, error) {
+	if strings.TrimSpace(f.reason) == "" {
+		return 0, errors.New("baseline accept: want a reason: --reason TEXT")
+	}
+	e, err := f.entry("accept", dir)
+	if err != nil {
+		return 0, err
+	}
+	b, err := baseline.Load(path)
+	if err != nil {
+		return 0, err
+	}
+	out, err := newOutput(path, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer out.abort()
+	p, unfit, err := takePrint(ctx, dir, b)
+	if err != nil {
+		return 0, err
+	}
+	r, err := b.Check(dir, p)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := report(r.WriteText(stdout, path, b)); err != nil {
+		return 0, err
+	}
+	if why := f.refusal(r, unfit); why != "" {
+		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
+		return max(1, r.ExitCode()), report(err)
+	}
+	e.Reason, e.DespiteGap = f.reason, r.First
+	b.History, b.Tensors = append(b.History, e), p.Tensors
+	if err := writeBaseline(out, b); err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fprintf(stdout, "Accepted: %s is now that of %s.\n", path, e.Session)
+	return 0, report(err)
+}
+
+// refusal says why a session must not replace the baseline, "" if it may.
+func (f *baselineFlags) refusal(r *baseline.Result, unfit string) string {
+	switch {
+	case unfit != "":
+		return "the session is not fit for a baseline: " + unfit
+	case len(r.Missing)+len(r.Skipped)+len(r.Unreadable) > 0 || r.Compared == 0:
+		return "the session holds less, or other, than the baseline; save a new one where that is meant"
+	case r.Verdict != compare.Pass && !f.despiteGap:
+		return "the check does not pass; --despite-gap accepts the difference"
+	}
+	return ""
+}
