@@ -91,7 +91,7 @@ var columns = []column{
 	}},
 	{"worst row", "the row with the largest rel_l2, and that", func(t *compare.Tensor) string {
 		if w := t.Gap.WorstToken; w != nil && w.RelL2 > 0 {
-			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2))
+			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2)) + tokenName(t.Token)
 		}
 		return ""
 	}},
@@ -110,6 +110,18 @@ var columns = []column{
 	{"mismatched", "values outside the tolerance", func(t *compare.Tensor) string { return percent(mismatched(t.Gap)) }},
 	{"NaN", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.NaN) }},
 	{"Inf", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.Inf) }},
+}
+
+// tokenName says which token a row is, where the session tells.
+func tokenName(t *compare.Token) string {
+	if t == nil {
+		return ""
+	}
+	s := fmt.Sprintf(" (request %d, position %d", t.Request, t.Position)
+	if t.Text != "" {
+		s += fmt.Sprintf(", %q", cut(t.Text, 24))
+	}
+	return s + ")"
 }
 
 func sides(n [2]int) string {

@@ -119,10 +119,14 @@ func TestHTMLMeasures(t *testing.T) {
 	local := *last.Outputs.Gap
 	local.RelL2 = 0.25
 	last.Outputs.Local = &local
+	last.Outputs.Token = &compare.Token{Request: 2, Position: 7, Text: "<s>"}
+	r.Fallback = []string{"step 0, lm_head"}
 	s := written(t, HTML, r, Options{})
 	require.Contains(t, s, ">2.5e-01</a>")
 	require.Contains(t, s, ">–</a>", "the others have no local gap")
 	require.Contains(t, s, ">local<")
+	require.Contains(t, s, "1000: 4.0e-03 (request 2, position 7, &#34;&lt;s&gt;&#34;)")
+	require.Contains(t, s, "the rule has no evidence for 1 call, judged between the two sessions instead; the first is step 0, lm_head")
 	require.Contains(t, written(t, Markdown, r, Options{}), "| rel_l2 out | local rel_l2 | max_abs |")
 
 	r.Rule = compare.RuleFloor

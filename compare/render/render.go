@@ -7,6 +7,7 @@
 package render
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/ilref/ilref/compare"
@@ -45,6 +46,9 @@ func findings(r *compare.Report, o Options) []Finding {
 	out := append([]Finding(nil), o.Lint...)
 	for _, w := range r.Warnings {
 		out = append(out, Finding{"warning", w})
+	}
+	if n := len(r.Fallback); n > 0 {
+		out = append(out, Finding{"info", fmt.Sprintf("the rule has no evidence for %s, judged between the two sessions instead; the first is %s", count(n, "call"), r.Fallback[0])})
 	}
 	return out
 }
