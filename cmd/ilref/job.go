@@ -41,6 +41,11 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 	if err != nil {
 		return nil, err
 	}
+	chats, err := f.chatTokens(ckpt, tok, tokErr)
+	if err != nil {
+		return nil, err
+	}
+	prompts = append(prompts, chats...)
 	j := &job{tokenizer: tok, stop: f.stop, maxBatchedTokens: f.maxBatchedTokens}
 	if f.like != "" {
 		if err := j.planLike(f.like, prompts, engine, dtype, stderr); err != nil {

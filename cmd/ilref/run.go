@@ -31,6 +31,7 @@ type runFlags struct {
 	promptIDs        []string
 	prompts          []string
 	promptFile       string
+	chat             string
 	like             string
 	diff             string
 	maxTokens        int
@@ -87,6 +88,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a prompt, comma-separated; repeat for a batch")
 	fl.StringArrayVar(&f.prompts, "prompt", nil, "`TEXT` of a prompt; repeat for a batch")
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` with one prompt, or JSONL with a prompt or prompt_token_ids a line")
+	fl.StringVar(&f.chat, "chat", "", "`FILE` with a JSON list of messages for the model's chat template, or JSONL with a list a line")
 	fl.StringVar(&f.like, "like", "", "re-run the tokens, positions and steps of a `SESSION`")
 	fl.StringVar(&f.diff, "diff", "", "as --like, then compare the `SESSION` with the run, which is the reference")
 	fl.BoolVar(&f.withFloor, "with-floor", false, "with --like or --diff: also make the float64 session that measures rounding (ildiff --oracle, --floor)")
@@ -216,7 +218,7 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 		f.like = f.diff
 	}
 	sources := 0
-	for _, given := range []bool{len(f.prompts) > 0, len(f.promptIDs) > 0, f.promptFile != ""} {
+	for _, given := range []bool{len(f.prompts) > 0, len(f.promptIDs) > 0, f.promptFile != "", f.chat != ""} {
 		if given {
 			sources++
 		}
@@ -225,11 +227,11 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 	case f.config != "" && f.configPath != "":
 		return errors.New("--il-config and --il-config-path are both given: give one of them")
 	case sources > 1:
-		return errors.New("--prompt, --prompt-ids and --prompt-file are given together: give one of them")
-	case f.like != "" && (len(f.prompts) > 0 || f.promptFile != ""):
-		return errors.New("--prompt and --prompt-file cannot be combined with --like or --diff: the session has the tokens")
+		return errors.New("of --prompt, --prompt-ids, --prompt-file and --chat several are given: give one of them")
+	case f.like != "" && (len(f.prompts) > 0 || f.promptFile != "" || f.chat != ""):
+		return errors.New("--prompt, --prompt-file and --chat cannot be combined with --like or --diff: the session has the tokens")
 	case sources == 0 && f.like == "":
-		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --like or --diff (see ilref run --help)")
+		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --chat, --like or --diff (see ilref run --help)")
 	case f.withFloor && f.like == "":
 		return errors.New("--with-floor needs --like or --diff: it measures the rounding on a session's tokens")
 	case f.sampling.Temperature < 0:
