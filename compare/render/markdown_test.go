@@ -40,6 +40,19 @@ func TestMarkdownLimit(t *testing.T) {
 	rows := strings.Count(all, "\n| ") - 1
 	require.Contains(t, all, fmt.Sprintf("… and %d more, which the JSON report lists.", 4160-rows))
 	require.True(t, strings.HasSuffix(s, "</details>\n"))
+
+	// Lists of long lines stop as well.
+	r = evilReport()
+	long := strings.Repeat("|", 5000)
+	for range 30 {
+		r.Warnings = append(r.Warnings, long)
+		r.Coverage.Skipped = append(r.Coverage.Skipped, compare.Problem{Why: long})
+		r.Coverage.Unreadable = append(r.Coverage.Unreadable, compare.Problem{Why: long})
+		r.Coverage.MissingInTarget = append(r.Coverage.MissingInTarget, compare.Key{Module: long})
+	}
+	s = written(t, Markdown, r, Options{})
+	require.LessOrEqual(t, len(s), MarkdownLimit)
+	require.Equal(t, 4, strings.Count(s, "\n* … and "), "what is left out is counted")
 }
 
 // Whatever a session holds: the limit holds, no row breaks and no markup comes
