@@ -89,6 +89,22 @@ func TestEstimates(t *testing.T) {
 	require.InDelta(t, 1, sum/float64(n), 0.1) // the square has no bias; equal signs for all tensors leave some correlation
 }
 
+// Modules of other names are another model; a filtered session is not.
+func TestForeign(t *testing.T) {
+	b, p := of(take(t, base)), take(t, base)
+	for _, x := range p.Tensors {
+		x.Module = "transformer." + x.Module
+	}
+	_, err := b.Check("s", p)
+	require.EqualError(t, err, "the baseline is foreign to s: of its 37 modules 0 are among the session's 37: another model")
+	r, err := b.Check("s", &Print{Tensors: take(t, base).Tensors[:3], Unreadable: []string{b.Tensors[5].String() + ": broken"}})
+	require.NoError(t, err)
+	require.Equal(t, []any{3, 326, 1, 3}, []any{r.Compared, len(r.Missing), len(r.Unreadable), r.ExitCode()})
+	r, err = b.Check("s", &Print{})
+	require.NoError(t, err)
+	require.Equal(t, 3, r.ExitCode())
+}
+
 // The first outputs of SplitMix64 with seed 0, from the reference code
 // (S. Vigna, splitmix64.c).
 func TestSigns(t *testing.T) {
