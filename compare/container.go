@@ -79,3 +79,41 @@ func worstOf(ps []*slotPair) float64 {
 	}
 	return w
 }
+
+// lookBack is how many outputs before it an input is looked for among: a layer
+// makes fewer, and its modules take what was made there or in the one before.
+const lookBack = 24
+
+// changedOnTheWay tells of an input that in one session is an earlier output to
+// the bit, and in the other is not: what lies between the two modules, and is
+// not recorded, has changed it.
+func (j *noiseJudge) changedOnTheWay(p *slotPair) string {
+	if p.result.Gap.Identical() || isInteger(p.result) || p.ref == nil || p.target == nil {
+		return ""
+	}
+	made := j.made[max(0, len(j.made)-lookBack):]
+	for _, x := range made {
+		if sameGap(p.result, x.result) {
+			return ""
+		}
+	}
+	for i := len(made) - 1; i >= 0; i-- {
+		x := made[i]
+		if x.result.DTypes != p.result.DTypes || !slices.Equal(x.result.Shape, p.result.Shape) {
+			continue
+		}
+		inRef, err1 := sameBits(p.ref.Tensors[0], x.ref.Tensors[0])
+		inTarget, err2 := sameBits(p.target.Tensors[0], x.target.Tensors[0])
+		switch {
+		case err1 != nil || err2 != nil || inRef && inTarget:
+			return ""
+		case inRef || inTarget:
+			side, other := "reference", "target"
+			if inTarget {
+				side, other = other, side
+			}
+			return fmt.Sprintf("this input is %s of %s to the bit in the %s, but not in the %s: %s", slotName(x.Key), callName(x.Module, x.Call), side, other, describe(p.result))
+		}
+	}
+	return ""
+}

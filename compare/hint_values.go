@@ -154,8 +154,12 @@ func (s *suspect) activation() string {
 		f       func(float64) float64
 		swapped bool
 	}{
-		{"gelu", gelu, false}, {"gelu (its tanh form)", tanh, false}, {"silu", silu, false}, {"relu", relu, false},
-		{"silu of the other half (gate and up are swapped)", silu, true}, {"gelu of the other half (gate and up are swapped)", gelu, true},
+		{"gelu", gelu, false},
+		{"gelu (its tanh form)", tanh, false},
+		{"silu", silu, false},
+		{"relu", relu, false},
+		{"silu of the other half (gate and up are swapped)", silu, true},
+		{"gelu of the other half (gate and up are swapped)", gelu, true},
 	} {
 		made := make([]float64, len(s.t))
 		for i := range made {

@@ -73,10 +73,11 @@ type noiseJudge struct {
 	reported      bool               // that the reference is suspect
 
 	// Of the forward at hand:
-	seen       float64 // the worst gap so far
-	seenExcess float64 // the worst excess over the emulation so far
-	lastLayer  int     // of the latest call; -1 before the first layer
-	sawNorm    bool    // the final norm is recorded
+	made       []*slotPair // its compared outputs
+	seen       float64     // the worst gap so far
+	seenExcess float64     // the worst excess over the emulation so far
+	lastLayer  int         // of the latest call; -1 before the first layer
+	sawNorm    bool        // the final norm is recorded
 }
 
 func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
@@ -87,7 +88,7 @@ func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
 			j.failed = j.failed || f.work == otherTokens
 			continue
 		}
-		j.seen, j.seenExcess, j.lastLayer, j.sawNorm = 0, 0, -1, false
+		j.seen, j.seenExcess, j.lastLayer, j.sawNorm, j.made = 0, 0, -1, false, nil
 		walk(f.top, j.inputs, j.outputs)
 	}
 }
@@ -120,6 +121,11 @@ func (j *noiseJudge) inputs(c *call) {
 			continue
 		}
 		g := gapOf(t)
+		if why := j.changedOnTheWay(p); why != "" && !j.failed && p.bounds == nil {
+			j.blame(c, t, why)
+			c.in, c.hasInputs = max(c.in, g), true
+			continue
+		}
 		switch lim := j.inputLimit(c, floor, j.seen); {
 		case p.bounds != nil:
 			j.bounded(c, p)
@@ -172,6 +178,11 @@ func (j *noiseJudge) outputs(c *call) {
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction != inputs {
 			j.output(c, p, floor)
+		}
+	}
+	for _, p := range c.slots {
+		if p.result != nil && p.Direction == outputs {
+			j.made = append(j.made, p)
 		}
 	}
 	j.noteFallback(c)

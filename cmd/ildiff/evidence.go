@@ -12,9 +12,9 @@ import (
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/evidence"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/ref/evidence"
 )
 
 // evidenceFlags name the sessions that judge the target better than the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,4 +88,27 @@ func lintSession(ctx context.Context, dir, format, path string, stdout io.Writer
 		return 1, nil
 	}
 	return 0, nil
+}
+
+// captureErrors is a line on what is wrong with a session as a recording, ""
+// for nothing. It reads no values (ildiff lint does), and leaves out what a
+// comparison lists by itself.
+func captureErrors(ctx context.Context, side string, s *il.Session) (string, error) {
+	found, err := lint.Session(ctx, s, lint.Options{NoValues: true})
+	if err != nil {
+		return "", err
+	}
+	n, first := 0, ""
+	for _, f := range found.Findings {
+		if f.Severity != lint.Error || strings.HasPrefix(f.Rule, "unreadable-") {
+			continue
+		}
+		if n++; n == 1 {
+			first = f.Message
+		}
+	}
+	if n == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%s: the recording has %d faults (ildiff lint %s lists them), first: %s", side, n, s.Dir, first), nil
 }

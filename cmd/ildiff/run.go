@@ -168,6 +168,19 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
+	var captures []string
+	for _, side := range []struct {
+		name string
+		*il.Session
+	}{{"reference", ref}, {"target", target}} {
+		found, err := captureErrors(ctx, side.name, side.Session)
+		if err != nil {
+			return 0, err
+		}
+		if found != "" {
+			captures = append(captures, found)
+		}
+	}
 	line := progress.New(stderr)
 	opts.Progress = func(done, total int) { line.Update(done, total, "tensors compared") }
 	report, err := compare.SessionsContext(ctx, ref, target, *opts)
@@ -175,6 +188,7 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
+	report.Warnings = append(captures, report.Warnings...)
 	if err := out.write(ctx, report, ref, target, f, opts); err != nil {
 		return 0, err
 	}

@@ -36,10 +36,6 @@ var exceptions = []exception{
 			"Run the reference with the target's --rounding, or judge by floor or replay.",
 	},
 	{
-		name: "self_attn changes what it is given", pending: true,
-		why: "an input may be off by as much as a module that is not recorded adds (2.4e-2), although what made it is recorded and equal.",
-	},
-	{
 		name: "one linear in 8 bits", columns: []string{"floor"}, benches: []string{"llama-yarn"}, pending: true,
 		why: "the floor measures what has accumulated; here the fault is less than that.",
 	},
