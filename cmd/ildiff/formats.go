@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -73,8 +72,8 @@ func (rs reports) abort() {
 }
 
 // write writes every report. No file appears before all are complete.
-func (rs reports) write(ctx context.Context, r *compare.Report, ref, target *il.Session, f *flags, opts *compare.Options) error {
-	o, err := rs.options(ctx, ref, target, opts)
+func (rs reports) write(r *compare.Report, ref, target *il.Session, captures []capture, f *flags, opts *compare.Options) error {
+	o, err := rs.options(ref, target, captures, opts)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func writeError(file string, err error) error {
 
 // options gathers what the reports for people show beside the comparison: what
 // lint finds without reading values, and the tensors themselves.
-func (rs reports) options(ctx context.Context, ref, target *il.Session, opts *compare.Options) (render.Options, error) {
+func (rs reports) options(ref, target *il.Session, captures []capture, opts *compare.Options) (render.Options, error) {
 	o := render.Options{Bounds: opts.Bounds}
 	for _, x := range rs {
 		if render.Formats[x.format] == nil || o.Reread != nil {
@@ -119,17 +118,10 @@ func (rs reports) options(ctx context.Context, ref, target *il.Session, opts *co
 			return o, err
 		}
 		o.Reread = render.Sessions(a, b)
-		for _, s := range []struct {
-			name string
-			*il.Session
-		}{{"reference", ref}, {"target", target}} {
-			found, err := lint.Session(ctx, s.Session, lint.Options{NoValues: true})
-			if err != nil {
-				return o, err
-			}
-			for _, x := range found.Findings {
+		for _, c := range captures {
+			for _, x := range c.Findings {
 				if x.Severity != lint.Info {
-					o.Lint = append(o.Lint, render.Finding{Severity: string(x.Severity), Message: s.name + ": " + x.Message})
+					o.Lint = append(o.Lint, render.Finding{Severity: string(x.Severity), Message: c.side + ": " + x.Message})
 				}
 			}
 		}

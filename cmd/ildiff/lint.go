@@ -90,16 +90,30 @@ func lintSession(ctx context.Context, dir, format, path string, stdout io.Writer
 	return 0, nil
 }
 
-// captureErrors is a line on what is wrong with a session as a recording, ""
-// for nothing. It reads no values (ildiff lint does), and leaves out what a
-// comparison lists by itself.
-func captureErrors(ctx context.Context, side string, s *il.Session) (string, error) {
-	found, err := lint.Session(ctx, s, lint.Options{NoValues: true})
-	if err != nil {
-		return "", err
+// capture is what lint finds in one side of a comparison without reading
+// values, as ildiff lint does.
+type capture struct {
+	side string
+	*lint.Result
+}
+
+func lintSides(ctx context.Context, ref, target *il.Session) ([]capture, error) {
+	captures := []capture{{side: "reference"}, {side: "target"}}
+	for i, s := range []*il.Session{ref, target} {
+		found, err := lint.Session(ctx, s, lint.Options{NoValues: true})
+		if err != nil {
+			return nil, err
+		}
+		captures[i].Result = found
 	}
+	return captures, nil
+}
+
+// faults is a line on what is wrong with the recording, "" for nothing. It
+// leaves out what a comparison lists by itself.
+func (c capture) faults() string {
 	n, first := 0, ""
-	for _, f := range found.Findings {
+	for _, f := range c.Findings {
 		if f.Severity != lint.Error || strings.HasPrefix(f.Rule, "unreadable-") {
 			continue
 		}
@@ -108,7 +122,7 @@ func captureErrors(ctx context.Context, side string, s *il.Session) (string, err
 		}
 	}
 	if n == 0 {
-		return "", nil
+		return ""
 	}
-	return fmt.Sprintf("%s: the recording has %d faults (ildiff lint %s lists them), first: %s", side, n, s.Dir, first), nil
+	return fmt.Sprintf("%s: the recording has %d faults (ildiff lint %s lists them), first: %s", c.side, n, c.Dir, first)
 }

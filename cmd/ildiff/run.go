@@ -168,17 +168,14 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
-	var captures []string
-	for _, side := range []struct {
-		name string
-		*il.Session
-	}{{"reference", ref}, {"target", target}} {
-		found, err := captureErrors(ctx, side.name, side.Session)
-		if err != nil {
-			return 0, err
-		}
-		if found != "" {
-			captures = append(captures, found)
+	captures, err := lintSides(ctx, ref, target)
+	if err != nil {
+		return 0, err
+	}
+	var warnings []string
+	for _, c := range captures {
+		if w := c.faults(); w != "" {
+			warnings = append(warnings, w)
 		}
 	}
 	line := progress.New(stderr)
@@ -188,8 +185,8 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 	if err != nil {
 		return 0, err
 	}
-	report.Warnings = append(captures, report.Warnings...)
-	if err := out.write(ctx, report, ref, target, f, opts); err != nil {
+	report.Warnings = append(warnings, report.Warnings...)
+	if err := out.write(report, ref, target, captures, f, opts); err != nil {
 		return 0, err
 	}
 	return report.ExitCode(), nil
