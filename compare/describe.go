@@ -92,10 +92,14 @@ func integersDiffer(t *Tensor) string {
 func exactInt(v float64) string { return fmt.Sprintf("%.0f", v) }
 
 func explained(t *Tensor, limit float64, inputGap float64) string {
+	return "rounding in " + typeNames(t) + explain(limit, inputGap)
+}
+
+func explain(limit, inputGap float64) string {
 	if inputGap == 0 {
-		return fmt.Sprintf("rounding in %s explains %s", typeNames(t), num(limit))
+		return " explains " + num(limit)
 	}
-	return fmt.Sprintf("rounding in %s and the gap before it explain %s", typeNames(t), num(limit))
+	return " and the gap before it explain " + num(limit)
 }
 
 // typeNames names the two types where they differ.

@@ -80,7 +80,7 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 	each(fs, func(p *slotPair) {
 		o, f, x := found[p.Key], floor[p.Key], pair[p.Key]
 		if o != nil && f != nil && x != nil && !isInteger(o.result) && !isInteger(f.result) {
-			p.result.Floor = newFloor(p.result.DTypes[1], o.result.Gap, f.result.Gap, x.result.Gap)
+			p.result.Floor = newFloor(o.result.Gap, f.result.Gap, x.result)
 		}
 	})
 	return nil

@@ -7,7 +7,7 @@ import "github.com/ilref/ilref/tensor"
 // module of these types alone; composite is for modules that hold others. Both
 // are 0 where no type is a floating-point one. noise.go says where the figures
 // come from.
-func Explained(types []tensor.DType, composite bool, in float64) (explained, noise float64) {
+func Explained(module string, types []tensor.DType, composite bool, in float64) (explained, noise float64) {
 	for _, d := range types {
 		noise = max(noise, leafNoise(d))
 	}
@@ -15,5 +15,5 @@ func Explained(types []tensor.DType, composite bool, in float64) (explained, noi
 	if composite {
 		own *= compositeNoise
 	}
-	return limit(own, noise, in), noise
+	return limit(own, noise, gain(module)*in), noise
 }

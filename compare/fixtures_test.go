@@ -136,7 +136,7 @@ func TestNoiseFigures(t *testing.T) {
 			in, out := gapOf(m.Inputs), gapOf(m.Outputs)
 			far = max(far, out)
 			c := &call{module: m.Module}
-			if isComposite(c) {
+			if isComposite(c.module) {
 				continue
 			}
 			if in < 3e-3 {

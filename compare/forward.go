@@ -34,17 +34,17 @@ type call struct {
 	report      *Module
 
 	// What the judge found of the inputs:
-	in            float64 // the worst gap
-	inExcess      float64 // the worst excess over the emulation, where there is an oracle
-	inLeft        bool    // one has left the floor
-	inScale       bool    // a scale is wrong
-	hasInputs     bool    // some were compared
-	inputsMissing bool    // some were not
+	in            handed
+	hasInputs     bool // some were compared
+	inputsMissing bool // some were not
 }
 
-// last is the last component of the module's name: the attribute that its
+// last is the last component of the module's name.
+func (c *call) last() string { return lastName(c.module) }
+
+// lastName is the last component of a module's name: the attribute that its
 // parent holds it under, which tells its kind.
-func (c *call) last() string { return c.module[strings.LastIndexByte(c.module, '.')+1:] }
+func lastName(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
 
 // order pairs the calls of two sessions and puts them in execution order.
 func order(ref, target *il.Session, sel *selection) []*forward {

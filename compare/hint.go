@@ -27,31 +27,39 @@ func (r *Report) hints(fs []*forward) {
 			rows = t
 		}
 		for _, c := range f.calls {
-			p := failing(c)
-			if p == nil {
+			d := r.FirstDivergence
+			var hint string
+			switch ps := failing(c); {
+			case f.work == otherTokens && d != nil && d.Step == c.step && d.Module == c.module:
+				hint = tokenHint(tokenInputs(c))
+			case len(ps) == 0:
 				clean[c.module] = clean[c.module] || c.report != nil && c.report.Verdict == Pass
 				continue
+			default:
+				if n++; n > hinted {
+					continue
+				}
+				hint = hintFor(c, ps, rows, clean[c.module])
 			}
-			if n++; n > hinted {
-				continue
+			if c.report != nil {
+				c.report.Hint = hint
 			}
-			hint := hintFor(c, p, rows, clean[c.module])
-			c.report.Hint = hint
-			if d := r.FirstDivergence; d != nil && d.Step == c.step && d.Module == c.module && d.Call == c.index {
+			if d != nil && d.Step == c.step && d.Module == c.module && d.Call == c.index {
 				d.Hint = hint
 			}
 		}
 	}
 }
 
-// failing is the first tensor of a call that failed, nil for none.
-func failing(c *call) *slotPair {
+// failing are the tensors of a call that failed.
+func failing(c *call) []*slotPair {
+	var out []*slotPair
 	for _, p := range c.slots {
 		if p.result.verdict() == Fail {
-			return p
+			out = append(out, p)
 		}
 	}
-	return nil
+	return out
 }
 
 // suspect is a failing tensor as a matrix, beside what it should be.
@@ -69,38 +77,56 @@ type suspect struct {
 // rules are tried in order; the first that has something to say is the hint.
 var rules = []func(*suspect) string{
 	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).fewRows, (*suspect).rope,
-	(*suspect).constantScale, (*suspect).offset, (*suspect).permuted, (*suspect).columns, (*suspect).cache, (*suspect).fromPosition,
-	(*suspect).rowScale, (*suspect).shifted, (*suspect).coarse, (*suspect).logits, (*suspect).uniform,
+	(*suspect).constantScale, (*suspect).permuted, (*suspect).offset, (*suspect).cache, (*suspect).columns, (*suspect).fromPosition,
+	(*suspect).rowScale, (*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).logits, (*suspect).uniform,
 }
 
-func hintFor(c *call, p *slotPair, rows *tokens, wasClean bool) string {
-	if isInteger(p.result) {
-		return integerHint(p)
-	}
-	reference := p.ref
-	if p.replay != nil {
-		reference = p.replay
-	}
-	if len(reference.Tensors) == 0 || len(p.target.Tensors) == 0 {
-		return ""
-	}
-	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: leafNoise(p.result.DTypes[1])}
-	hint := ""
-	_ = withTensors(reference.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error { // what cannot be read gives no hint
-		if !s.load(x, y) {
-			return nil
+// hintFor tries each rule on every tensor of a call that failed.
+func hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool) string {
+	var ss []*suspect
+	for _, p := range ps {
+		if isInteger(p.result) {
+			return integerHint(p)
 		}
-		if len(rows.position) == s.rows {
-			s.tokens = rows
+		if s := newSuspect(c, p, rows, wasClean); s != nil {
+			ss = append(ss, s)
 		}
-		for _, rule := range rules {
-			if hint = rule(s); hint != "" {
-				break
+	}
+	for _, rule := range rules {
+		for _, s := range ss {
+			if hint := rule(s); hint != "" {
+				return hint
 			}
 		}
+	}
+	return ""
+}
+
+// newSuspect reads a tensor and the best reference there is, nil where it
+// cannot be read: then there is no hint.
+func newSuspect(c *call, p *slotPair, rows *tokens, wasClean bool) *suspect {
+	d := p.result.DTypes[1]
+	noise := max(leafNoise(d), leafNoise(p.result.DTypes[0]))
+	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: limit(noise, noise, gain(c.module)*c.in.gap)}
+	reference := p.ref
+	if p.replay != nil && p.Direction != inputs { // a replay's inputs are the target's own
+		reference, s.noise = p.replay, leafNoise(d)
+	}
+	if len(reference.Tensors) == 0 || len(p.target.Tensors) == 0 {
+		return nil
+	}
+	loaded := false
+	err := withTensors(reference.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error {
+		loaded = s.load(x, y)
 		return nil
 	})
-	return hint
+	if err != nil || !loaded {
+		return nil
+	}
+	if len(rows.position) == s.rows {
+		s.tokens = rows
+	}
+	return s
 }
 
 // load reads the first rows of both tensors.

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -17,10 +18,12 @@ func (s *suspect) permuted() string {
 	}
 	if h := (hi - lo) / 2; (hi-lo)%2 == 0 && s.moved(lo, hi, func(i int) int { return (i + h) % (2 * h) }) {
 		what := "two blocks in the other order"
-		switch s.last() {
-		case "qkv_proj":
+		switch whole := hi-lo == s.cols; {
+		case s.last() == "qkv_proj" && hi == s.cols && !whole:
 			what = "k and v in the other order"
-		case "gate_up_proj", "act_fn":
+		case s.last() == "qkv_proj" || s.last() == "attn":
+			what = "heads in another order"
+		case s.last() == "gate_up_proj" && whole, s.last() == "act_fn" && whole:
 			what = "gate and up in the other order"
 		}
 		return fmt.Sprintf("%s: the two halves%s are swapped", what, where)
@@ -123,11 +126,15 @@ func (s *suspect) sameBlock(from, to, w int) bool {
 	return rr > 0
 }
 
-// sameValues reports whether every row has the same values in a range.
+// sameValues reports whether every row has the same values in a range, at other
+// places: as far off as unrelated values are.
 func (s *suspect) sameValues(lo, hi int) bool {
 	for row := range s.rows {
 		r, t := s.at(row)
 		a, b := slices.Clone(r[lo:hi]), slices.Clone(t[lo:hi])
+		if relative(a, b) < 0.3 && !s.right(s.row[row]) {
+			return false
+		}
 		slices.Sort(a)
 		slices.Sort(b)
 		if !s.right(relative(a, b)) {
@@ -135,6 +142,36 @@ func (s *suspect) sameValues(lo, hi int) bool {
 		}
 	}
 	return hi-lo >= 8
+}
+
+// columnScale is about a factor of each column's own.
+func (s *suspect) columnScale() string {
+	if s.rows < 4 || s.cols < 4 {
+		return ""
+	}
+	r, t := make([]float64, s.rows), make([]float64, s.rows)
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for c := range s.cols {
+		for i := range s.rows {
+			r[i], t[i] = s.r[i*s.cols+c], s.t[i*s.cols+c]
+		}
+		if zero(r) && zero(t) {
+			continue
+		}
+		k, rest := fit(r, t)
+		if rest > s.noise {
+			return ""
+		}
+		lo, hi = min(lo, k), max(hi, k)
+	}
+	if hi-lo < s.noise {
+		return ""
+	}
+	what := "the scales of a quantized weight, one for each channel"
+	if roundsOnly(s.call) {
+		what = "another norm's weight"
+	}
+	return fmt.Sprintf("%s: every column is its reference times a factor, from %.4g to %.4g, and nothing but rounding is left", what, lo, hi)
 }
 
 // columns is about one block of columns.

@@ -68,6 +68,9 @@ func zero(v []float64) bool {
 
 // copied is about an output that is an input as it came.
 func (s *suspect) copied() string {
+	if s.pair.Direction == inputs {
+		return ""
+	}
 	for _, slot := range []string{"0", "1", "2"} {
 		in := s.input(slot)
 		if len(in) == len(s.t) && relative(s.t, in) == 0 && relative(s.r, in) > s.noise && !zero(in) {
@@ -100,9 +103,19 @@ func (s *suspect) fewRows() string {
 	return fmt.Sprintf("a row that was not written: %s is zero in the target", s.rowName(wrong[0]))
 }
 
-// rope tells the ways in which a rotation can be wrong by what it keeps.
+// rope tells the ways in which a rotation can be wrong by what it keeps: the
+// length of each row, but for the factor of yarn and longrope.
 func (s *suspect) rope() string {
-	if s.last() != "rotary_emb" || !s.keepsNorms(s.cols) {
+	if s.last() != "rotary_emb" || length(s.r) == 0 {
+		return ""
+	}
+	factor, but := length(s.t)/length(s.r), ""
+	if math.Abs(factor-1) <= s.noise {
+		factor = 1
+	} else {
+		but = fmt.Sprintf(", but for a factor of %.4g (the attention factor of yarn or longrope)", factor)
+	}
+	if !s.keepsNorms(factor) {
 		return ""
 	}
 	zeroRight, growing := s.positions()
@@ -110,21 +123,22 @@ func (s *suspect) rope() string {
 	if zeroRight {
 		start = "position 0 is right, "
 	}
-	switch head := s.pairs(); {
-	case head > 0 && growing:
-		return fmt.Sprintf("rope theta or rope scaling: %sthe error grows with the position, and the length of every rotated pair (i, i+%d) is kept", start, head/2)
+	switch head := s.pairs(factor); {
+	case head > 0 && growing, head > 0 && but != "":
+		return fmt.Sprintf("rope theta or rope scaling: %sthe error %s, and the length of every rotated pair (i, i+%d) is kept%s",
+			start, map[bool]string{true: "grows with the position", false: "is of all positions"}[growing], head/2, but)
 	case head > 0:
 		return fmt.Sprintf("rotation by other angles (rope theta, rope scaling or positions): %sthe length of every rotated pair (i, i+%d) is kept", start, head/2)
 	default:
-		return fmt.Sprintf("rope style (neighbours against halves), or permuted rows of q and k: %sthe length of every row is kept, that of the pairs is not", start)
+		return fmt.Sprintf("rope style (neighbours against halves), or permuted rows of q and k: %sthe length of every row is kept, that of the pairs is not%s", start, but)
 	}
 }
 
-// keepsNorms reports whether all blocks of a width keep their length.
-func (s *suspect) keepsNorms(width int) bool {
-	for lo := 0; lo < len(s.r); lo += width {
-		a, b := length(s.r[lo:lo+width]), length(s.t[lo:lo+width])
-		if math.Abs(a-b) > s.noise*a {
+// keepsNorms reports whether all rows keep their length, times a factor.
+func (s *suspect) keepsNorms(factor float64) bool {
+	for i := range s.rows {
+		r, t := s.at(i)
+		if a := factor * length(r); math.Abs(a-length(t)) > s.noise*a {
 			return false
 		}
 	}
@@ -141,20 +155,20 @@ func length(v []float64) float64 {
 
 // pairs finds the head size of which the values i and i+half turn together, 0
 // for none: the smallest would do for any, so the largest that fits is taken.
-func (s *suspect) pairs() int {
+func (s *suspect) pairs(factor float64) int {
 	for head := min(s.cols, 512); head >= 4; head -= 2 {
-		if s.cols%head == 0 && s.keepsPairs(head) {
+		if s.cols%head == 0 && s.keepsPairs(head, factor) {
 			return head
 		}
 	}
 	return 0
 }
 
-func (s *suspect) keepsPairs(head int) bool {
+func (s *suspect) keepsPairs(head int, factor float64) bool {
 	bad, total := 0.0, 0.0
 	for lo := 0; lo < len(s.r); lo += head {
 		for i := lo; i < lo+head/2; i++ {
-			a, b := math.Hypot(s.r[i], s.r[i+head/2]), math.Hypot(s.t[i], s.t[i+head/2])
+			a, b := factor*math.Hypot(s.r[i], s.r[i+head/2]), math.Hypot(s.t[i], s.t[i+head/2])
 			bad += float64((a - b) * (a - b))
 			total += float64(a * a)
 		}
@@ -211,6 +225,24 @@ func (s *suspect) cache() string {
 	return fmt.Sprintf("the kv cache (its dtype, slots or block table): this module is right in earlier steps, which began at position 0, and wrong from position %d on, where it reads what was stored", s.tokens.position[0])
 }
 
+// onlyLastRight reports whether of each request's rows the last one is right and
+// most others are not.
+func (s *suspect) onlyLastRight() bool {
+	wrong := 0
+	for i, p := range s.tokens.position {
+		last := i+1 == s.rows || s.tokens.position[i+1] != p+1
+		switch {
+		case !s.right(s.row[i]):
+			if wrong++; last {
+				return false
+			}
+		case !last && p == 0:
+			return false // it should not have seen the next one
+		}
+	}
+	return s.rows >= 4 && 2*wrong > s.rows
+}
+
 // fromPosition is about everything from one position on.
 func (s *suspect) fromPosition() string {
 	if s.tokens.position == nil || s.rows < 3 {
@@ -223,6 +255,12 @@ func (s *suspect) fromPosition() string {
 		} else {
 			first = min(first, p)
 		}
+	}
+	if first == math.MaxInt {
+		return ""
+	}
+	if keepsHistory(s.call) && s.onlyLastRight() {
+		return "a mask that is off by one, so that a token sees the next: the last position of the prompt, which has none, is right, and those before it are wrong"
 	}
 	if lastRight < 0 || lastRight >= first || first == 0 {
 		return ""

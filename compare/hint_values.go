@@ -31,7 +31,7 @@ func (s *suspect) constantScale() string {
 		return ""
 	}
 	lo, hi := s.scales()
-	if hi-lo > max(s.noise, math.Abs(k-1)/4) {
+	if hi-lo > max(1.5*s.noise, math.Abs(k-1)/4) {
 		return ""
 	}
 	return fmt.Sprintf("a wrong constant factor: the target is %.4g times the reference, and nothing but rounding (rel_l2 %s) is left then", k, num(rest))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/tensor"
 )
 
 // walk visits calls as they ran: before runs when a module is entered, after
@@ -63,32 +64,29 @@ func (r *Report) judgeTokens(f *forward) {
 // large gap may grow in any way.
 type noiseJudge struct {
 	*Report
-	layers  int                // of the model; 0 is unknown
-	failed  bool               // a divergence was found
-	history map[string]float64 // by module: the worst gap of the keys and values it has stored
-
-	evidence      *Evidence
-	historyExcess map[string]float64 // by module: the worst excess of those
-	historyLeft   map[string]bool    // by module: they have left the floor
-	reported      bool               // that the reference is suspect
+	evidence *Evidence
+	layers   int               // of the model; 0 is unknown
+	failed   bool              // a divergence was found
+	history  map[string]handed // by module: the keys and values it has stored
+	reported bool              // that the reference is suspect
+	rounds   bool              // that a module rounds elsewhere
 
 	// Of the forward at hand:
-	made       []*slotPair // its compared outputs
-	seen       float64     // the worst gap so far
-	seenExcess float64     // the worst excess over the emulation so far
-	lastLayer  int         // of the latest call; -1 before the first layer
-	sawNorm    bool        // the final norm is recorded
+	made      []*slotPair // its compared outputs
+	seen      handed      // the worst so far
+	lastLayer int         // of the latest call; -1 before the first layer
+	sawNorm   bool        // the final norm is recorded
 }
 
 func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
-	j := &noiseJudge{Report: r, layers: layers, history: map[string]float64{}, evidence: e, historyExcess: map[string]float64{}, historyLeft: map[string]bool{}}
+	j := &noiseJudge{Report: r, evidence: e, layers: layers, history: map[string]handed{}}
 	for _, f := range fs {
 		if f.work != sameWork {
 			r.judgeTokens(f)
 			j.failed = j.failed || f.work == otherTokens
 			continue
 		}
-		j.seen, j.seenExcess, j.lastLayer, j.sawNorm, j.made = 0, 0, -1, false, nil
+		j.seen, j.lastLayer, j.sawNorm, j.made = handed{}, -1, false, nil
 		walk(f.top, j.inputs, j.outputs)
 	}
 }
@@ -123,10 +121,11 @@ func (j *noiseJudge) inputs(c *call) {
 		g := gapOf(t)
 		if why := j.changedOnTheWay(p); why != "" && !j.failed && p.bounds == nil {
 			j.blame(c, t, why)
-			c.in, c.hasInputs = max(c.in, g), true
+			c.in.add(j.handedBy(c, t))
+			c.hasInputs = true
 			continue
 		}
-		switch lim := j.inputLimit(c, floor, j.seen); {
+		switch lim := j.inputLimit(c, floor, j.seen.gap); {
 		case p.bounds != nil:
 			j.bounded(c, p)
 		case t.Floor != nil:
@@ -136,15 +135,15 @@ func (j *noiseJudge) inputs(c *call) {
 		case isInteger(t) && g > 0:
 			j.blame(c, t, integersDiffer(t))
 		case g > lim:
-			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; the modules that made it are not among the compared ones, so look there", describe(t), explained(t, lim, j.seen)))
+			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; the modules that made it are not among the compared ones, so look there", describe(t), explained(t, lim, j.seen.gap)))
 		default:
 			t.Verdict = Pass
 		}
-		c.in = max(c.in, g)
+		c.in.add(j.handedBy(c, t))
 		c.hasInputs = true
 	}
 	if !c.hasInputs {
-		c.in, c.inExcess = j.seen, j.seenExcess
+		c.in = j.seen
 	}
 	j.see(c, inputs)
 }
@@ -163,17 +162,16 @@ func (j *noiseJudge) inputLimit(c *call, floor, seen float64) float64 {
 	default:
 		return farNoise * floor
 	}
-	return limit(compositeNoise*floor*float64(layers), floor, seen)
+	return limit(compositeNoise*floor*float64(layers), floor, gain("")*seen)
 }
 
 func (j *noiseJudge) outputs(c *call) {
 	floor := coarsest(c)
 	if keepsHistory(c) {
-		c.in, c.inExcess = max(c.in, j.history[c.module]), max(c.inExcess, j.historyExcess[c.module])
-		c.inLeft = c.inLeft || j.historyLeft[c.module]
+		c.in.add(j.history[c.module])
 	}
 	if c.inputsMissing {
-		c.in, c.inExcess = max(c.in, j.seen), max(c.inExcess, j.seenExcess)
+		c.in.add(j.seen)
 	}
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction != inputs {
@@ -192,7 +190,7 @@ func (j *noiseJudge) outputs(c *call) {
 // output judges one output by the first rule that applies.
 func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	t := p.result
-	g, in, noise := gapOf(t), c.in, floor
+	g, in, noise := gapOf(t), c.in.gap, floor
 	if p.bounds != nil {
 		j.bounded(c, p)
 		return
@@ -209,7 +207,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 			return
 		}
 	}
-	if len(children) > 0 || isComposite(c) {
+	if len(children) > 0 || isComposite(c.module) {
 		noise *= compositeNoise // what else it holds is not recorded
 	}
 	switch {
@@ -222,7 +220,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	case j.failed && in > floor:
 		return
 	}
-	lim := limit(noise, floor, in)
+	lim := limit(noise, floor, gain(c.module)*in)
 	switch {
 	case g == 0:
 	case isInteger(t):
@@ -235,32 +233,53 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", describe(t), num(lim), typeNames(t)))
 	case g > lim:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", c.inputsAgree(), describe(t), explained(t, lim, in)))
-	case c.exact() && movesBits(c, t, t.Gap):
+	case c.exact() && j.movesBits(c, t, t.Gap):
 		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
 			percent(equalOf(t.Gap)), percent(equalShare), describe(t)))
 	}
 }
 
 // movesBits applies the rule for modules that only round: with equal inputs
-// hardly any output bit may differ.
-func movesBits(c *call, t *Tensor, g *metric.Gap) bool {
+// hardly any output bit may differ. Where each value is off by no more than its
+// last place, and to either side, the two sides round at other points, which is
+// no fault, but said.
+func (j *noiseJudge) movesBits(c *call, t *Tensor, g *metric.Gap) bool {
 	differ := g.Values - g.Equal
-	return roundsOnly(c) && t.DTypes[0] == t.DTypes[1] && t.DTypes[0].Size() <= 2 && differ > handful && equalOf(g) < equalShare
+	if !roundsOnly(c) || t.DTypes[0] != t.DTypes[1] || t.DTypes[0].Size() > 2 || differ <= handful || equalOf(g) >= equalShare {
+		return false
+	}
+	if !roundsElsewhere(t.DTypes[0], g) {
+		return true
+	}
+	if !j.rounds {
+		j.rounds = true
+		j.Warnings = append(j.Warnings, fmt.Sprintf("%s: %s of the values are those of equal inputs, and the others one last place off to either side: the two sides round at other points (other versions of a kernel; see ilref's --rounding), which is no fault",
+			t.Key, percent(equalOf(g))))
+	}
+	return false
+}
+
+// roundsElsewhere tells another rounding from a wrong value of the same size: it
+// has no bias, as a wrong eps has, and no factor of each row's own, as a norm
+// computed in too few bits.
+func roundsElsewhere(d tensor.DType, g *metric.Gap) bool {
+	s := g.Scale
+	return g.ULP != nil && g.ULP.Max <= 1 && s != nil && math.Abs(s.MinusOne) <= max(leastScale(d), scaleErrors*s.StdErr) && s.Rows <= rowScales
 }
 
 // exact reports whether all inputs were compared and are equal to the bit.
-func (c *call) exact() bool { return c.hasInputs && !c.inputsMissing && c.in == 0 }
+func (c *call) exact() bool { return c.hasInputs && !c.inputsMissing && c.in.gap == 0 }
 
 func (c *call) inputsAgree() string {
 	switch {
 	case c.exact():
 		return "inputs agree to the bit"
 	case c.hasInputs && !c.inputsMissing:
-		return "inputs agree " + upTo(c.in)
+		return "inputs agree " + upTo(c.in.gap)
 	case len(comparedChildren(c)) > 0:
 		return "its children agree " + upTo(worstOf(comparedChildren(c)))
 	}
-	return "its inputs are not all compared, but what is compared before it agrees " + upTo(c.in)
+	return "its inputs are not all compared, but what is compared before it agrees " + upTo(c.in.gap)
 }
 
 // upTo says how well tensors agree.
@@ -280,16 +299,11 @@ func (c *call) anyCompared() bool {
 	return slices.ContainsFunc(c.slots, func(p *slotPair) bool { return p.result != nil })
 }
 
-// see keeps the worst finite gap of the forward.
+// see keeps the worst of the forward.
 func (j *noiseJudge) see(c *call, direction string) {
 	for _, p := range c.slots {
-		if p.result != nil && p.Direction == direction {
-			if g := gapOf(p.result); g <= math.MaxFloat64 {
-				j.seen = max(j.seen, g)
-			}
-			if f := p.result.Floor; f != nil {
-				j.seenExcess = max(j.seenExcess, f.worstExcess())
-			}
+		if p.result != nil && p.Direction == direction && !math.IsInf(gapOf(p.result), 1) {
+			j.seen.add(j.handedBy(c, p.result))
 		}
 	}
 }
@@ -307,15 +321,13 @@ func (j *noiseJudge) remember(c *call) {
 	if !keepsHistory(c) {
 		return
 	}
+	stored := j.history[c.module]
 	for _, p := range c.slots {
 		if p.result != nil && p.Direction == inputs && p.Slot != "0" {
-			j.history[c.module] = max(j.history[c.module], gapOf(p.result))
-			if f := p.result.Floor; f != nil {
-				j.historyExcess[c.module] = max(j.historyExcess[c.module], f.worstExcess())
-				j.historyLeft[c.module] = j.historyLeft[c.module] || f.leaves(j.evidence.limit(), coarsest(c))
-			}
+			stored.add(j.handedBy(c, p.result))
 		}
 	}
+	j.history[c.module] = stored
 }
 
 func inheritedIf(b bool) Verdict {

@@ -23,7 +23,7 @@ func (j *noiseJudge) local(c *call, t *Tensor, noise float64) {
 		j.blame(c, t, fmt.Sprintf("the right model looks up other rows for the same token ids: %s (other weights?)", describeLocal(t)))
 	case size > noise:
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], num(noise)))
-	case movesBits(c, t, g):
+	case j.movesBits(c, t, g):
 		j.blame(c, t, fmt.Sprintf("for the same inputs only %s of the values are those of the right model, and a module that rounds once keeps %s: %s",
 			percent(equalOf(g)), percent(equalShare), describeLocal(t)))
 	default:
@@ -66,39 +66,45 @@ func anyFailed(c *call) bool {
 }
 
 // inputRatio judges an input by the floor. Before any fault it can leave the
-// floor only through modules that are not recorded.
+// floor, and the emulation, only through modules that are not recorded.
 func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
-	f, limit := t.Floor, j.evidence.limit()
-	out := f.leaves(limit, j.inputLimit(c, floor, j.seenExcess))
+	f, ratio := t.Floor, j.evidence.limit()
+	floor = max(floor, f.noise)
+	out := f.apart() > j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
 	switch {
 	case out && !j.failed:
-		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(limit)))
+		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(ratio)))
 	default:
-		t.Verdict = inheritedIf(out || j.failed && f.leaves(limit, floor))
+		t.Verdict = inheritedIf(out || j.failed && f.leaves(ratio, floor))
 	}
-	c.inExcess = max(c.inExcess, f.worstExcess())
-	c.inLeft = c.inLeft || f.leaves(limit, floor)
-	c.inScale = c.inScale || f.wrongScale()
 }
 
-// ratio judges an output by the floor: it fails where it has left it although
-// the inputs, and the outputs of the calls inside, have not.
+// ratio judges an output by the floor. It fails where it is off from the
+// emulation, which rounds as the target does, by more than rounding and the
+// inputs explain, or where it has left the floor although the inputs, and the
+// outputs of the calls inside, have not. A worst token that has left it, one
+// row, must be off from the emulation as well.
 func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
-	f, limit := t.Floor, j.evidence.limit()
-	in, left, scaled := c.inExcess, c.inLeft, c.inScale
-	for _, p := range comparedChildren(c) {
-		if x := p.result.Floor; x != nil {
-			in, left, scaled = max(in, x.worstExcess()), left || x.leaves(limit, floor), scaled || x.wrongScale()
-		}
+	f, ratio := t.Floor, j.evidence.limit()
+	if f.noise > floor {
+		noise, floor = noise*f.noise/floor, f.noise
 	}
-	t.Verdict = inheritedIf(j.failed && f.leaves(limit, floor))
-	switch {
+	in, gain := c.in, gain(c.module)
+	for _, p := range comparedChildren(c) {
+		in.add(j.handedBy(c, p.result))
+	}
+	t.Verdict = inheritedIf(j.failed && f.leaves(ratio, floor))
+	passed := math.Hypot(noise, gain*in.excess)
+	switch lim := limit(noise, floor, gain*in.apart); {
 	case anyFailed(c):
 		t.Verdict = Inherited
-	case j.failed && left:
-	case f.leaves(limit, math.Hypot(noise, ratioGain(c)*in)):
-		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", f.describe(limit)))
-	case f.wrongScale() && !scaled:
+	case j.failed && (in.left || in.apart > floor):
+	case f.Apart.RelL2 > lim:
+		j.blame(c, t, fmt.Sprintf("the output is off from the emulation, which rounds as it does, by rel_l2 %s, where rounding%s: %s",
+			num(f.Apart.RelL2), explain(lim, in.apart), f.describe(ratio)))
+	case f.tensorLeaves(ratio, passed), f.tokenLeaves(ratio, passed) && f.row() > math.Hypot(rowNoise*noise, gain*in.row):
+		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", f.describe(ratio)))
+	case f.wrongScale() && !in.scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
 			f.Scale.MinusOne, f.Scale.StdErr, max(f.least, scaleErrors*f.Scale.StdErr)))
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -62,6 +63,10 @@ func TestNoiseRule(t *testing.T) {
 		{"the worst output counts", 0, []made{{"a", g(0), g(0, 9e-3)}}, "step_0/a/outputs_1"},
 		{"an inherited gap may grow", 0, []made{{"a", g(0), g(7e-3)}, {"b", g(7e-3), g(2.2e-2)}}, ""},
 		{"but not so much", 0, []made{{"a", g(0), g(7e-3)}, {"b", g(7e-3), g(2.3e-2)}}, "step_0/b/outputs_0"},
+		{"a projection passes on less", 0, []made{{"o_proj", g(1e-2), g(1.6e-2)}}, ""},
+		{"and no more", 0, []made{{"o_proj", g(1e-2), g(1.8e-2)}}, "step_0/o_proj/outputs_0"},
+		{"attention passes on more", 0, []made{{"attn", g(1e-2), g(4.0e-2)}}, ""},
+		{"and no more than that", 0, []made{{"attn", g(1e-2), g(4.2e-2)}}, "step_0/attn/outputs_0"},
 		{"a module without inputs is held against what came before", 0, []made{{"a", g(0), g(7e-3)}, {"b", nil, g(2.2e-2)}}, ""},
 		{"and blamed beyond that", 0, []made{{"a", g(0), g(7e-3)}, {"b", nil, g(2.3e-2)}}, "step_0/b/outputs_0"},
 		{"noise does not grow for ever", 0, []made{
@@ -144,4 +149,73 @@ func TestUnequalIntegers(t *testing.T) {
 	r := judged(0, f)
 	require.Equal(t, "step_0/router/outputs_0", r.FirstDivergence.String())
 	require.Contains(t, r.FirstDivergence.Why, "integers differ: 64 of 64, most at [3] ")
+}
+
+// A row of huge values does not hide the gap that the others hand on.
+func TestEveryRow(t *testing.T) {
+	f := forwardOf(0, made{"model.norm", []float64{1e-3}, []float64{2.5e-2}})
+	require.True(t, judged(0, f).gap)
+	f = forwardOf(0, made{"model.norm", []float64{1e-3}, []float64{2.5e-2}})
+	f.calls[0].slots[0].result.Gap.TokenRMS = 9e-3
+	require.False(t, judged(0, f).gap)
+}
+
+// Bits that move to either side by a last place are rounded elsewhere; a bias,
+// a factor of each row's own or larger steps are not.
+func TestRoundsElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		edit func(*metric.Gap)
+		want bool
+	}{
+		{"as measured", func(*metric.Gap) {}, true},
+		{"two last places", func(g *metric.Gap) { g.ULP.Max = 2 }, false},
+		{"a bias", func(g *metric.Gap) { g.Scale.MinusOne = -1.3e-3 }, false},
+		{"factors of rows", func(g *metric.Gap) { g.Scale.Rows = 3.5 }, false},
+		{"an uncertain bias", func(g *metric.Gap) { g.Scale.MinusOne, g.Scale.StdErr = 1e-3, 3e-4 }, true},
+	} {
+		f := forwardOf(0, made{"model.norm", []float64{0}, []float64{3e-3}})
+		g := f.calls[0].slots[1].result.Gap
+		g.Equal, g.ULP, g.Scale = 48, &metric.ULP{Max: 1}, &metric.Scale{MinusOne: 1.6e-4, StdErr: 1.1e-4, Rows: 2}
+		c.edit(g)
+		r := judged(0, f)
+		require.Equal(t, !c.want, r.gap, c.name)
+		if c.want {
+			require.Len(t, r.Warnings, 1, c.name)
+			require.Contains(t, r.Warnings[0], "step_0/model.norm/outputs_0: 75.0 % of the values are those of equal inputs", c.name)
+		}
+	}
+}
+
+// The rules of a floor, on one call whose inputs sit at it.
+func TestFloorRules(t *testing.T) {
+	const rows, cols = 24, 64
+	for _, c := range []struct {
+		name                  string
+		rows                  int
+		target, emulation     float64 // rel_l2 to the oracle
+		token, emulationToken float64 // the same of the worst row
+		apart, apartToken     float64
+		why                   string
+	}{
+		{"at the floor", rows, 1e-2, 1e-2, 2e-2, 2e-2, 5e-3, 1e-2, ""},
+		{"hidden by what has accumulated", rows, 4.1e-2, 4e-2, 6e-2, 6e-2, 1e-2, 2e-2, "off from the emulation, which rounds as it does, by rel_l2 1.0e-02"},
+		{"drift", rows, 2e-2, 1e-2, 3e-2, 2.9e-2, 5e-3, 1e-2, "leaves the floor"},
+		{"one row is one draw", 1, 2e-2, 9e-3, 2e-2, 9e-3, 7e-3, 7e-3, ""},
+		{"a worst token by chance", rows, 1e-2, 1e-2, 4e-2, 2e-2, 5e-3, 1.5e-2, ""},
+		{"a worst token", rows, 1e-2, 1e-2, 4e-2, 2e-2, 5e-3, 1.7e-2, "leaves the floor"},
+	} {
+		gap := func(rel, token float64) *metric.Gap {
+			return &metric.Gap{Numel: c.rows * cols, Values: c.rows * cols, RelL2: rel, WorstToken: &metric.Worst{RelL2: token, Values: cols}}
+		}
+		f := forwardOf(0, made{"o_proj", []float64{0}, []float64{1e-2}})
+		p := f.calls[0].slots[1].result
+		p.Floor = newFloor(gap(c.target, c.token), gap(c.emulation, c.emulationToken), &Tensor{DTypes: p.DTypes, Gap: gap(c.apart, c.apartToken)})
+		r := &Report{}
+		judgeNoise(r, []*forward{f}, 0, &Evidence{Oracle: &il.Session{}, Floor: &il.Session{}})
+		require.Equal(t, c.why != "", r.gap, c.name)
+		if c.why != "" {
+			require.Contains(t, r.FirstDivergence.Why, c.why, c.name)
+		}
+	}
 }

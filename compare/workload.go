@@ -151,6 +151,25 @@ func shifted(r, t []int) string {
 	return ""
 }
 
+// tokenHint is the likely cause of other token ids.
+func tokenHint(r, t []int) string {
+	switch {
+	case len(r) == 0 || len(t) == 0:
+		return ""
+	case shifted(r, t) != "":
+		return "the BOS token, which one side's tokenizer or chat template adds and the other's does not: but for the first id both sides have the same"
+	case len(r) != len(t):
+		return fmt.Sprintf("another text, chat template or tokenizer: %d ids against %d", len(r), len(t))
+	}
+	n := 0
+	for i := range r {
+		if r[i] != t[i] {
+			n++
+		}
+	}
+	return fmt.Sprintf("another text, chat template or tokenizer: %d of %s differ", n, count(len(r), "id"))
+}
+
 // otherLayoutOf describes tokens of which one side's are the first of the
 // other's, and is empty for others.
 func otherLayoutOf(r, t []int) string {

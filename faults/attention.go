@@ -14,6 +14,7 @@ func attentionFaults() []Fault {
 	return []Fault{
 		{
 			Name: "attention scale", What: "scores are divided by D instead of its root",
+			Hint:  "attention's scale",
 			Where: attn(0, 0),
 			Inject: func(r *Run) {
 				for _, l := range r.Model.Model.Layers {
@@ -23,11 +24,13 @@ func attentionFaults() []Fault {
 		},
 		{
 			Name: "mask off by one", What: "in prefill a token sees the next one too",
+			Hint:   "a mask that is off by one",
 			Where:  attn(0, 0),
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return leakyMask{n} }) },
 		},
 		{
 			Name: "window off by one", What: "a token sees one key more than the sliding window holds",
+			Hint:  "a window, mask or context limit of about 9",
 			Where: attn(0, 0),
 			Needs: func(c *model.Config) bool { return c.UseSlidingWindow },
 			Inject: func(r *Run) {
@@ -38,11 +41,13 @@ func attentionFaults() []Fault {
 		},
 		{
 			Name: "wrong GQA mapping", What: "query head h has key head h mod nkv instead of h / group",
+			Hint:   "which kv head a query head reads",
 			Where:  attn(0, 0),
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return wrongGroups{n} }) },
 		},
 		{
 			Name: "swapped heads", What: "layer 1's attention returns its first two heads exchanged",
+			Hint:  "heads in another order",
 			Where: attn(0, 1),
 			Inject: leaving(layer(1, "self_attn.attn"), 0, func(r *Run, t *tensor.Tensor) {
 				*t = *columns(t, swapHeads(r.Model.Config.HeadDim))
@@ -50,6 +55,7 @@ func attentionFaults() []Fault {
 		},
 		{
 			Name: "fp8 kv cache", What: "decode reads keys and values that were stored as float8_e4m3fn",
+			Hint:  "the kv cache",
 			Where: attn(1, 0),
 			Inject: shadowed(func(_ int, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor) {
 				round := func(_ int, x []float64) {
@@ -62,6 +68,7 @@ func attentionFaults() []Fault {
 		},
 		{
 			Name: "stale kv cache", What: "decode stores its row in a wrong slot and reads what the slot held: the last row of the prompt",
+			Hint:   "the kv cache",
 			Where:  attn(1, 0),
 			Inject: stale,
 		},

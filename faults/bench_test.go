@@ -32,7 +32,8 @@ type Bench struct {
 	Oracle *il.Session // the same in float64
 
 	dir     string
-	prompts [][]int // the first is every run's; the second joins it in batches
+	edits   []func(*model.CausalLM) // of the checkpoint, before any run
+	prompts [][]int                 // the first is every run's; the second joins it in batches
 	outputs [][]int
 }
 
@@ -52,8 +53,8 @@ func (s Setting) plain() bool {
 }
 
 // NewBench prepares a model: gopher-1m, or a folder of testdata/architectures.
-func NewBench(tb testing.TB, name string) *Bench {
-	b := &Bench{Name: name, dir: filepath.Join(fixture.Architectures(), name)}
+func NewBench(tb testing.TB, name string, edits ...func(*model.CausalLM)) *Bench {
+	b := &Bench{Name: name, dir: filepath.Join(fixture.Architectures(), name), edits: edits}
 	if name == "gopher-1m" {
 		b.dir = fixture.Checkpoint(name)
 	}
@@ -80,6 +81,9 @@ func (b *Bench) model(tb testing.TB) (*model.CausalLM, func()) {
 	c.Config.NumHiddenLayers = layers
 	m, err := model.Build(c, model.Options{})
 	require.NoError(tb, err)
+	for _, f := range b.edits {
+		f(m)
+	}
 	return m, func() { require.NoError(tb, c.Close()) }
 }
 
@@ -168,4 +172,29 @@ func (b *Bench) run(s Setting, m *model.CausalLM) (*Run, ref.Config) {
 		cfg.Rounding = s.Round
 	}
 	return r, cfg
+}
+
+// outliers gives a model what large trained ones have and small ones do not: a
+// channel of the residual stream that is 20 times the others (Dettmers et al.,
+// "LLM.int8()", 2022), and one of a thousand times in the first token alone (Sun
+// et al., "Massive Activations in Large Language Models", 2024). Norms take both
+// out of what the layers see.
+func outliers(m *model.CausalLM) {
+	const channel, massive = 7, 5
+	m.Model.EmbedTokens.Weight = edited(m.Model.EmbedTokens.Weight, func(row int, v []float64) {
+		v[channel] *= 20
+		if row == 1 { // that all prompts begin with
+			v[massive] *= 1000
+		}
+	})
+	norms := []*nn.RMSNorm{m.Model.Norm}
+	for _, l := range m.Model.Layers {
+		norms = append(norms, l.InputLayerNorm, l.PostAttentionLayerNorm)
+	}
+	for _, n := range norms {
+		n.Weight = edited(n.Weight, func(_ int, v []float64) {
+			v[channel] /= 20
+			v[massive] /= 500
+		})
+	}
 }

@@ -39,7 +39,7 @@ on which the fault is reported as a failure *and* named at the right module and 
 * **floor** — also a float64 oracle, and a clean run with the target's rounding points.
 * **replay** — also the target's calls computed again from its own recorded inputs.
 * **split-K** — the same three on gopher-1m under the hardest noise there is: two rounded partial sums in every product.
-* **hint** — the likely cause that ildiff gives, in how many of the cases that are named.
+* **hint** — ildiff gives the right likely cause, in how many of the cases that are named.
 
 `
 
@@ -105,7 +105,7 @@ func (s *scores) hints(name string) string {
 	for _, o := range s.all {
 		if o.name == name && o.right {
 			n++
-			if o.hint != "" {
+			if o.hinted {
 				hints++
 			}
 		}

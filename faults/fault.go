@@ -11,6 +11,7 @@ import (
 type Fault struct {
 	Name   string
 	What   string                   // what is wrong, in a line
+	Hint   string                   // what the hint must say: one of the texts between bars
 	Where  Place                    // the call that must be named
 	Needs  func(*model.Config) bool // the models that can have it; nil for all
 	Inject func(*Run)

@@ -14,6 +14,7 @@ func linearFaults() []Fault {
 	return []Fault{
 		{
 			Name: "k and v swapped", What: "layer 1's packed projection holds q, v, k",
+			Hint:  "k and v in the other order",
 			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
 				p := r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts
@@ -22,6 +23,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "gate and up swapped", What: "layer 1's packed projection holds up, gate",
+			Hint:  "gate and up in the other order",
 			Where: Place{Module: layer(1, "mlp.gate_up_proj")},
 			Inject: func(r *Run) {
 				p := r.Model.Model.Layers[1].MLP.GateUpProj.Parts
@@ -30,6 +32,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "q and k rows permuted", What: "the rows of each head are in GPT-J's order, as in a checkpoint that was not converted",
+			Hint:  "permuted rows of the weight|one block of columns",
 			Where: Place{Module: layer(0, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
 				d := r.Model.Config.HeadDim
@@ -43,6 +46,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "q heads swapped in the weights", What: "the first two query heads of layer 1 have each other's rows",
+			Hint:  "heads in another order|one block of columns",
 			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
 				p := &r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts[q]
@@ -51,6 +55,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "dropped bias", What: "q, k and v have no bias in any layer",
+			Hint:  "a bias that is missing",
 			Where: Place{Module: layer(0, "self_attn.qkv_proj")}, Needs: biased,
 			Inject: func(r *Run) {
 				for _, l := range r.Model.Model.Layers {
@@ -62,6 +67,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "one linear in 8 bits", What: "layer 1's down_proj has float8_e4m3fn weights, one scale for all",
+			Hint:  "a quantized weight",
 			Where: Place{Module: layer(1, "mlp.down_proj")},
 			Inject: func(r *Run) {
 				p := &r.Model.Model.Layers[1].MLP.DownProj.Parts[0]
@@ -70,11 +76,13 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
+			Hint:   "another activation function: the target's output is gelu",
 			Where:  Place{Module: layer(0, "mlp.act_fn")},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return gelu{n} }) },
 		},
 		{
 			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
+			Hint:  "a wrong row of the embedding",
 			Where: Place{Module: "model.embed_tokens"},
 			Inject: func(r *Run) {
 				m := r.Model.Model.EmbedTokens
@@ -90,6 +98,7 @@ func linearFaults() []Fault {
 		},
 		{
 			Name: "stale lm_head", What: "the head is of an earlier checkpoint: 5 % of noise on its weights",
+			Hint:  "the output head",
 			Where: Place{Step: 1, Module: "logits_processor"}, // of the forward of step 0
 			Inject: func(r *Run) {
 				for _, m := range r.Model.Modules() {

@@ -10,16 +10,19 @@ func normFaults() []Fault {
 	return []Fault{
 		{
 			Name: "wrong eps", What: "every RMSNorm has an eps that makes the first one's rows 1e-3 smaller or larger",
+			Hint:   "the norm's eps",
 			Where:  Place{Module: layer(0, "input_layernorm")},
 			Inject: wrongEps,
 		},
 		{
 			Name: "LayerNorm for RMSNorm", What: "every norm takes the mean away first",
+			Hint:   "another kind of norm",
 			Where:  Place{Module: layer(0, "input_layernorm")},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return layerNorm{n} }) },
 		},
 		{
 			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
+			Hint:  "another norm's weight",
 			Where: Place{Module: layer(0, "self_attn.q_norm")},
 			Needs: func(c *model.Config) bool { return c.Architectures[0] == "Qwen3ForCausalLM" },
 			Inject: func(r *Run) {
@@ -31,6 +34,7 @@ func normFaults() []Fault {
 		},
 		{
 			Name: "dropped residual", What: "the norm after layer 1's attention does not add the residual",
+			Hint:  "a residual that is not added",
 			Where: Place{Module: layer(1, "post_attention_layernorm")},
 			Inject: func(r *Run) {
 				r.Wrap(func(n nn.Numerics) nn.Numerics { return noResidual{n, r, layer(1, "post_attention_layernorm")} })

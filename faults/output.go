@@ -19,25 +19,27 @@ func outputFaults() []Fault {
 			})
 		}
 	}
-	at := func(name, what string, where Place, f func(*Run, *tensor.Tensor)) Fault {
-		return Fault{Name: name, What: what, Where: where, Inject: leaving(where.Module, where.Step, f)}
+	at := func(name, what, hint string, where Place, f func(*Run, *tensor.Tensor)) Fault {
+		return Fault{Name: name, What: what, Hint: hint, Where: where, Inject: leaving(where.Module, where.Step, f)}
 	}
+	const factor = "a wrong constant factor: the target is 1.02"
 	return []Fault{
-		at("a zeroed row", "row 3 of layer 1's gate_up_proj is 0 in prefill", Place{Module: layer(1, "mlp.gate_up_proj")},
+		at("a zeroed row", "row 3 of layer 1's gate_up_proj is 0 in prefill", "a row that was not written", Place{Module: layer(1, "mlp.gate_up_proj")},
 			row(3, func(v []float64) { clear(v) })),
-		at("one NaN", "one value of layer 1's attention", Place{Module: layer(1, "self_attn.attn")},
+		at("one NaN", "one value of layer 1's attention", "a single broken value", Place{Module: layer(1, "self_attn.attn")},
 			row(5, func(v []float64) { v[7] = math.NaN() })),
-		at("2 % scale of a linear", "layer 0's o_proj", Place{Module: layer(0, "self_attn.o_proj")}, scale(1.02)),
-		at("2 % scale of an activation", "layer 1's act_fn", Place{Module: layer(1, "mlp.act_fn")}, scale(1.02)),
-		at("2 % scale in decode", "layer 1's o_proj from step 1 on", Place{Step: 1, Module: layer(1, "self_attn.o_proj")}, scale(1.02)),
-		at("2 % noise", "layer 1's down_proj", Place{Module: layer(1, "mlp.down_proj")},
+		at("2 % scale of a linear", "layer 0's o_proj", factor, Place{Module: layer(0, "self_attn.o_proj")}, scale(1.02)),
+		at("2 % scale of an activation", "layer 1's act_fn", factor, Place{Module: layer(1, "mlp.act_fn")}, scale(1.02)),
+		at("2 % scale in decode", "layer 1's o_proj from step 1 on", factor, Place{Step: 1, Module: layer(1, "self_attn.o_proj")}, scale(1.02)),
+		at("2 % noise", "layer 1's down_proj", "a broken kernel", Place{Module: layer(1, "mlp.down_proj")},
 			func(_ *Run, t *tensor.Tensor) { edit(t, noise(0.02)) }),
-		at("a scaled mlp", "layer 0's mlp returns other values than its down_proj", Place{Module: layer(0, "mlp")}, scale(1.02)),
-		at("a scaled self_attn", "layer 1's self_attn, which records no inputs, returns other values than its o_proj",
+		at("a scaled mlp", "layer 0's mlp returns other values than its down_proj", factor, Place{Module: layer(0, "mlp")}, scale(1.02)),
+		at("a scaled self_attn", "layer 1's self_attn, which records no inputs, returns other values than its o_proj", factor,
 			Place{Module: layer(1, "self_attn")}, scale(1.02)),
-		at("a scaled layer", "layer 0 returns other values than its mlp", Place{Module: "model.layers.0"}, scale(1.02)),
+		at("a scaled layer", "layer 0 returns other values than its mlp", factor, Place{Module: "model.layers.0"}, scale(1.02)),
 		{
 			Name: "self_attn changes what it is given", What: "layer 1's self_attn gives qkv_proj other values than the norm returned; it records no inputs, so qkv_proj's input is the nearest place",
+			Hint:  "a wrong constant factor",
 			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
 				r.Arriving = append(r.Arriving, func(at Place, args il.Tuple) {
@@ -65,6 +67,7 @@ func tokenFaults() []Fault {
 	return []Fault{
 		{
 			Name: "missing BOS", What: "the prompt lacks its first token",
+			Hint:  "the BOS token",
 			Where: embed,
 			Tokens: func(p *requests.Plan) {
 				for i := range p.Steps {
@@ -79,6 +82,7 @@ func tokenFaults() []Fault {
 		},
 		{
 			Name: "another token", What: "the tokenizer gives another id in the middle of the prompt",
+			Hint:  "another text, chat template or tokenizer: 1 of 24 ids",
 			Where: embed,
 			Tokens: func(p *requests.Plan) {
 				ids := p.Steps[0].Chunks[0].IDs

@@ -11,11 +11,13 @@ func ropeFaults() []Fault {
 	return []Fault{
 		{
 			Name: "wrong rope theta", What: "theta 500000 (Llama 3) instead of 10000 (Llama 2)",
+			Hint:   "rope theta or rope scaling: position 0 is right, the error grows",
 			Where:  Place{Module: rope},
 			Inject: func(r *Run) { rotary(r).Rope.Theta = 500000 },
 		},
 		{
 			Name: "ignored rope scaling", What: "the frequencies are not scaled for the longer context",
+			Hint:  "rope theta or rope scaling",
 			Where: Place{Module: rope},
 			Needs: func(c *model.Config) bool { return c.Rope.Type != "default" },
 			Inject: func(r *Run) {
@@ -25,16 +27,19 @@ func ropeFaults() []Fault {
 		},
 		{
 			Name: "interleaved rope", What: "GPT-J's pairs (2j, 2j+1) are turned instead of NeoX's (j, j+D/2)",
+			Hint:   "rope style",
 			Where:  Place{Module: rope},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return interleaved{n} }) },
 		},
 		{
 			Name: "rope one position late in decode", What: "the rope kernel of decode reads the next row of its table",
+			Hint:   "rotation by other angles",
 			Where:  Place{Step: 1, Module: rope},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return lateRope{n, r} }) },
 		},
 		{
 			Name: "positions off by one in decode", What: "the model is told the next position",
+			Hint:  "counted from another start",
 			Where: Place{Step: 1, Module: "model.layers.0"},
 			Inject: func(r *Run) {
 				r.Arriving = append(r.Arriving, func(at Place, args il.Tuple) {

@@ -166,7 +166,7 @@ type judge struct {
 // inputs looks for what no recorded module made.
 func (j *judge) inputs(c *call) {
 	for _, p := range c.inputs {
-		lim, _ := compare.Explained(c.types, true, j.seen)
+		lim, _ := compare.Explained("", c.types, true, j.seen)
 		j.tensor(p, lim, j.Failed > 0)
 	}
 	c.in = worst(c.inputs)
@@ -182,7 +182,7 @@ func (j *judge) inputs(c *call) {
 
 func (j *judge) outputs(c *call) {
 	in := max(c.in, c.inner)
-	lim, noise := compare.Explained(c.types, c.composite, in)
+	lim, noise := compare.Explained(c.module, c.types, c.composite, in)
 	failed := j.Failed > 0
 	for _, p := range c.outputs {
 		j.tensor(p, lim, failed && in > noise)

@@ -48,10 +48,11 @@ type Gap struct {
 	MaxRel  float64 // largest |d| / max(|r|, torch's atol of the type), noisy near 0
 
 	// Of floating-point values; integers have none.
-	Scale        *Scale // nil where it is not finite
-	WorstToken   *Worst // the row, all dimensions but the last, with the largest rel_l2
-	WorstChannel *Worst // the same of the columns, where there are ChannelRows
-	ULP          *ULP   // nil for types without a last place, such as int8
+	Scale        *Scale  // nil where it is not finite
+	WorstToken   *Worst  // the row, all dimensions but the last, with the largest rel_l2
+	TokenRMS     float64 // root mean square of the rel_l2 of rows, each weighing the same
+	WorstChannel *Worst  // the same of the columns, where there are ChannelRows
+	ULP          *ULP    // nil for types without a last place, such as int8
 }
 
 // ChannelRows is the least number of rows that tells a channel's gap from the
@@ -65,6 +66,10 @@ type Scale struct {
 	// Signs is (rows larger - rows smaller) / √(both): beyond 4 rows agree on the
 	// direction, which neither one huge row nor noise that a row shares brings about.
 	Signs float64
+	// Rows is the root mean square of the rows' own scales in units of their
+	// standard errors: 1 to 2 where values are rounded otherwise, for large ones
+	// weigh more, and far above where rows have factors of their own.
+	Rows float64
 }
 
 // Worst is a row or a column.
@@ -159,6 +164,7 @@ func (m *meter) measure(r, t *tensor.Tensor) (*Gap, error) {
 	}
 	g := m.gap()
 	g.WorstToken, g.WorstChannel, g.ULP = m.rows.worst(), m.channels.worst(m.rows.n), m.ulps.result(m)
+	g.TokenRMS = m.rows.rms()
 	if m.nonFinite == 0 && m.cosine == nil {
 		g.Scale = m.scale()
 	}
@@ -181,7 +187,7 @@ func (m *meter) scale() *Scale {
 	}
 	k := (m.ds - m.dd) / (2 * m.rr)
 	rest := max(0, m.dd-float64(float64(k*k)*m.rr))
-	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs()}
+	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs(), Rows: m.rows.scales()}
 }
 
 // foldBroadcast narrows the dimensions along which both tensors repeat one

@@ -12,7 +12,10 @@ type rows struct {
 	n        int
 	worstAt  int
 	worstRel float64
-	signed   [2]int // rows with r·d below and above 0
+	signed   [2]int  // rows with r·d below and above 0
+	rel2     float64 // Σ rel_l2² of the rows with a reference
+	nonzero  int     // those rows
+	scaled2  float64 // Σ (scale / its standard error)² of them
 }
 
 // left is how many values of its row follow from index at on.
@@ -49,9 +52,30 @@ func (r *rows) finish() {
 	case rd > 0:
 		r.signed[1]++
 	}
+	if r.now.rr > 0 {
+		r.nonzero++
+		r.rel2 += float64(rel * rel)
+		r.scaled2 += r.scale2()
+	}
 	r.now, r.nonFinite = sums{}, 0
 	r.n++
 }
+
+// scale2 is (scale - 1)² of the row at hand over its variance by least squares.
+func (r *rows) scale2() float64 {
+	along := (r.now.ds - r.now.dd) / 2 // r·d
+	k2 := float64(along*along) / r.now.rr
+	if k2 == 0 || r.width < 2 {
+		return 0
+	}
+	return k2 / max(r.now.dd-k2, float64(k2*0x1p-40)) * float64(r.width-1)
+}
+
+// rms is the root mean square of the rows' gaps.
+func (r *rows) rms() float64 { return math.Sqrt(r.rel2 / float64(max(r.nonzero, 1))) }
+
+// scales is the root mean square of the rows' scales in standard errors.
+func (r *rows) scales() float64 { return math.Sqrt(r.scaled2 / float64(max(r.nonzero, 1))) }
 
 func (r *rows) worst() *Worst {
 	if r.n == 0 {
