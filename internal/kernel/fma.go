@@ -8,10 +8,11 @@
 // threads, the blocking or the width of the CPU's vectors. A NaN is always the
 // positive quiet one, since CPUs differ in the signs and payloads they make.
 //
-// On amd64 the products and the loops over float32 run in assembly for AVX-512
+// The products and the loops over float32 run in assembly: on amd64 for AVX-512
 // or AVX2, written by the generator in avo and chosen at start by what the CPU
-// has. Elsewhere, and with the build tags noasm, purego or safe, plain Go
-// computes the same bits; it is also what the tests compare the kernels with.
+// has, on arm64 for NEON, written by the generator in neon, whose speed is
+// unmeasured. Elsewhere, and with the build tags noasm, purego or safe, plain
+// Go computes the same bits; it is also what the tests compare the kernels with.
 package kernel
 
 import "math"

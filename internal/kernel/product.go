@@ -1,5 +1,8 @@
 package kernel
 
+//go:generate go run -C avo . -o ..
+//go:generate go run ./neon -o .
+
 // simd32 and simd64 are the assembly kernels that this CPU can run, the best
 // first. They are empty in builds without assembly and on other CPUs, which
 // take the plain products. Every choice gives the same bits.

@@ -8,8 +8,6 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-//go:generate go run -C avo . -o ..
-
 // The instruction sets that this CPU has, the best first.
 func init() {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512DQ {
