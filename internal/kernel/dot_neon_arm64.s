@@ -2715,14 +2715,16 @@ TEXT ·dotE4M3_neon(SB), NOSPLIT, $0-48
 	MOVD s+40(FP), R22
 	MOVD $0xff00, R23
 	VDUP R23, V0.H8
-	MOVD $0xbf80, R23
+	MOVD $0x87f0, R23
 	VDUP R23, V1.H8
-	MOVD $0x3f80, R23
+	MOVD $0x7f0, R23
 	VDUP R23, V2.H8
-	MOVD $0x43800000, R23
-	VDUP R23, V3.S4
-	FLDPQ 0(R22), (F4, F5)
-	FLDPQ 32(R22), (F6, F7)
+	MOVD $0x0, R23
+	VDUP R23, V3.H8
+	MOVD $0x7b800000, R23
+	VDUP R23, V4.S4
+	FLDPQ 0(R22), (F5, F6)
+	FLDPQ 32(R22), (F7, F8)
 
 block:
 	ADD R21, R3, R23
@@ -2757,1821 +2759,1821 @@ block:
 	PRFM (R23), PLDL2KEEP
 	ADD R21, R19, R23
 	PRFM (R23), PLDL2KEEP
-	FLDPQ 0(R0), (F8, F9)
-	FLDPQ 32(R0), (F10, F11)
-	FMOVQ.P 16(R3), F12
-	FMOVQ.P 16(R4), F13
-	FMOVQ.P 16(R5), F14
-	FMOVQ.P 16(R6), F15
-	VZIP1 V14.S4, V12.S4, V16.S4
-	VZIP2 V14.S4, V12.S4, V17.S4
-	VZIP1 V15.S4, V13.S4, V18.S4
-	VZIP2 V15.S4, V13.S4, V19.S4
-	VZIP1 V18.S4, V16.S4, V20.S4
-	VZIP2 V18.S4, V16.S4, V21.S4
-	VZIP1 V19.S4, V17.S4, V22.S4
-	VZIP2 V19.S4, V17.S4, V23.S4
-	FMOVQ.P 16(R7), F24
-	FMOVQ.P 16(R8), F25
-	FMOVQ.P 16(R9), F26
-	FMOVQ.P 16(R10), F27
-	VZIP1 V26.S4, V24.S4, V28.S4
-	VZIP2 V26.S4, V24.S4, V29.S4
-	VZIP1 V27.S4, V25.S4, V30.S4
-	VZIP2 V27.S4, V25.S4, V31.S4
-	VZIP1 V30.S4, V28.S4, V12.S4
-	VZIP2 V30.S4, V28.S4, V14.S4
-	VZIP1 V31.S4, V29.S4, V13.S4
-	VZIP2 V31.S4, V29.S4, V15.S4
-	VUZP1 V12.B16, V20.B16, V16.B16
-	VUZP2 V12.B16, V20.B16, V18.B16
-	VSHL $8, V16.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a38 // fcvtl v24.4s, v17.4h
-	WORD $0x4e217a3a // fcvtl2 v26.4s, v17.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4f881304 // fmla v4.4s, v24.4s, v8.s[0]
-	WORD $0x4f881345 // fmla v5.4s, v26.4s, v8.s[0]
-	VSHL $8, V18.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V17.B16, V17.B16
-	WORD $0x0e217a3b // fcvtl v27.4s, v17.4h
-	WORD $0x4e217a3c // fcvtl2 v28.4s, v17.8h
-	WORD $0x6e3bdc7b // fmul v27.4s, v3.4s, v27.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4fa81364 // fmla v4.4s, v27.4s, v8.s[1]
-	WORD $0x4fa81385 // fmla v5.4s, v28.4s, v8.s[1]
-	VAND V0.B16, V16.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V17.B16, V17.B16
-	WORD $0x0e217a3d // fcvtl v29.4s, v17.4h
-	WORD $0x4e217a3f // fcvtl2 v31.4s, v17.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4f881ba4 // fmla v4.4s, v29.4s, v8.s[2]
-	WORD $0x4f881be5 // fmla v5.4s, v31.4s, v8.s[2]
-	VAND V0.B16, V18.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a38 // fcvtl v24.4s, v17.4h
-	WORD $0x4e217a3a // fcvtl2 v26.4s, v17.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4fa81b04 // fmla v4.4s, v24.4s, v8.s[3]
-	WORD $0x4fa81b45 // fmla v5.4s, v26.4s, v8.s[3]
-	VUZP1 V14.B16, V21.B16, V25.B16
-	VUZP2 V14.B16, V21.B16, V27.B16
-	VSHL $8, V25.H8, V28.H8
-	WORD $0x4f1f079c // sshr v28.8h, v28.8h, #1
-	VAND V1.B16, V28.B16, V28.B16
-	VAND V2.B16, V28.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V28.B16, V28.B16
-	WORD $0x0e217b9d // fcvtl v29.4s, v28.4h
-	WORD $0x4e217b9f // fcvtl2 v31.4s, v28.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4f8913a4 // fmla v4.4s, v29.4s, v9.s[0]
-	WORD $0x4f8913e5 // fmla v5.4s, v31.4s, v9.s[0]
-	VSHL $8, V27.H8, V28.H8
-	WORD $0x4f1f079c // sshr v28.8h, v28.8h, #1
-	VAND V1.B16, V28.B16, V28.B16
-	VAND V2.B16, V28.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V28.B16, V28.B16
-	WORD $0x0e217b98 // fcvtl v24.4s, v28.4h
-	WORD $0x4e217b9a // fcvtl2 v26.4s, v28.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4fa91304 // fmla v4.4s, v24.4s, v9.s[1]
-	WORD $0x4fa91345 // fmla v5.4s, v26.4s, v9.s[1]
-	VAND V0.B16, V25.B16, V28.B16
-	WORD $0x4f1f079c // sshr v28.8h, v28.8h, #1
-	VAND V1.B16, V28.B16, V28.B16
-	VAND V2.B16, V28.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V28.B16, V28.B16
-	WORD $0x0e217b92 // fcvtl v18.4s, v28.4h
-	WORD $0x4e217b91 // fcvtl2 v17.4s, v28.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891a44 // fmla v4.4s, v18.4s, v9.s[2]
-	WORD $0x4f891a25 // fmla v5.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V27.B16, V28.B16
-	WORD $0x4f1f079c // sshr v28.8h, v28.8h, #1
-	VAND V1.B16, V28.B16, V28.B16
-	VAND V2.B16, V28.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V28.B16, V28.B16
-	WORD $0x0e217b8c // fcvtl v12.4s, v28.4h
-	WORD $0x4e217b9e // fcvtl2 v30.4s, v28.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
-	WORD $0x4fa91bc5 // fmla v5.4s, v30.4s, v9.s[3]
-	VUZP1 V13.B16, V22.B16, V29.B16
-	VUZP2 V13.B16, V22.B16, V31.B16
-	VSHL $8, V29.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V19.B16, V19.B16
-	WORD $0x0e217a7a // fcvtl v26.4s, v19.4h
-	WORD $0x4e217a70 // fcvtl2 v16.4s, v19.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4f8a1344 // fmla v4.4s, v26.4s, v10.s[0]
-	WORD $0x4f8a1205 // fmla v5.4s, v16.4s, v10.s[0]
-	VSHL $8, V31.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V18.B16
-	VCMEQ V2.H8, V18.H8, V18.H8
-	VORR V18.B16, V19.B16, V19.B16
-	WORD $0x0e217a71 // fcvtl v17.4s, v19.4h
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4faa1224 // fmla v4.4s, v17.4s, v10.s[1]
-	WORD $0x4faa1285 // fmla v5.4s, v20.4s, v10.s[1]
-	VAND V0.B16, V29.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V19.B16, V19.B16
-	WORD $0x0e217a7e // fcvtl v30.4s, v19.4h
-	WORD $0x4e217a79 // fcvtl2 v25.4s, v19.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4f8a1bc4 // fmla v4.4s, v30.4s, v10.s[2]
-	WORD $0x4f8a1b25 // fmla v5.4s, v25.4s, v10.s[2]
-	VAND V0.B16, V31.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V27.B16
-	VCMEQ V2.H8, V27.H8, V27.H8
-	VORR V27.B16, V19.B16, V19.B16
-	WORD $0x0e217a7c // fcvtl v28.4s, v19.4h
-	WORD $0x4e217a75 // fcvtl2 v21.4s, v19.8h
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4faa1b84 // fmla v4.4s, v28.4s, v10.s[3]
-	WORD $0x4faa1aa5 // fmla v5.4s, v21.4s, v10.s[3]
-	VUZP1 V15.B16, V23.B16, V14.B16
-	VUZP2 V15.B16, V23.B16, V24.B16
-	VSHL $8, V14.H8, V26.H8
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V26.B16, V26.B16
-	WORD $0x0e217b52 // fcvtl v18.4s, v26.4h
-	WORD $0x4e217b51 // fcvtl2 v17.4s, v26.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b1244 // fmla v4.4s, v18.4s, v11.s[0]
-	WORD $0x4f8b1225 // fmla v5.4s, v17.4s, v11.s[0]
-	VSHL $8, V24.H8, V26.H8
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V26.B16, V26.B16
-	WORD $0x0e217b4c // fcvtl v12.4s, v26.4h
-	WORD $0x4e217b5e // fcvtl2 v30.4s, v26.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4fab1184 // fmla v4.4s, v12.4s, v11.s[1]
-	WORD $0x4fab13c5 // fmla v5.4s, v30.4s, v11.s[1]
-	VAND V0.B16, V14.B16, V26.B16
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V26.B16, V26.B16
-	WORD $0x0e217b5b // fcvtl v27.4s, v26.4h
-	WORD $0x4e217b5c // fcvtl2 v28.4s, v26.8h
-	WORD $0x6e3bdc7b // fmul v27.4s, v3.4s, v27.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4f8b1b64 // fmla v4.4s, v27.4s, v11.s[2]
-	WORD $0x4f8b1b85 // fmla v5.4s, v28.4s, v11.s[2]
-	VAND V0.B16, V24.B16, V26.B16
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V26.B16, V26.B16
-	WORD $0x0e217b5d // fcvtl v29.4s, v26.4h
-	WORD $0x4e217b5f // fcvtl2 v31.4s, v26.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4fab1ba4 // fmla v4.4s, v29.4s, v11.s[3]
-	WORD $0x4fab1be5 // fmla v5.4s, v31.4s, v11.s[3]
-	FMOVQ.P 16(R11), F19
-	FMOVQ.P 16(R12), F22
-	FMOVQ.P 16(R13), F13
-	FMOVQ.P 16(R14), F16
-	VZIP1 V13.S4, V19.S4, V18.S4
-	VZIP2 V13.S4, V19.S4, V17.S4
-	VZIP1 V16.S4, V22.S4, V20.S4
-	VZIP2 V16.S4, V22.S4, V12.S4
-	VZIP1 V20.S4, V18.S4, V30.S4
-	VZIP2 V20.S4, V18.S4, V25.S4
-	VZIP1 V12.S4, V17.S4, V27.S4
-	VZIP2 V12.S4, V17.S4, V28.S4
-	FMOVQ.P 16(R15), F21
-	FMOVQ.P 16(R16), F29
-	FMOVQ.P 16(R17), F31
-	FMOVQ.P 16(R19), F14
-	VZIP1 V31.S4, V21.S4, V24.S4
-	VZIP2 V31.S4, V21.S4, V26.S4
-	VZIP1 V14.S4, V29.S4, V23.S4
-	VZIP2 V14.S4, V29.S4, V15.S4
-	VZIP1 V23.S4, V24.S4, V19.S4
-	VZIP2 V23.S4, V24.S4, V13.S4
-	VZIP1 V15.S4, V26.S4, V22.S4
-	VZIP2 V15.S4, V26.S4, V16.S4
-	VUZP1 V19.B16, V30.B16, V18.B16
-	VUZP2 V19.B16, V30.B16, V20.B16
-	VSHL $8, V18.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a35 // fcvtl v21.4s, v17.4h
-	WORD $0x4e217a3f // fcvtl2 v31.4s, v17.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4f8812a6 // fmla v6.4s, v21.4s, v8.s[0]
-	WORD $0x4f8813e7 // fmla v7.4s, v31.4s, v8.s[0]
-	VSHL $8, V20.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V17.B16, V17.B16
-	WORD $0x0e217a2e // fcvtl v14.4s, v17.4h
-	WORD $0x4e217a38 // fcvtl2 v24.4s, v17.8h
-	WORD $0x6e2edc6e // fmul v14.4s, v3.4s, v14.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4fa811c6 // fmla v6.4s, v14.4s, v8.s[1]
-	WORD $0x4fa81307 // fmla v7.4s, v24.4s, v8.s[1]
-	VAND V0.B16, V18.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V17.B16, V17.B16
-	WORD $0x0e217a3a // fcvtl v26.4s, v17.4h
-	WORD $0x4e217a2f // fcvtl2 v15.4s, v17.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4f881b46 // fmla v6.4s, v26.4s, v8.s[2]
-	WORD $0x4f8819e7 // fmla v7.4s, v15.4s, v8.s[2]
-	VAND V0.B16, V20.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a35 // fcvtl v21.4s, v17.4h
-	WORD $0x4e217a3f // fcvtl2 v31.4s, v17.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4fa81aa6 // fmla v6.4s, v21.4s, v8.s[3]
-	WORD $0x4fa81be7 // fmla v7.4s, v31.4s, v8.s[3]
-	VUZP1 V13.B16, V25.B16, V29.B16
-	VUZP2 V13.B16, V25.B16, V14.B16
-	VSHL $8, V29.H8, V24.H8
-	WORD $0x4f1f0718 // sshr v24.8h, v24.8h, #1
-	VAND V1.B16, V24.B16, V24.B16
-	VAND V2.B16, V24.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V24.B16, V24.B16
-	WORD $0x0e217b1a // fcvtl v26.4s, v24.4h
-	WORD $0x4e217b0f // fcvtl2 v15.4s, v24.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4f891346 // fmla v6.4s, v26.4s, v9.s[0]
-	WORD $0x4f8911e7 // fmla v7.4s, v15.4s, v9.s[0]
-	VSHL $8, V14.H8, V24.H8
-	WORD $0x4f1f0718 // sshr v24.8h, v24.8h, #1
-	VAND V1.B16, V24.B16, V24.B16
-	VAND V2.B16, V24.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V24.B16, V24.B16
-	WORD $0x0e217b15 // fcvtl v21.4s, v24.4h
-	WORD $0x4e217b1f // fcvtl2 v31.4s, v24.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4fa912a6 // fmla v6.4s, v21.4s, v9.s[1]
-	WORD $0x4fa913e7 // fmla v7.4s, v31.4s, v9.s[1]
-	VAND V0.B16, V29.B16, V24.B16
-	WORD $0x4f1f0718 // sshr v24.8h, v24.8h, #1
-	VAND V1.B16, V24.B16, V24.B16
-	VAND V2.B16, V24.B16, V18.B16
-	VCMEQ V2.H8, V18.H8, V18.H8
-	VORR V18.B16, V24.B16, V24.B16
-	WORD $0x0e217b14 // fcvtl v20.4s, v24.4h
-	WORD $0x4e217b11 // fcvtl2 v17.4s, v24.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891a86 // fmla v6.4s, v20.4s, v9.s[2]
-	WORD $0x4f891a27 // fmla v7.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V14.B16, V24.B16
-	WORD $0x4f1f0718 // sshr v24.8h, v24.8h, #1
-	VAND V1.B16, V24.B16, V24.B16
-	VAND V2.B16, V24.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V24.B16, V24.B16
-	WORD $0x0e217b13 // fcvtl v19.4s, v24.4h
-	WORD $0x4e217b17 // fcvtl2 v23.4s, v24.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4fa91a66 // fmla v6.4s, v19.4s, v9.s[3]
-	WORD $0x4fa91ae7 // fmla v7.4s, v23.4s, v9.s[3]
-	VUZP1 V22.B16, V27.B16, V26.B16
-	VUZP2 V22.B16, V27.B16, V15.B16
-	VSHL $8, V26.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V12.B16, V12.B16
-	WORD $0x0e21799f // fcvtl v31.4s, v12.4h
-	WORD $0x4e217992 // fcvtl2 v18.4s, v12.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4f8a13e6 // fmla v6.4s, v31.4s, v10.s[0]
-	WORD $0x4f8a1247 // fmla v7.4s, v18.4s, v10.s[0]
-	VSHL $8, V15.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V12.B16, V12.B16
-	WORD $0x0e217991 // fcvtl v17.4s, v12.4h
-	WORD $0x4e21799e // fcvtl2 v30.4s, v12.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4faa1226 // fmla v6.4s, v17.4s, v10.s[1]
-	WORD $0x4faa13c7 // fmla v7.4s, v30.4s, v10.s[1]
-	VAND V0.B16, V26.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V12.B16, V12.B16
-	WORD $0x0e217997 // fcvtl v23.4s, v12.4h
-	WORD $0x4e21799d // fcvtl2 v29.4s, v12.8h
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4f8a1ae6 // fmla v6.4s, v23.4s, v10.s[2]
-	WORD $0x4f8a1ba7 // fmla v7.4s, v29.4s, v10.s[2]
-	VAND V0.B16, V15.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V14.B16
-	VCMEQ V2.H8, V14.H8, V14.H8
-	VORR V14.B16, V12.B16, V12.B16
-	WORD $0x0e217998 // fcvtl v24.4s, v12.4h
-	WORD $0x4e217999 // fcvtl2 v25.4s, v12.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4faa1b06 // fmla v6.4s, v24.4s, v10.s[3]
-	WORD $0x4faa1b27 // fmla v7.4s, v25.4s, v10.s[3]
-	VUZP1 V16.B16, V28.B16, V13.B16
-	VUZP2 V16.B16, V28.B16, V21.B16
-	VSHL $8, V13.H8, V31.H8
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V18.B16
-	VCMEQ V2.H8, V18.H8, V18.H8
-	VORR V18.B16, V31.B16, V31.B16
-	WORD $0x0e217bf4 // fcvtl v20.4s, v31.4h
-	WORD $0x4e217bf1 // fcvtl2 v17.4s, v31.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b1286 // fmla v6.4s, v20.4s, v11.s[0]
-	WORD $0x4f8b1227 // fmla v7.4s, v17.4s, v11.s[0]
-	VSHL $8, V21.H8, V31.H8
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V31.B16, V31.B16
-	WORD $0x0e217bf3 // fcvtl v19.4s, v31.4h
-	WORD $0x4e217bf7 // fcvtl2 v23.4s, v31.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4fab1266 // fmla v6.4s, v19.4s, v11.s[1]
-	WORD $0x4fab12e7 // fmla v7.4s, v23.4s, v11.s[1]
-	VAND V0.B16, V13.B16, V31.B16
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V31.B16, V31.B16
-	WORD $0x0e217bee // fcvtl v14.4s, v31.4h
-	WORD $0x4e217bf8 // fcvtl2 v24.4s, v31.8h
-	WORD $0x6e2edc6e // fmul v14.4s, v3.4s, v14.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4f8b19c6 // fmla v6.4s, v14.4s, v11.s[2]
-	WORD $0x4f8b1b07 // fmla v7.4s, v24.4s, v11.s[2]
-	VAND V0.B16, V21.B16, V31.B16
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V31.B16, V31.B16
-	WORD $0x0e217bfa // fcvtl v26.4s, v31.4h
-	WORD $0x4e217bef // fcvtl2 v15.4s, v31.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4fab1b46 // fmla v6.4s, v26.4s, v11.s[3]
-	WORD $0x4fab19e7 // fmla v7.4s, v15.4s, v11.s[3]
-	FLDPQ 64(R0), (F8, F9)
-	FLDPQ 96(R0), (F10, F11)
-	FMOVQ.P 16(R3), F12
-	FMOVQ.P 16(R4), F27
-	FMOVQ.P 16(R5), F22
-	FMOVQ.P 16(R6), F18
-	VZIP1 V22.S4, V12.S4, V20.S4
-	VZIP2 V22.S4, V12.S4, V17.S4
-	VZIP1 V18.S4, V27.S4, V30.S4
-	VZIP2 V18.S4, V27.S4, V19.S4
-	VZIP1 V30.S4, V20.S4, V23.S4
-	VZIP2 V30.S4, V20.S4, V29.S4
-	VZIP1 V19.S4, V17.S4, V14.S4
-	VZIP2 V19.S4, V17.S4, V24.S4
+	FLDPQ 0(R0), (F9, F10)
+	FLDPQ 32(R0), (F11, F12)
+	FMOVQ.P 16(R3), F13
+	FMOVQ.P 16(R4), F14
+	FMOVQ.P 16(R5), F15
+	FMOVQ.P 16(R6), F16
+	VZIP1 V15.S4, V13.S4, V17.S4
+	VZIP2 V15.S4, V13.S4, V18.S4
+	VZIP1 V16.S4, V14.S4, V19.S4
+	VZIP2 V16.S4, V14.S4, V20.S4
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V22.S4
+	VZIP1 V20.S4, V18.S4, V23.S4
+	VZIP2 V20.S4, V18.S4, V24.S4
 	FMOVQ.P 16(R7), F25
 	FMOVQ.P 16(R8), F26
-	FMOVQ.P 16(R9), F15
-	FMOVQ.P 16(R10), F13
-	VZIP1 V15.S4, V25.S4, V21.S4
-	VZIP2 V15.S4, V25.S4, V31.S4
-	VZIP1 V13.S4, V26.S4, V28.S4
-	VZIP2 V13.S4, V26.S4, V16.S4
-	VZIP1 V28.S4, V21.S4, V12.S4
-	VZIP2 V28.S4, V21.S4, V22.S4
-	VZIP1 V16.S4, V31.S4, V27.S4
-	VZIP2 V16.S4, V31.S4, V18.S4
-	VUZP1 V12.B16, V23.B16, V20.B16
-	VUZP2 V12.B16, V23.B16, V30.B16
-	VSHL $8, V20.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a39 // fcvtl v25.4s, v17.4h
-	WORD $0x4e217a2f // fcvtl2 v15.4s, v17.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4f881324 // fmla v4.4s, v25.4s, v8.s[0]
-	WORD $0x4f8811e5 // fmla v5.4s, v15.4s, v8.s[0]
-	VSHL $8, V30.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V17.B16, V17.B16
-	WORD $0x0e217a2d // fcvtl v13.4s, v17.4h
-	WORD $0x4e217a35 // fcvtl2 v21.4s, v17.8h
-	WORD $0x6e2ddc6d // fmul v13.4s, v3.4s, v13.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4fa811a4 // fmla v4.4s, v13.4s, v8.s[1]
-	WORD $0x4fa812a5 // fmla v5.4s, v21.4s, v8.s[1]
-	VAND V0.B16, V20.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V17.B16, V17.B16
-	WORD $0x0e217a3f // fcvtl v31.4s, v17.4h
-	WORD $0x4e217a30 // fcvtl2 v16.4s, v17.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4f881be4 // fmla v4.4s, v31.4s, v8.s[2]
-	WORD $0x4f881a05 // fmla v5.4s, v16.4s, v8.s[2]
-	VAND V0.B16, V30.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a39 // fcvtl v25.4s, v17.4h
-	WORD $0x4e217a2f // fcvtl2 v15.4s, v17.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4fa81b24 // fmla v4.4s, v25.4s, v8.s[3]
-	WORD $0x4fa819e5 // fmla v5.4s, v15.4s, v8.s[3]
-	VUZP1 V22.B16, V29.B16, V26.B16
-	VUZP2 V22.B16, V29.B16, V13.B16
-	VSHL $8, V26.H8, V21.H8
-	WORD $0x4f1f06b5 // sshr v21.8h, v21.8h, #1
-	VAND V1.B16, V21.B16, V21.B16
-	VAND V2.B16, V21.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V21.B16, V21.B16
-	WORD $0x0e217abf // fcvtl v31.4s, v21.4h
-	WORD $0x4e217ab0 // fcvtl2 v16.4s, v21.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4f8913e4 // fmla v4.4s, v31.4s, v9.s[0]
-	WORD $0x4f891205 // fmla v5.4s, v16.4s, v9.s[0]
-	VSHL $8, V13.H8, V21.H8
-	WORD $0x4f1f06b5 // sshr v21.8h, v21.8h, #1
-	VAND V1.B16, V21.B16, V21.B16
-	VAND V2.B16, V21.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V21.B16, V21.B16
-	WORD $0x0e217ab9 // fcvtl v25.4s, v21.4h
-	WORD $0x4e217aaf // fcvtl2 v15.4s, v21.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4fa91324 // fmla v4.4s, v25.4s, v9.s[1]
-	WORD $0x4fa911e5 // fmla v5.4s, v15.4s, v9.s[1]
-	VAND V0.B16, V26.B16, V21.B16
-	WORD $0x4f1f06b5 // sshr v21.8h, v21.8h, #1
-	VAND V1.B16, V21.B16, V21.B16
-	VAND V2.B16, V21.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V21.B16, V21.B16
-	WORD $0x0e217abe // fcvtl v30.4s, v21.4h
-	WORD $0x4e217ab1 // fcvtl2 v17.4s, v21.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891bc4 // fmla v4.4s, v30.4s, v9.s[2]
-	WORD $0x4f891a25 // fmla v5.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V13.B16, V21.B16
-	WORD $0x4f1f06b5 // sshr v21.8h, v21.8h, #1
-	VAND V1.B16, V21.B16, V21.B16
-	VAND V2.B16, V21.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V21.B16, V21.B16
-	WORD $0x0e217aac // fcvtl v12.4s, v21.4h
-	WORD $0x4e217abc // fcvtl2 v28.4s, v21.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
-	WORD $0x4fa91b85 // fmla v5.4s, v28.4s, v9.s[3]
-	VUZP1 V27.B16, V14.B16, V31.B16
-	VUZP2 V27.B16, V14.B16, V16.B16
-	VSHL $8, V31.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V25.B16
+	FMOVQ.P 16(R9), F27
+	FMOVQ.P 16(R10), F28
+	VZIP1 V27.S4, V25.S4, V29.S4
+	VZIP2 V27.S4, V25.S4, V30.S4
+	VZIP1 V28.S4, V26.S4, V31.S4
+	VZIP2 V28.S4, V26.S4, V13.S4
+	VZIP1 V31.S4, V29.S4, V15.S4
+	VZIP2 V31.S4, V29.S4, V14.S4
+	VZIP1 V13.S4, V30.S4, V16.S4
+	VZIP2 V13.S4, V30.S4, V17.S4
+	VUZP1 V15.B16, V21.B16, V19.B16
+	VUZP2 V15.B16, V21.B16, V18.B16
+	VSHL $8, V19.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V25.B16
 	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V19.B16, V19.B16
-	WORD $0x0e217a6f // fcvtl v15.4s, v19.4h
-	WORD $0x4e217a74 // fcvtl2 v20.4s, v19.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4f8a11e4 // fmla v4.4s, v15.4s, v10.s[0]
-	WORD $0x4f8a1285 // fmla v5.4s, v20.4s, v10.s[0]
-	VSHL $8, V16.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V19.B16, V19.B16
-	WORD $0x0e217a71 // fcvtl v17.4s, v19.4h
-	WORD $0x4e217a77 // fcvtl2 v23.4s, v19.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4faa1224 // fmla v4.4s, v17.4s, v10.s[1]
-	WORD $0x4faa12e5 // fmla v5.4s, v23.4s, v10.s[1]
-	VAND V0.B16, V31.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V19.B16, V19.B16
-	WORD $0x0e217a7c // fcvtl v28.4s, v19.4h
-	WORD $0x4e217a7a // fcvtl2 v26.4s, v19.8h
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4f8a1b84 // fmla v4.4s, v28.4s, v10.s[2]
-	WORD $0x4f8a1b45 // fmla v5.4s, v26.4s, v10.s[2]
-	VAND V0.B16, V16.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V13.B16
-	VCMEQ V2.H8, V13.H8, V13.H8
-	VORR V13.B16, V19.B16, V19.B16
-	WORD $0x0e217a75 // fcvtl v21.4s, v19.4h
-	WORD $0x4e217a7d // fcvtl2 v29.4s, v19.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4faa1aa4 // fmla v4.4s, v21.4s, v10.s[3]
-	WORD $0x4faa1ba5 // fmla v5.4s, v29.4s, v10.s[3]
-	VUZP1 V18.B16, V24.B16, V22.B16
-	VUZP2 V18.B16, V24.B16, V25.B16
-	VSHL $8, V22.H8, V15.H8
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V15.B16, V15.B16
-	WORD $0x0e2179fe // fcvtl v30.4s, v15.4h
-	WORD $0x4e2179f1 // fcvtl2 v17.4s, v15.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b13c4 // fmla v4.4s, v30.4s, v11.s[0]
-	WORD $0x4f8b1225 // fmla v5.4s, v17.4s, v11.s[0]
-	VSHL $8, V25.H8, V15.H8
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V15.B16, V15.B16
-	WORD $0x0e2179ec // fcvtl v12.4s, v15.4h
-	WORD $0x4e2179fc // fcvtl2 v28.4s, v15.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4fab1184 // fmla v4.4s, v12.4s, v11.s[1]
-	WORD $0x4fab1385 // fmla v5.4s, v28.4s, v11.s[1]
-	VAND V0.B16, V22.B16, V15.B16
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V15.B16, V15.B16
-	WORD $0x0e2179ed // fcvtl v13.4s, v15.4h
-	WORD $0x4e2179f5 // fcvtl2 v21.4s, v15.8h
-	WORD $0x6e2ddc6d // fmul v13.4s, v3.4s, v13.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4f8b19a4 // fmla v4.4s, v13.4s, v11.s[2]
-	WORD $0x4f8b1aa5 // fmla v5.4s, v21.4s, v11.s[2]
-	VAND V0.B16, V25.B16, V15.B16
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V15.B16, V15.B16
-	WORD $0x0e2179ff // fcvtl v31.4s, v15.4h
-	WORD $0x4e2179f0 // fcvtl2 v16.4s, v15.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4fab1be4 // fmla v4.4s, v31.4s, v11.s[3]
-	WORD $0x4fab1a05 // fmla v5.4s, v16.4s, v11.s[3]
-	FMOVQ.P 16(R11), F19
-	FMOVQ.P 16(R12), F14
-	FMOVQ.P 16(R13), F27
-	FMOVQ.P 16(R14), F20
-	VZIP1 V27.S4, V19.S4, V30.S4
-	VZIP2 V27.S4, V19.S4, V17.S4
-	VZIP1 V20.S4, V14.S4, V23.S4
-	VZIP2 V20.S4, V14.S4, V12.S4
-	VZIP1 V23.S4, V30.S4, V28.S4
-	VZIP2 V23.S4, V30.S4, V26.S4
-	VZIP1 V12.S4, V17.S4, V13.S4
-	VZIP2 V12.S4, V17.S4, V21.S4
-	FMOVQ.P 16(R15), F29
-	FMOVQ.P 16(R16), F31
-	FMOVQ.P 16(R17), F16
-	FMOVQ.P 16(R19), F22
-	VZIP1 V16.S4, V29.S4, V25.S4
-	VZIP2 V16.S4, V29.S4, V15.S4
-	VZIP1 V22.S4, V31.S4, V24.S4
-	VZIP2 V22.S4, V31.S4, V18.S4
-	VZIP1 V24.S4, V25.S4, V19.S4
-	VZIP2 V24.S4, V25.S4, V27.S4
-	VZIP1 V18.S4, V15.S4, V14.S4
-	VZIP2 V18.S4, V15.S4, V20.S4
-	VUZP1 V19.B16, V28.B16, V30.B16
-	VUZP2 V19.B16, V28.B16, V23.B16
-	VSHL $8, V30.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a3d // fcvtl v29.4s, v17.4h
-	WORD $0x4e217a30 // fcvtl2 v16.4s, v17.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4f8813a6 // fmla v6.4s, v29.4s, v8.s[0]
-	WORD $0x4f881207 // fmla v7.4s, v16.4s, v8.s[0]
-	VSHL $8, V23.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V31.B16
-	VCMEQ V2.H8, V31.H8, V31.H8
-	VORR V31.B16, V17.B16, V17.B16
-	WORD $0x0e217a36 // fcvtl v22.4s, v17.4h
-	WORD $0x4e217a39 // fcvtl2 v25.4s, v17.8h
-	WORD $0x6e36dc76 // fmul v22.4s, v3.4s, v22.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4fa812c6 // fmla v6.4s, v22.4s, v8.s[1]
-	WORD $0x4fa81327 // fmla v7.4s, v25.4s, v8.s[1]
-	VAND V0.B16, V30.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V17.B16, V17.B16
-	WORD $0x0e217a2f // fcvtl v15.4s, v17.4h
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4f8819e6 // fmla v6.4s, v15.4s, v8.s[2]
-	WORD $0x4f881a47 // fmla v7.4s, v18.4s, v8.s[2]
-	VAND V0.B16, V23.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a3d // fcvtl v29.4s, v17.4h
-	WORD $0x4e217a30 // fcvtl2 v16.4s, v17.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4fa81ba6 // fmla v6.4s, v29.4s, v8.s[3]
-	WORD $0x4fa81a07 // fmla v7.4s, v16.4s, v8.s[3]
-	VUZP1 V27.B16, V26.B16, V31.B16
-	VUZP2 V27.B16, V26.B16, V22.B16
-	VSHL $8, V31.H8, V25.H8
-	WORD $0x4f1f0739 // sshr v25.8h, v25.8h, #1
-	VAND V1.B16, V25.B16, V25.B16
-	VAND V2.B16, V25.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V25.B16, V25.B16
-	WORD $0x0e217b2f // fcvtl v15.4s, v25.4h
-	WORD $0x4e217b32 // fcvtl2 v18.4s, v25.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4f8911e6 // fmla v6.4s, v15.4s, v9.s[0]
-	WORD $0x4f891247 // fmla v7.4s, v18.4s, v9.s[0]
-	VSHL $8, V22.H8, V25.H8
-	WORD $0x4f1f0739 // sshr v25.8h, v25.8h, #1
-	VAND V1.B16, V25.B16, V25.B16
-	VAND V2.B16, V25.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V25.B16, V25.B16
-	WORD $0x0e217b3d // fcvtl v29.4s, v25.4h
-	WORD $0x4e217b30 // fcvtl2 v16.4s, v25.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4fa913a6 // fmla v6.4s, v29.4s, v9.s[1]
-	WORD $0x4fa91207 // fmla v7.4s, v16.4s, v9.s[1]
-	VAND V0.B16, V31.B16, V25.B16
-	WORD $0x4f1f0739 // sshr v25.8h, v25.8h, #1
-	VAND V1.B16, V25.B16, V25.B16
-	VAND V2.B16, V25.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V25.B16, V25.B16
-	WORD $0x0e217b37 // fcvtl v23.4s, v25.4h
-	WORD $0x4e217b31 // fcvtl2 v17.4s, v25.8h
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891ae6 // fmla v6.4s, v23.4s, v9.s[2]
-	WORD $0x4f891a27 // fmla v7.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V22.B16, V25.B16
-	WORD $0x4f1f0739 // sshr v25.8h, v25.8h, #1
-	VAND V1.B16, V25.B16, V25.B16
-	VAND V2.B16, V25.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V25.B16, V25.B16
-	WORD $0x0e217b33 // fcvtl v19.4s, v25.4h
-	WORD $0x4e217b38 // fcvtl2 v24.4s, v25.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4fa91a66 // fmla v6.4s, v19.4s, v9.s[3]
-	WORD $0x4fa91b07 // fmla v7.4s, v24.4s, v9.s[3]
-	VUZP1 V14.B16, V13.B16, V15.B16
-	VUZP2 V14.B16, V13.B16, V18.B16
-	VSHL $8, V15.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V12.B16, V12.B16
-	WORD $0x0e217990 // fcvtl v16.4s, v12.4h
-	WORD $0x4e21799e // fcvtl2 v30.4s, v12.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4f8a1206 // fmla v6.4s, v16.4s, v10.s[0]
-	WORD $0x4f8a13c7 // fmla v7.4s, v30.4s, v10.s[0]
-	VSHL $8, V18.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V12.B16, V12.B16
-	WORD $0x0e217991 // fcvtl v17.4s, v12.4h
-	WORD $0x4e21799c // fcvtl2 v28.4s, v12.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4faa1226 // fmla v6.4s, v17.4s, v10.s[1]
-	WORD $0x4faa1387 // fmla v7.4s, v28.4s, v10.s[1]
-	VAND V0.B16, V15.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V12.B16, V12.B16
-	WORD $0x0e217998 // fcvtl v24.4s, v12.4h
-	WORD $0x4e21799f // fcvtl2 v31.4s, v12.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4f8a1b06 // fmla v6.4s, v24.4s, v10.s[2]
-	WORD $0x4f8a1be7 // fmla v7.4s, v31.4s, v10.s[2]
-	VAND V0.B16, V18.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V22.B16
-	VCMEQ V2.H8, V22.H8, V22.H8
-	VORR V22.B16, V12.B16, V12.B16
-	WORD $0x0e217999 // fcvtl v25.4s, v12.4h
-	WORD $0x4e21799a // fcvtl2 v26.4s, v12.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4faa1b26 // fmla v6.4s, v25.4s, v10.s[3]
-	WORD $0x4faa1b47 // fmla v7.4s, v26.4s, v10.s[3]
-	VUZP1 V20.B16, V21.B16, V27.B16
-	VUZP2 V20.B16, V21.B16, V29.B16
-	VSHL $8, V27.H8, V16.H8
-	WORD $0x4f1f0610 // sshr v16.8h, v16.8h, #1
-	VAND V1.B16, V16.B16, V16.B16
-	VAND V2.B16, V16.B16, V30.B16
-	VCMEQ V2.H8, V30.H8, V30.H8
-	VORR V30.B16, V16.B16, V16.B16
-	WORD $0x0e217a17 // fcvtl v23.4s, v16.4h
-	WORD $0x4e217a11 // fcvtl2 v17.4s, v16.8h
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b12e6 // fmla v6.4s, v23.4s, v11.s[0]
-	WORD $0x4f8b1227 // fmla v7.4s, v17.4s, v11.s[0]
-	VSHL $8, V29.H8, V16.H8
-	WORD $0x4f1f0610 // sshr v16.8h, v16.8h, #1
-	VAND V1.B16, V16.B16, V16.B16
-	VAND V2.B16, V16.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V16.B16, V16.B16
-	WORD $0x0e217a13 // fcvtl v19.4s, v16.4h
-	WORD $0x4e217a18 // fcvtl2 v24.4s, v16.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4fab1266 // fmla v6.4s, v19.4s, v11.s[1]
-	WORD $0x4fab1307 // fmla v7.4s, v24.4s, v11.s[1]
-	VAND V0.B16, V27.B16, V16.B16
-	WORD $0x4f1f0610 // sshr v16.8h, v16.8h, #1
-	VAND V1.B16, V16.B16, V16.B16
-	VAND V2.B16, V16.B16, V31.B16
-	VCMEQ V2.H8, V31.H8, V31.H8
-	VORR V31.B16, V16.B16, V16.B16
-	WORD $0x0e217a16 // fcvtl v22.4s, v16.4h
-	WORD $0x4e217a19 // fcvtl2 v25.4s, v16.8h
-	WORD $0x6e36dc76 // fmul v22.4s, v3.4s, v22.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4f8b1ac6 // fmla v6.4s, v22.4s, v11.s[2]
-	WORD $0x4f8b1b27 // fmla v7.4s, v25.4s, v11.s[2]
-	VAND V0.B16, V29.B16, V16.B16
-	WORD $0x4f1f0610 // sshr v16.8h, v16.8h, #1
-	VAND V1.B16, V16.B16, V16.B16
-	VAND V2.B16, V16.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V16.B16, V16.B16
-	WORD $0x0e217a0f // fcvtl v15.4s, v16.4h
-	WORD $0x4e217a12 // fcvtl2 v18.4s, v16.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4fab19e6 // fmla v6.4s, v15.4s, v11.s[3]
-	WORD $0x4fab1a47 // fmla v7.4s, v18.4s, v11.s[3]
-	FLDPQ 128(R0), (F8, F9)
-	FLDPQ 160(R0), (F10, F11)
-	FMOVQ.P 16(R3), F12
-	FMOVQ.P 16(R4), F13
-	FMOVQ.P 16(R5), F14
-	FMOVQ.P 16(R6), F30
-	VZIP1 V14.S4, V12.S4, V23.S4
-	VZIP2 V14.S4, V12.S4, V17.S4
-	VZIP1 V30.S4, V13.S4, V28.S4
-	VZIP2 V30.S4, V13.S4, V19.S4
-	VZIP1 V28.S4, V23.S4, V24.S4
-	VZIP2 V28.S4, V23.S4, V31.S4
-	VZIP1 V19.S4, V17.S4, V22.S4
-	VZIP2 V19.S4, V17.S4, V25.S4
-	FMOVQ.P 16(R7), F26
-	FMOVQ.P 16(R8), F15
-	FMOVQ.P 16(R9), F18
-	FMOVQ.P 16(R10), F27
-	VZIP1 V18.S4, V26.S4, V29.S4
-	VZIP2 V18.S4, V26.S4, V16.S4
-	VZIP1 V27.S4, V15.S4, V21.S4
-	VZIP2 V27.S4, V15.S4, V20.S4
-	VZIP1 V21.S4, V29.S4, V12.S4
-	VZIP2 V21.S4, V29.S4, V14.S4
-	VZIP1 V20.S4, V16.S4, V13.S4
-	VZIP2 V20.S4, V16.S4, V30.S4
-	VUZP1 V12.B16, V24.B16, V23.B16
-	VUZP2 V12.B16, V24.B16, V28.B16
-	VSHL $8, V23.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a3a // fcvtl v26.4s, v17.4h
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4f881344 // fmla v4.4s, v26.4s, v8.s[0]
-	WORD $0x4f881245 // fmla v5.4s, v18.4s, v8.s[0]
-	VSHL $8, V28.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V15.B16
-	VCMEQ V2.H8, V15.H8, V15.H8
-	VORR V15.B16, V17.B16, V17.B16
-	WORD $0x0e217a3b // fcvtl v27.4s, v17.4h
-	WORD $0x4e217a3d // fcvtl2 v29.4s, v17.8h
-	WORD $0x6e3bdc7b // fmul v27.4s, v3.4s, v27.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4fa81364 // fmla v4.4s, v27.4s, v8.s[1]
-	WORD $0x4fa813a5 // fmla v5.4s, v29.4s, v8.s[1]
-	VAND V0.B16, V23.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V17.B16, V17.B16
-	WORD $0x0e217a30 // fcvtl v16.4s, v17.4h
-	WORD $0x4e217a34 // fcvtl2 v20.4s, v17.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4f881a04 // fmla v4.4s, v16.4s, v8.s[2]
-	WORD $0x4f881a85 // fmla v5.4s, v20.4s, v8.s[2]
-	VAND V0.B16, V28.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a3a // fcvtl v26.4s, v17.4h
-	WORD $0x4e217a32 // fcvtl2 v18.4s, v17.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4fa81b44 // fmla v4.4s, v26.4s, v8.s[3]
-	WORD $0x4fa81a45 // fmla v5.4s, v18.4s, v8.s[3]
-	VUZP1 V14.B16, V31.B16, V15.B16
-	VUZP2 V14.B16, V31.B16, V27.B16
-	VSHL $8, V15.H8, V29.H8
-	WORD $0x4f1f07bd // sshr v29.8h, v29.8h, #1
-	VAND V1.B16, V29.B16, V29.B16
-	VAND V2.B16, V29.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V29.B16, V29.B16
-	WORD $0x0e217bb0 // fcvtl v16.4s, v29.4h
-	WORD $0x4e217bb4 // fcvtl2 v20.4s, v29.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4f891204 // fmla v4.4s, v16.4s, v9.s[0]
-	WORD $0x4f891285 // fmla v5.4s, v20.4s, v9.s[0]
-	VSHL $8, V27.H8, V29.H8
-	WORD $0x4f1f07bd // sshr v29.8h, v29.8h, #1
-	VAND V1.B16, V29.B16, V29.B16
-	VAND V2.B16, V29.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V29.B16, V29.B16
-	WORD $0x0e217bba // fcvtl v26.4s, v29.4h
-	WORD $0x4e217bb2 // fcvtl2 v18.4s, v29.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4fa91344 // fmla v4.4s, v26.4s, v9.s[1]
-	WORD $0x4fa91245 // fmla v5.4s, v18.4s, v9.s[1]
-	VAND V0.B16, V15.B16, V29.B16
-	WORD $0x4f1f07bd // sshr v29.8h, v29.8h, #1
-	VAND V1.B16, V29.B16, V29.B16
-	VAND V2.B16, V29.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V29.B16, V29.B16
-	WORD $0x0e217bbc // fcvtl v28.4s, v29.4h
-	WORD $0x4e217bb1 // fcvtl2 v17.4s, v29.8h
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891b84 // fmla v4.4s, v28.4s, v9.s[2]
-	WORD $0x4f891a25 // fmla v5.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V27.B16, V29.B16
-	WORD $0x4f1f07bd // sshr v29.8h, v29.8h, #1
-	VAND V1.B16, V29.B16, V29.B16
-	VAND V2.B16, V29.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V29.B16, V29.B16
-	WORD $0x0e217bac // fcvtl v12.4s, v29.4h
-	WORD $0x4e217bb5 // fcvtl2 v21.4s, v29.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
-	WORD $0x4fa91aa5 // fmla v5.4s, v21.4s, v9.s[3]
-	VUZP1 V13.B16, V22.B16, V16.B16
-	VUZP2 V13.B16, V22.B16, V20.B16
-	VSHL $8, V16.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V19.B16, V19.B16
-	WORD $0x0e217a72 // fcvtl v18.4s, v19.4h
-	WORD $0x4e217a77 // fcvtl2 v23.4s, v19.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4f8a1244 // fmla v4.4s, v18.4s, v10.s[0]
-	WORD $0x4f8a12e5 // fmla v5.4s, v23.4s, v10.s[0]
-	VSHL $8, V20.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V19.B16, V19.B16
-	WORD $0x0e217a71 // fcvtl v17.4s, v19.4h
-	WORD $0x4e217a78 // fcvtl2 v24.4s, v19.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4faa1224 // fmla v4.4s, v17.4s, v10.s[1]
-	WORD $0x4faa1305 // fmla v5.4s, v24.4s, v10.s[1]
-	VAND V0.B16, V16.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V19.B16, V19.B16
-	WORD $0x0e217a75 // fcvtl v21.4s, v19.4h
-	WORD $0x4e217a6f // fcvtl2 v15.4s, v19.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4f8a1aa4 // fmla v4.4s, v21.4s, v10.s[2]
-	WORD $0x4f8a19e5 // fmla v5.4s, v15.4s, v10.s[2]
-	VAND V0.B16, V20.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V27.B16
-	VCMEQ V2.H8, V27.H8, V27.H8
-	VORR V27.B16, V19.B16, V19.B16
-	WORD $0x0e217a7d // fcvtl v29.4s, v19.4h
-	WORD $0x4e217a7f // fcvtl2 v31.4s, v19.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4faa1ba4 // fmla v4.4s, v29.4s, v10.s[3]
-	WORD $0x4faa1be5 // fmla v5.4s, v31.4s, v10.s[3]
-	VUZP1 V30.B16, V25.B16, V14.B16
-	VUZP2 V30.B16, V25.B16, V26.B16
-	VSHL $8, V14.H8, V18.H8
-	WORD $0x4f1f0652 // sshr v18.8h, v18.8h, #1
-	VAND V1.B16, V18.B16, V18.B16
-	VAND V2.B16, V18.B16, V23.B16
-	VCMEQ V2.H8, V23.H8, V23.H8
-	VORR V23.B16, V18.B16, V18.B16
-	WORD $0x0e217a5c // fcvtl v28.4s, v18.4h
-	WORD $0x4e217a51 // fcvtl2 v17.4s, v18.8h
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b1384 // fmla v4.4s, v28.4s, v11.s[0]
-	WORD $0x4f8b1225 // fmla v5.4s, v17.4s, v11.s[0]
-	VSHL $8, V26.H8, V18.H8
-	WORD $0x4f1f0652 // sshr v18.8h, v18.8h, #1
-	VAND V1.B16, V18.B16, V18.B16
-	VAND V2.B16, V18.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V18.B16, V18.B16
-	WORD $0x0e217a4c // fcvtl v12.4s, v18.4h
-	WORD $0x4e217a55 // fcvtl2 v21.4s, v18.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4fab1184 // fmla v4.4s, v12.4s, v11.s[1]
-	WORD $0x4fab12a5 // fmla v5.4s, v21.4s, v11.s[1]
-	VAND V0.B16, V14.B16, V18.B16
-	WORD $0x4f1f0652 // sshr v18.8h, v18.8h, #1
-	VAND V1.B16, V18.B16, V18.B16
-	VAND V2.B16, V18.B16, V15.B16
-	VCMEQ V2.H8, V15.H8, V15.H8
-	VORR V15.B16, V18.B16, V18.B16
-	WORD $0x0e217a5b // fcvtl v27.4s, v18.4h
-	WORD $0x4e217a5d // fcvtl2 v29.4s, v18.8h
-	WORD $0x6e3bdc7b // fmul v27.4s, v3.4s, v27.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4f8b1b64 // fmla v4.4s, v27.4s, v11.s[2]
-	WORD $0x4f8b1ba5 // fmla v5.4s, v29.4s, v11.s[2]
-	VAND V0.B16, V26.B16, V18.B16
-	WORD $0x4f1f0652 // sshr v18.8h, v18.8h, #1
-	VAND V1.B16, V18.B16, V18.B16
-	VAND V2.B16, V18.B16, V31.B16
-	VCMEQ V2.H8, V31.H8, V31.H8
-	VORR V31.B16, V18.B16, V18.B16
-	WORD $0x0e217a50 // fcvtl v16.4s, v18.4h
-	WORD $0x4e217a54 // fcvtl2 v20.4s, v18.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4fab1a04 // fmla v4.4s, v16.4s, v11.s[3]
-	WORD $0x4fab1a85 // fmla v5.4s, v20.4s, v11.s[3]
-	FMOVQ.P 16(R11), F19
-	FMOVQ.P 16(R12), F22
-	FMOVQ.P 16(R13), F13
-	FMOVQ.P 16(R14), F23
-	VZIP1 V13.S4, V19.S4, V28.S4
-	VZIP2 V13.S4, V19.S4, V17.S4
-	VZIP1 V23.S4, V22.S4, V24.S4
-	VZIP2 V23.S4, V22.S4, V12.S4
-	VZIP1 V24.S4, V28.S4, V21.S4
-	VZIP2 V24.S4, V28.S4, V15.S4
-	VZIP1 V12.S4, V17.S4, V27.S4
-	VZIP2 V12.S4, V17.S4, V29.S4
-	FMOVQ.P 16(R15), F31
-	FMOVQ.P 16(R16), F16
-	FMOVQ.P 16(R17), F20
-	FMOVQ.P 16(R19), F14
-	VZIP1 V20.S4, V31.S4, V26.S4
-	VZIP2 V20.S4, V31.S4, V18.S4
-	VZIP1 V14.S4, V16.S4, V25.S4
-	VZIP2 V14.S4, V16.S4, V30.S4
-	VZIP1 V25.S4, V26.S4, V19.S4
-	VZIP2 V25.S4, V26.S4, V13.S4
-	VZIP1 V30.S4, V18.S4, V22.S4
-	VZIP2 V30.S4, V18.S4, V23.S4
-	VUZP1 V19.B16, V21.B16, V28.B16
-	VUZP2 V19.B16, V21.B16, V24.B16
-	VSHL $8, V28.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a3f // fcvtl v31.4s, v17.4h
-	WORD $0x4e217a34 // fcvtl2 v20.4s, v17.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4f8813e6 // fmla v6.4s, v31.4s, v8.s[0]
-	WORD $0x4f881287 // fmla v7.4s, v20.4s, v8.s[0]
-	VSHL $8, V24.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V17.B16, V17.B16
-	WORD $0x0e217a2e // fcvtl v14.4s, v17.4h
-	WORD $0x4e217a3a // fcvtl2 v26.4s, v17.8h
-	WORD $0x6e2edc6e // fmul v14.4s, v3.4s, v14.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4fa811c6 // fmla v6.4s, v14.4s, v8.s[1]
-	WORD $0x4fa81347 // fmla v7.4s, v26.4s, v8.s[1]
-	VAND V0.B16, V28.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V17.B16, V17.B16
-	WORD $0x0e217a32 // fcvtl v18.4s, v17.4h
-	WORD $0x4e217a3e // fcvtl2 v30.4s, v17.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4f881a46 // fmla v6.4s, v18.4s, v8.s[2]
-	WORD $0x4f881bc7 // fmla v7.4s, v30.4s, v8.s[2]
-	VAND V0.B16, V24.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a3f // fcvtl v31.4s, v17.4h
-	WORD $0x4e217a34 // fcvtl2 v20.4s, v17.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4fa81be6 // fmla v6.4s, v31.4s, v8.s[3]
-	WORD $0x4fa81a87 // fmla v7.4s, v20.4s, v8.s[3]
-	VUZP1 V13.B16, V15.B16, V16.B16
-	VUZP2 V13.B16, V15.B16, V14.B16
-	VSHL $8, V16.H8, V26.H8
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V26.B16, V26.B16
-	WORD $0x0e217b52 // fcvtl v18.4s, v26.4h
-	WORD $0x4e217b5e // fcvtl2 v30.4s, v26.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4f891246 // fmla v6.4s, v18.4s, v9.s[0]
-	WORD $0x4f8913c7 // fmla v7.4s, v30.4s, v9.s[0]
-	VSHL $8, V14.H8, V26.H8
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V26.B16, V26.B16
-	WORD $0x0e217b5f // fcvtl v31.4s, v26.4h
-	WORD $0x4e217b54 // fcvtl2 v20.4s, v26.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4fa913e6 // fmla v6.4s, v31.4s, v9.s[1]
-	WORD $0x4fa91287 // fmla v7.4s, v20.4s, v9.s[1]
-	VAND V0.B16, V16.B16, V26.B16
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V28.B16
-	VCMEQ V2.H8, V28.H8, V28.H8
-	VORR V28.B16, V26.B16, V26.B16
-	WORD $0x0e217b58 // fcvtl v24.4s, v26.4h
-	WORD $0x4e217b51 // fcvtl2 v17.4s, v26.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891b06 // fmla v6.4s, v24.4s, v9.s[2]
-	WORD $0x4f891a27 // fmla v7.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V14.B16, V26.B16
-	WORD $0x4f1f075a // sshr v26.8h, v26.8h, #1
-	VAND V1.B16, V26.B16, V26.B16
-	VAND V2.B16, V26.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V26.B16, V26.B16
-	WORD $0x0e217b53 // fcvtl v19.4s, v26.4h
-	WORD $0x4e217b59 // fcvtl2 v25.4s, v26.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4fa91a66 // fmla v6.4s, v19.4s, v9.s[3]
-	WORD $0x4fa91b27 // fmla v7.4s, v25.4s, v9.s[3]
-	VUZP1 V22.B16, V27.B16, V18.B16
-	VUZP2 V22.B16, V27.B16, V30.B16
-	VSHL $8, V18.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V31.B16
-	VCMEQ V2.H8, V31.H8, V31.H8
-	VORR V31.B16, V12.B16, V12.B16
-	WORD $0x0e217994 // fcvtl v20.4s, v12.4h
-	WORD $0x4e21799c // fcvtl2 v28.4s, v12.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4f8a1286 // fmla v6.4s, v20.4s, v10.s[0]
-	WORD $0x4f8a1387 // fmla v7.4s, v28.4s, v10.s[0]
-	VSHL $8, V30.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V12.B16, V12.B16
-	WORD $0x0e217991 // fcvtl v17.4s, v12.4h
-	WORD $0x4e217995 // fcvtl2 v21.4s, v12.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4faa1226 // fmla v6.4s, v17.4s, v10.s[1]
-	WORD $0x4faa12a7 // fmla v7.4s, v21.4s, v10.s[1]
-	VAND V0.B16, V18.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V12.B16, V12.B16
-	WORD $0x0e217999 // fcvtl v25.4s, v12.4h
-	WORD $0x4e217990 // fcvtl2 v16.4s, v12.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4f8a1b26 // fmla v6.4s, v25.4s, v10.s[2]
-	WORD $0x4f8a1a07 // fmla v7.4s, v16.4s, v10.s[2]
-	VAND V0.B16, V30.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V14.B16
-	VCMEQ V2.H8, V14.H8, V14.H8
-	VORR V14.B16, V12.B16, V12.B16
-	WORD $0x0e21799a // fcvtl v26.4s, v12.4h
-	WORD $0x4e21798f // fcvtl2 v15.4s, v12.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4faa1b46 // fmla v6.4s, v26.4s, v10.s[3]
-	WORD $0x4faa19e7 // fmla v7.4s, v15.4s, v10.s[3]
-	VUZP1 V23.B16, V29.B16, V13.B16
-	VUZP2 V23.B16, V29.B16, V31.B16
-	VSHL $8, V13.H8, V20.H8
-	WORD $0x4f1f0694 // sshr v20.8h, v20.8h, #1
+	VORR V25.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4f891365 // fmla v5.4s, v27.4s, v9.s[0]
+	WORD $0x4f891346 // fmla v6.4s, v26.4s, v9.s[0]
+	VSHL $8, V18.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
 	VAND V1.B16, V20.B16, V20.B16
 	VAND V2.B16, V20.B16, V28.B16
 	VCMEQ V2.H8, V28.H8, V28.H8
 	VORR V28.B16, V20.B16, V20.B16
-	WORD $0x0e217a98 // fcvtl v24.4s, v20.4h
-	WORD $0x4e217a91 // fcvtl2 v17.4s, v20.8h
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b1306 // fmla v6.4s, v24.4s, v11.s[0]
-	WORD $0x4f8b1227 // fmla v7.4s, v17.4s, v11.s[0]
-	VSHL $8, V31.H8, V20.H8
-	WORD $0x4f1f0694 // sshr v20.8h, v20.8h, #1
+	VZIP1 V20.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4fa913a5 // fmla v5.4s, v29.4s, v9.s[1]
+	WORD $0x4fa913e6 // fmla v6.4s, v31.4s, v9.s[1]
+	VAND V0.B16, V19.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
 	VAND V1.B16, V20.B16, V20.B16
-	VAND V2.B16, V20.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V20.B16, V20.B16
-	WORD $0x0e217a93 // fcvtl v19.4s, v20.4h
-	WORD $0x4e217a99 // fcvtl2 v25.4s, v20.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4fab1266 // fmla v6.4s, v19.4s, v11.s[1]
-	WORD $0x4fab1327 // fmla v7.4s, v25.4s, v11.s[1]
-	VAND V0.B16, V13.B16, V20.B16
-	WORD $0x4f1f0694 // sshr v20.8h, v20.8h, #1
+	VAND V2.B16, V20.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4f8919a5 // fmla v5.4s, v13.4s, v9.s[2]
+	WORD $0x4f891b26 // fmla v6.4s, v25.4s, v9.s[2]
+	VAND V0.B16, V18.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
 	VAND V1.B16, V20.B16, V20.B16
-	VAND V2.B16, V20.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V20.B16, V20.B16
-	WORD $0x0e217a8e // fcvtl v14.4s, v20.4h
-	WORD $0x4e217a9a // fcvtl2 v26.4s, v20.8h
-	WORD $0x6e2edc6e // fmul v14.4s, v3.4s, v14.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4f8b19c6 // fmla v6.4s, v14.4s, v11.s[2]
-	WORD $0x4f8b1b47 // fmla v7.4s, v26.4s, v11.s[2]
-	VAND V0.B16, V31.B16, V20.B16
-	WORD $0x4f1f0694 // sshr v20.8h, v20.8h, #1
-	VAND V1.B16, V20.B16, V20.B16
-	VAND V2.B16, V20.B16, V15.B16
-	VCMEQ V2.H8, V15.H8, V15.H8
-	VORR V15.B16, V20.B16, V20.B16
-	WORD $0x0e217a92 // fcvtl v18.4s, v20.4h
-	WORD $0x4e217a9e // fcvtl2 v30.4s, v20.8h
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4fab1a46 // fmla v6.4s, v18.4s, v11.s[3]
-	WORD $0x4fab1bc7 // fmla v7.4s, v30.4s, v11.s[3]
-	FLDPQ 192(R0), (F8, F9)
-	FLDPQ 224(R0), (F10, F11)
-	FMOVQ.P 16(R3), F12
-	FMOVQ.P 16(R4), F27
-	FMOVQ.P 16(R5), F22
-	FMOVQ.P 16(R6), F28
-	VZIP1 V22.S4, V12.S4, V24.S4
-	VZIP2 V22.S4, V12.S4, V17.S4
-	VZIP1 V28.S4, V27.S4, V21.S4
-	VZIP2 V28.S4, V27.S4, V19.S4
-	VZIP1 V21.S4, V24.S4, V25.S4
-	VZIP2 V21.S4, V24.S4, V16.S4
-	VZIP1 V19.S4, V17.S4, V14.S4
-	VZIP2 V19.S4, V17.S4, V26.S4
-	FMOVQ.P 16(R7), F15
-	FMOVQ.P 16(R8), F18
-	FMOVQ.P 16(R9), F30
-	FMOVQ.P 16(R10), F13
-	VZIP1 V30.S4, V15.S4, V31.S4
-	VZIP2 V30.S4, V15.S4, V20.S4
-	VZIP1 V13.S4, V18.S4, V29.S4
-	VZIP2 V13.S4, V18.S4, V23.S4
-	VZIP1 V29.S4, V31.S4, V12.S4
-	VZIP2 V29.S4, V31.S4, V22.S4
-	VZIP1 V23.S4, V20.S4, V27.S4
-	VZIP2 V23.S4, V20.S4, V28.S4
-	VUZP1 V12.B16, V25.B16, V24.B16
-	VUZP2 V12.B16, V25.B16, V21.B16
-	VSHL $8, V24.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a2f // fcvtl v15.4s, v17.4h
-	WORD $0x4e217a3e // fcvtl2 v30.4s, v17.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4f8811e4 // fmla v4.4s, v15.4s, v8.s[0]
-	WORD $0x4f8813c5 // fmla v5.4s, v30.4s, v8.s[0]
-	VSHL $8, V21.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V18.B16
-	VCMEQ V2.H8, V18.H8, V18.H8
-	VORR V18.B16, V17.B16, V17.B16
-	WORD $0x0e217a2d // fcvtl v13.4s, v17.4h
-	WORD $0x4e217a3f // fcvtl2 v31.4s, v17.8h
-	WORD $0x6e2ddc6d // fmul v13.4s, v3.4s, v13.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4fa811a4 // fmla v4.4s, v13.4s, v8.s[1]
-	WORD $0x4fa813e5 // fmla v5.4s, v31.4s, v8.s[1]
-	VAND V0.B16, V24.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V17.B16, V17.B16
-	WORD $0x0e217a34 // fcvtl v20.4s, v17.4h
-	WORD $0x4e217a37 // fcvtl2 v23.4s, v17.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4f881a84 // fmla v4.4s, v20.4s, v8.s[2]
-	WORD $0x4f881ae5 // fmla v5.4s, v23.4s, v8.s[2]
-	VAND V0.B16, V21.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V17.B16, V17.B16
-	WORD $0x0e217a2f // fcvtl v15.4s, v17.4h
-	WORD $0x4e217a3e // fcvtl2 v30.4s, v17.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4fa819e4 // fmla v4.4s, v15.4s, v8.s[3]
-	WORD $0x4fa81bc5 // fmla v5.4s, v30.4s, v8.s[3]
-	VUZP1 V22.B16, V16.B16, V18.B16
-	VUZP2 V22.B16, V16.B16, V13.B16
-	VSHL $8, V18.H8, V31.H8
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V31.B16, V31.B16
-	WORD $0x0e217bf4 // fcvtl v20.4s, v31.4h
-	WORD $0x4e217bf7 // fcvtl2 v23.4s, v31.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4f891284 // fmla v4.4s, v20.4s, v9.s[0]
-	WORD $0x4f8912e5 // fmla v5.4s, v23.4s, v9.s[0]
-	VSHL $8, V13.H8, V31.H8
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V19.B16
-	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V31.B16, V31.B16
-	WORD $0x0e217bef // fcvtl v15.4s, v31.4h
-	WORD $0x4e217bfe // fcvtl2 v30.4s, v31.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x4fa911e4 // fmla v4.4s, v15.4s, v9.s[1]
-	WORD $0x4fa913c5 // fmla v5.4s, v30.4s, v9.s[1]
-	VAND V0.B16, V18.B16, V31.B16
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V31.B16, V31.B16
-	WORD $0x0e217bf5 // fcvtl v21.4s, v31.4h
-	WORD $0x4e217bf1 // fcvtl2 v17.4s, v31.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891aa4 // fmla v4.4s, v21.4s, v9.s[2]
-	WORD $0x4f891a25 // fmla v5.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V13.B16, V31.B16
-	WORD $0x4f1f07ff // sshr v31.8h, v31.8h, #1
-	VAND V1.B16, V31.B16, V31.B16
-	VAND V2.B16, V31.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V31.B16, V31.B16
-	WORD $0x0e217bec // fcvtl v12.4s, v31.4h
-	WORD $0x4e217bfd // fcvtl2 v29.4s, v31.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4fa91984 // fmla v4.4s, v12.4s, v9.s[3]
-	WORD $0x4fa91ba5 // fmla v5.4s, v29.4s, v9.s[3]
-	VUZP1 V27.B16, V14.B16, V20.B16
-	VUZP2 V27.B16, V14.B16, V23.B16
-	VSHL $8, V20.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V15.B16
-	VCMEQ V2.H8, V15.H8, V15.H8
-	VORR V15.B16, V19.B16, V19.B16
-	WORD $0x0e217a7e // fcvtl v30.4s, v19.4h
-	WORD $0x4e217a78 // fcvtl2 v24.4s, v19.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e38dc78 // fmul v24.4s, v3.4s, v24.4s
-	WORD $0x4f8a13c4 // fmla v4.4s, v30.4s, v10.s[0]
-	WORD $0x4f8a1305 // fmla v5.4s, v24.4s, v10.s[0]
-	VSHL $8, V23.H8, V19.H8
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V19.B16, V19.B16
-	WORD $0x0e217a71 // fcvtl v17.4s, v19.4h
-	WORD $0x4e217a79 // fcvtl2 v25.4s, v19.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x4faa1224 // fmla v4.4s, v17.4s, v10.s[1]
-	WORD $0x4faa1325 // fmla v5.4s, v25.4s, v10.s[1]
-	VAND V0.B16, V20.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V19.B16, V19.B16
-	WORD $0x0e217a7d // fcvtl v29.4s, v19.4h
-	WORD $0x4e217a72 // fcvtl2 v18.4s, v19.8h
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4f8a1ba4 // fmla v4.4s, v29.4s, v10.s[2]
-	WORD $0x4f8a1a45 // fmla v5.4s, v18.4s, v10.s[2]
-	VAND V0.B16, V23.B16, V19.B16
-	WORD $0x4f1f0673 // sshr v19.8h, v19.8h, #1
-	VAND V1.B16, V19.B16, V19.B16
-	VAND V2.B16, V19.B16, V13.B16
+	VAND V2.B16, V20.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4fa91b45 // fmla v5.4s, v26.4s, v9.s[3]
+	WORD $0x4fa91b86 // fmla v6.4s, v28.4s, v9.s[3]
+	VUZP1 V14.B16, V22.B16, V29.B16
+	VUZP2 V14.B16, V22.B16, V31.B16
+	VSHL $8, V29.H8, V30.H8
+	WORD $0x4f1c07de // sshr v30.8h, v30.8h, #4
+	VAND V1.B16, V30.B16, V30.B16
+	VAND V2.B16, V30.B16, V13.B16
 	VCMEQ V2.H8, V13.H8, V13.H8
-	VORR V13.B16, V19.B16, V19.B16
-	WORD $0x0e217a7f // fcvtl v31.4s, v19.4h
-	WORD $0x4e217a70 // fcvtl2 v16.4s, v19.8h
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x4faa1be4 // fmla v4.4s, v31.4s, v10.s[3]
-	WORD $0x4faa1a05 // fmla v5.4s, v16.4s, v10.s[3]
-	VUZP1 V28.B16, V26.B16, V22.B16
-	VUZP2 V28.B16, V26.B16, V15.B16
-	VSHL $8, V22.H8, V30.H8
-	WORD $0x4f1f07de // sshr v30.8h, v30.8h, #1
+	VORR V13.B16, V30.B16, V30.B16
+	VZIP1 V30.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V30.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	WORD $0x4f8a1325 // fmla v5.4s, v25.4s, v10.s[0]
+	WORD $0x4f8a1366 // fmla v6.4s, v27.4s, v10.s[0]
+	VSHL $8, V31.H8, V30.H8
+	WORD $0x4f1c07de // sshr v30.8h, v30.8h, #4
 	VAND V1.B16, V30.B16, V30.B16
-	VAND V2.B16, V30.B16, V24.B16
-	VCMEQ V2.H8, V24.H8, V24.H8
-	VORR V24.B16, V30.B16, V30.B16
-	WORD $0x0e217bd5 // fcvtl v21.4s, v30.4h
-	WORD $0x4e217bd1 // fcvtl2 v17.4s, v30.8h
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b12a4 // fmla v4.4s, v21.4s, v11.s[0]
-	WORD $0x4f8b1225 // fmla v5.4s, v17.4s, v11.s[0]
-	VSHL $8, V15.H8, V30.H8
-	WORD $0x4f1f07de // sshr v30.8h, v30.8h, #1
-	VAND V1.B16, V30.B16, V30.B16
-	VAND V2.B16, V30.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V30.B16, V30.B16
-	WORD $0x0e217bcc // fcvtl v12.4s, v30.4h
-	WORD $0x4e217bdd // fcvtl2 v29.4s, v30.8h
-	WORD $0x6e2cdc6c // fmul v12.4s, v3.4s, v12.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4fab1184 // fmla v4.4s, v12.4s, v11.s[1]
-	WORD $0x4fab13a5 // fmla v5.4s, v29.4s, v11.s[1]
-	VAND V0.B16, V22.B16, V30.B16
-	WORD $0x4f1f07de // sshr v30.8h, v30.8h, #1
+	VAND V2.B16, V30.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V30.B16, V30.B16
+	VZIP1 V30.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V30.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x4faa1385 // fmla v5.4s, v28.4s, v10.s[1]
+	WORD $0x4faa1266 // fmla v6.4s, v19.4s, v10.s[1]
+	VAND V0.B16, V29.B16, V30.B16
+	WORD $0x4f1c07de // sshr v30.8h, v30.8h, #4
 	VAND V1.B16, V30.B16, V30.B16
 	VAND V2.B16, V30.B16, V18.B16
 	VCMEQ V2.H8, V18.H8, V18.H8
 	VORR V18.B16, V30.B16, V30.B16
-	WORD $0x0e217bcd // fcvtl v13.4s, v30.4h
-	WORD $0x4e217bdf // fcvtl2 v31.4s, v30.8h
-	WORD $0x6e2ddc6d // fmul v13.4s, v3.4s, v13.4s
-	WORD $0x6e3fdc7f // fmul v31.4s, v3.4s, v31.4s
-	WORD $0x4f8b19a4 // fmla v4.4s, v13.4s, v11.s[2]
-	WORD $0x4f8b1be5 // fmla v5.4s, v31.4s, v11.s[2]
-	VAND V0.B16, V15.B16, V30.B16
-	WORD $0x4f1f07de // sshr v30.8h, v30.8h, #1
+	VZIP1 V30.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V30.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4f8a1a85 // fmla v5.4s, v20.4s, v10.s[2]
+	WORD $0x4f8a1aa6 // fmla v6.4s, v21.4s, v10.s[2]
+	VAND V0.B16, V31.B16, V30.B16
+	WORD $0x4f1c07de // sshr v30.8h, v30.8h, #4
 	VAND V1.B16, V30.B16, V30.B16
-	VAND V2.B16, V30.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V30.B16, V30.B16
-	WORD $0x0e217bd4 // fcvtl v20.4s, v30.4h
-	WORD $0x4e217bd7 // fcvtl2 v23.4s, v30.8h
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4fab1a84 // fmla v4.4s, v20.4s, v11.s[3]
-	WORD $0x4fab1ae5 // fmla v5.4s, v23.4s, v11.s[3]
-	FMOVQ.P 16(R11), F19
-	FMOVQ.P 16(R12), F14
-	FMOVQ.P 16(R13), F27
-	FMOVQ.P 16(R14), F24
-	VZIP1 V27.S4, V19.S4, V21.S4
-	VZIP2 V27.S4, V19.S4, V17.S4
-	VZIP1 V24.S4, V14.S4, V25.S4
-	VZIP2 V24.S4, V14.S4, V12.S4
-	VZIP1 V25.S4, V21.S4, V29.S4
-	VZIP2 V25.S4, V21.S4, V18.S4
-	VZIP1 V12.S4, V17.S4, V13.S4
-	VZIP2 V12.S4, V17.S4, V31.S4
-	FMOVQ.P 16(R15), F16
-	FMOVQ.P 16(R16), F20
-	FMOVQ.P 16(R17), F23
-	FMOVQ.P 16(R19), F22
-	VZIP1 V23.S4, V16.S4, V15.S4
-	VZIP2 V23.S4, V16.S4, V30.S4
-	VZIP1 V22.S4, V20.S4, V26.S4
-	VZIP2 V22.S4, V20.S4, V28.S4
-	VZIP1 V26.S4, V15.S4, V19.S4
-	VZIP2 V26.S4, V15.S4, V27.S4
-	VZIP1 V28.S4, V30.S4, V14.S4
-	VZIP2 V28.S4, V30.S4, V24.S4
-	VUZP1 V19.B16, V29.B16, V21.B16
-	VUZP2 V19.B16, V29.B16, V25.B16
-	VSHL $8, V21.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a30 // fcvtl v16.4s, v17.4h
-	WORD $0x4e217a37 // fcvtl2 v23.4s, v17.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4f881206 // fmla v6.4s, v16.4s, v8.s[0]
-	WORD $0x4f8812e7 // fmla v7.4s, v23.4s, v8.s[0]
-	VSHL $8, V25.H8, V17.H8
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V17.B16, V17.B16
-	WORD $0x0e217a36 // fcvtl v22.4s, v17.4h
-	WORD $0x4e217a2f // fcvtl2 v15.4s, v17.8h
-	WORD $0x6e36dc76 // fmul v22.4s, v3.4s, v22.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4fa812c6 // fmla v6.4s, v22.4s, v8.s[1]
-	WORD $0x4fa811e7 // fmla v7.4s, v15.4s, v8.s[1]
-	VAND V0.B16, V21.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V17.B16, V17.B16
-	WORD $0x0e217a3e // fcvtl v30.4s, v17.4h
-	WORD $0x4e217a3c // fcvtl2 v28.4s, v17.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4f881bc6 // fmla v6.4s, v30.4s, v8.s[2]
-	WORD $0x4f881b87 // fmla v7.4s, v28.4s, v8.s[2]
-	VAND V0.B16, V25.B16, V17.B16
-	WORD $0x4f1f0631 // sshr v17.8h, v17.8h, #1
-	VAND V1.B16, V17.B16, V17.B16
-	VAND V2.B16, V17.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V17.B16, V17.B16
-	WORD $0x0e217a30 // fcvtl v16.4s, v17.4h
-	WORD $0x4e217a37 // fcvtl2 v23.4s, v17.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4fa81a06 // fmla v6.4s, v16.4s, v8.s[3]
-	WORD $0x4fa81ae7 // fmla v7.4s, v23.4s, v8.s[3]
-	VUZP1 V27.B16, V18.B16, V20.B16
-	VUZP2 V27.B16, V18.B16, V22.B16
-	VSHL $8, V20.H8, V15.H8
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V26.B16
-	VCMEQ V2.H8, V26.H8, V26.H8
-	VORR V26.B16, V15.B16, V15.B16
-	WORD $0x0e2179fe // fcvtl v30.4s, v15.4h
-	WORD $0x4e2179fc // fcvtl2 v28.4s, v15.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
-	WORD $0x4f8913c6 // fmla v6.4s, v30.4s, v9.s[0]
-	WORD $0x4f891387 // fmla v7.4s, v28.4s, v9.s[0]
-	VSHL $8, V22.H8, V15.H8
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V12.B16
-	VCMEQ V2.H8, V12.H8, V12.H8
-	VORR V12.B16, V15.B16, V15.B16
-	WORD $0x0e2179f0 // fcvtl v16.4s, v15.4h
-	WORD $0x4e2179f7 // fcvtl2 v23.4s, v15.8h
-	WORD $0x6e30dc70 // fmul v16.4s, v3.4s, v16.4s
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x4fa91206 // fmla v6.4s, v16.4s, v9.s[1]
-	WORD $0x4fa912e7 // fmla v7.4s, v23.4s, v9.s[1]
-	VAND V0.B16, V20.B16, V15.B16
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V21.B16
-	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V15.B16, V15.B16
-	WORD $0x0e2179f9 // fcvtl v25.4s, v15.4h
-	WORD $0x4e2179f1 // fcvtl2 v17.4s, v15.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f891b26 // fmla v6.4s, v25.4s, v9.s[2]
-	WORD $0x4f891a27 // fmla v7.4s, v17.4s, v9.s[2]
-	VAND V0.B16, V22.B16, V15.B16
-	WORD $0x4f1f05ef // sshr v15.8h, v15.8h, #1
-	VAND V1.B16, V15.B16, V15.B16
-	VAND V2.B16, V15.B16, V29.B16
-	VCMEQ V2.H8, V29.H8, V29.H8
-	VORR V29.B16, V15.B16, V15.B16
-	WORD $0x0e2179f3 // fcvtl v19.4s, v15.4h
-	WORD $0x4e2179fa // fcvtl2 v26.4s, v15.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4fa91a66 // fmla v6.4s, v19.4s, v9.s[3]
-	WORD $0x4fa91b47 // fmla v7.4s, v26.4s, v9.s[3]
-	VUZP1 V14.B16, V13.B16, V30.B16
-	VUZP2 V14.B16, V13.B16, V28.B16
-	VSHL $8, V30.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V16.B16
-	VCMEQ V2.H8, V16.H8, V16.H8
-	VORR V16.B16, V12.B16, V12.B16
-	WORD $0x0e217997 // fcvtl v23.4s, v12.4h
-	WORD $0x4e217995 // fcvtl2 v21.4s, v12.8h
-	WORD $0x6e37dc77 // fmul v23.4s, v3.4s, v23.4s
-	WORD $0x6e35dc75 // fmul v21.4s, v3.4s, v21.4s
-	WORD $0x4f8a12e6 // fmla v6.4s, v23.4s, v10.s[0]
-	WORD $0x4f8a12a7 // fmla v7.4s, v21.4s, v10.s[0]
-	VSHL $8, V28.H8, V12.H8
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V25.B16
-	VCMEQ V2.H8, V25.H8, V25.H8
-	VORR V25.B16, V12.B16, V12.B16
-	WORD $0x0e217991 // fcvtl v17.4s, v12.4h
-	WORD $0x4e21799d // fcvtl2 v29.4s, v12.8h
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x6e3ddc7d // fmul v29.4s, v3.4s, v29.4s
-	WORD $0x4faa1226 // fmla v6.4s, v17.4s, v10.s[1]
-	WORD $0x4faa13a7 // fmla v7.4s, v29.4s, v10.s[1]
-	VAND V0.B16, V30.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V19.B16
+	VAND V2.B16, V30.B16, V15.B16
+	VCMEQ V2.H8, V15.H8, V15.H8
+	VORR V15.B16, V30.B16, V30.B16
+	VZIP1 V30.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V30.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4faa19a5 // fmla v5.4s, v13.4s, v10.s[3]
+	WORD $0x4faa1b26 // fmla v6.4s, v25.4s, v10.s[3]
+	VUZP1 V16.B16, V23.B16, V27.B16
+	VUZP2 V16.B16, V23.B16, V26.B16
+	VSHL $8, V27.H8, V28.H8
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V19.B16
 	VCMEQ V2.H8, V19.H8, V19.H8
-	VORR V19.B16, V12.B16, V12.B16
-	WORD $0x0e21799a // fcvtl v26.4s, v12.4h
-	WORD $0x4e217994 // fcvtl2 v20.4s, v12.8h
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x6e34dc74 // fmul v20.4s, v3.4s, v20.4s
-	WORD $0x4f8a1b46 // fmla v6.4s, v26.4s, v10.s[2]
-	WORD $0x4f8a1a87 // fmla v7.4s, v20.4s, v10.s[2]
-	VAND V0.B16, V28.B16, V12.B16
-	WORD $0x4f1f058c // sshr v12.8h, v12.8h, #1
-	VAND V1.B16, V12.B16, V12.B16
-	VAND V2.B16, V12.B16, V22.B16
-	VCMEQ V2.H8, V22.H8, V22.H8
-	VORR V22.B16, V12.B16, V12.B16
-	WORD $0x0e21798f // fcvtl v15.4s, v12.4h
-	WORD $0x4e217992 // fcvtl2 v18.4s, v12.8h
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x6e32dc72 // fmul v18.4s, v3.4s, v18.4s
-	WORD $0x4faa19e6 // fmla v6.4s, v15.4s, v10.s[3]
-	WORD $0x4faa1a47 // fmla v7.4s, v18.4s, v10.s[3]
-	VUZP1 V24.B16, V31.B16, V27.B16
-	VUZP2 V24.B16, V31.B16, V16.B16
-	VSHL $8, V27.H8, V23.H8
-	WORD $0x4f1f06f7 // sshr v23.8h, v23.8h, #1
-	VAND V1.B16, V23.B16, V23.B16
-	VAND V2.B16, V23.B16, V21.B16
+	VORR V19.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4f8b1245 // fmla v5.4s, v18.4s, v11.s[0]
+	WORD $0x4f8b1286 // fmla v6.4s, v20.4s, v11.s[0]
+	VSHL $8, V26.H8, V28.H8
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V21.B16
 	VCMEQ V2.H8, V21.H8, V21.H8
-	VORR V21.B16, V23.B16, V23.B16
-	WORD $0x0e217af9 // fcvtl v25.4s, v23.4h
-	WORD $0x4e217af1 // fcvtl2 v17.4s, v23.8h
-	WORD $0x6e39dc79 // fmul v25.4s, v3.4s, v25.4s
-	WORD $0x6e31dc71 // fmul v17.4s, v3.4s, v17.4s
-	WORD $0x4f8b1326 // fmla v6.4s, v25.4s, v11.s[0]
-	WORD $0x4f8b1227 // fmla v7.4s, v17.4s, v11.s[0]
-	VSHL $8, V16.H8, V23.H8
-	WORD $0x4f1f06f7 // sshr v23.8h, v23.8h, #1
+	VORR V21.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4fab11e5 // fmla v5.4s, v15.4s, v11.s[1]
+	WORD $0x4fab11a6 // fmla v6.4s, v13.4s, v11.s[1]
+	VAND V0.B16, V27.B16, V28.B16
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4f8b1ba5 // fmla v5.4s, v29.4s, v11.s[2]
+	WORD $0x4f8b1be6 // fmla v6.4s, v31.4s, v11.s[2]
+	VAND V0.B16, V26.B16, V28.B16
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4fab1ac5 // fmla v5.4s, v22.4s, v11.s[3]
+	WORD $0x4fab19c6 // fmla v6.4s, v14.4s, v11.s[3]
+	VUZP1 V17.B16, V24.B16, V19.B16
+	VUZP2 V17.B16, V24.B16, V18.B16
+	VSHL $8, V19.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V21.B16
+	VCMEQ V2.H8, V21.H8, V21.H8
+	VORR V21.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4f8c11e5 // fmla v5.4s, v15.4s, v12.s[0]
+	WORD $0x4f8c11a6 // fmla v6.4s, v13.4s, v12.s[0]
+	VSHL $8, V18.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4fac13a5 // fmla v5.4s, v29.4s, v12.s[1]
+	WORD $0x4fac13e6 // fmla v6.4s, v31.4s, v12.s[1]
+	VAND V0.B16, V19.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4f8c1ac5 // fmla v5.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c19c6 // fmla v6.4s, v14.4s, v12.s[2]
+	VAND V0.B16, V18.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4fac1b45 // fmla v5.4s, v26.4s, v12.s[3]
+	WORD $0x4fac1b86 // fmla v6.4s, v28.4s, v12.s[3]
+	FMOVQ.P 16(R11), F23
+	FMOVQ.P 16(R12), F16
+	FMOVQ.P 16(R13), F21
+	FMOVQ.P 16(R14), F15
+	VZIP1 V21.S4, V23.S4, V13.S4
+	VZIP2 V21.S4, V23.S4, V25.S4
+	VZIP1 V15.S4, V16.S4, V29.S4
+	VZIP2 V15.S4, V16.S4, V31.S4
+	VZIP1 V29.S4, V13.S4, V30.S4
+	VZIP2 V29.S4, V13.S4, V22.S4
+	VZIP1 V31.S4, V25.S4, V14.S4
+	VZIP2 V31.S4, V25.S4, V27.S4
+	FMOVQ.P 16(R15), F26
+	FMOVQ.P 16(R16), F28
+	FMOVQ.P 16(R17), F19
+	FMOVQ.P 16(R19), F18
+	VZIP1 V19.S4, V26.S4, V20.S4
+	VZIP2 V19.S4, V26.S4, V24.S4
+	VZIP1 V18.S4, V28.S4, V17.S4
+	VZIP2 V18.S4, V28.S4, V23.S4
+	VZIP1 V17.S4, V20.S4, V21.S4
+	VZIP2 V17.S4, V20.S4, V16.S4
+	VZIP1 V23.S4, V24.S4, V15.S4
+	VZIP2 V23.S4, V24.S4, V13.S4
+	VUZP1 V21.B16, V30.B16, V29.B16
+	VUZP2 V21.B16, V30.B16, V25.B16
+	VSHL $8, V29.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4f891267 // fmla v7.4s, v19.4s, v9.s[0]
+	WORD $0x4f891388 // fmla v8.4s, v28.4s, v9.s[0]
+	VSHL $8, V25.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4fa91287 // fmla v7.4s, v20.4s, v9.s[1]
+	WORD $0x4fa91228 // fmla v8.4s, v17.4s, v9.s[1]
+	VAND V0.B16, V29.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4f891ae7 // fmla v7.4s, v23.4s, v9.s[2]
+	WORD $0x4f891b48 // fmla v8.4s, v26.4s, v9.s[2]
+	VAND V0.B16, V25.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4fa91b87 // fmla v7.4s, v28.4s, v9.s[3]
+	WORD $0x4fa91a48 // fmla v8.4s, v18.4s, v9.s[3]
+	VUZP1 V16.B16, V22.B16, V20.B16
+	VUZP2 V16.B16, V22.B16, V17.B16
+	VSHL $8, V20.H8, V24.H8
+	WORD $0x4f1c0718 // sshr v24.8h, v24.8h, #4
+	VAND V1.B16, V24.B16, V24.B16
+	VAND V2.B16, V24.B16, V23.B16
+	VCMEQ V2.H8, V23.H8, V23.H8
+	VORR V23.B16, V24.B16, V24.B16
+	VZIP1 V24.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V24.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x4f8a1347 // fmla v7.4s, v26.4s, v10.s[0]
+	WORD $0x4f8a1268 // fmla v8.4s, v19.4s, v10.s[0]
+	VSHL $8, V17.H8, V24.H8
+	WORD $0x4f1c0718 // sshr v24.8h, v24.8h, #4
+	VAND V1.B16, V24.B16, V24.B16
+	VAND V2.B16, V24.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V24.B16, V24.B16
+	VZIP1 V24.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V24.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	WORD $0x4faa1247 // fmla v7.4s, v18.4s, v10.s[1]
+	WORD $0x4faa13a8 // fmla v8.4s, v29.4s, v10.s[1]
+	VAND V0.B16, V20.B16, V24.B16
+	WORD $0x4f1c0718 // sshr v24.8h, v24.8h, #4
+	VAND V1.B16, V24.B16, V24.B16
+	VAND V2.B16, V24.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V24.B16, V24.B16
+	VZIP1 V24.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	VZIP2 V24.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	WORD $0x4f8a1be7 // fmla v7.4s, v31.4s, v10.s[2]
+	WORD $0x4f8a1bc8 // fmla v8.4s, v30.4s, v10.s[2]
+	VAND V0.B16, V17.B16, V24.B16
+	WORD $0x4f1c0718 // sshr v24.8h, v24.8h, #4
+	VAND V1.B16, V24.B16, V24.B16
+	VAND V2.B16, V24.B16, V21.B16
+	VCMEQ V2.H8, V21.H8, V21.H8
+	VORR V21.B16, V24.B16, V24.B16
+	VZIP1 V24.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V24.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4faa1ae7 // fmla v7.4s, v23.4s, v10.s[3]
+	WORD $0x4faa1b48 // fmla v8.4s, v26.4s, v10.s[3]
+	VUZP1 V15.B16, V14.B16, V19.B16
+	VUZP2 V15.B16, V14.B16, V28.B16
+	VSHL $8, V19.H8, V18.H8
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4f8b1327 // fmla v7.4s, v25.4s, v11.s[0]
+	WORD $0x4f8b13e8 // fmla v8.4s, v31.4s, v11.s[0]
+	VSHL $8, V28.H8, V18.H8
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4fab12a7 // fmla v7.4s, v21.4s, v11.s[1]
+	WORD $0x4fab12e8 // fmla v8.4s, v23.4s, v11.s[1]
+	VAND V0.B16, V19.B16, V18.B16
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4f8b1a87 // fmla v7.4s, v20.4s, v11.s[2]
+	WORD $0x4f8b1a28 // fmla v8.4s, v17.4s, v11.s[2]
+	VAND V0.B16, V28.B16, V18.B16
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4fab1ac7 // fmla v7.4s, v22.4s, v11.s[3]
+	WORD $0x4fab1a08 // fmla v8.4s, v16.4s, v11.s[3]
+	VUZP1 V13.B16, V27.B16, V29.B16
+	VUZP2 V13.B16, V27.B16, V25.B16
+	VSHL $8, V29.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4f8c12a7 // fmla v7.4s, v21.4s, v12.s[0]
+	WORD $0x4f8c12e8 // fmla v8.4s, v23.4s, v12.s[0]
+	VSHL $8, V25.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4fac1287 // fmla v7.4s, v20.4s, v12.s[1]
+	WORD $0x4fac1228 // fmla v8.4s, v17.4s, v12.s[1]
+	VAND V0.B16, V29.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4f8c1ac7 // fmla v7.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1a08 // fmla v8.4s, v16.4s, v12.s[2]
+	VAND V0.B16, V25.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4fac1b87 // fmla v7.4s, v28.4s, v12.s[3]
+	WORD $0x4fac1a48 // fmla v8.4s, v18.4s, v12.s[3]
+	FLDPQ 64(R0), (F9, F10)
+	FLDPQ 96(R0), (F11, F12)
+	FMOVQ.P 16(R3), F14
+	FMOVQ.P 16(R4), F15
+	FMOVQ.P 16(R5), F30
+	FMOVQ.P 16(R6), F21
+	VZIP1 V30.S4, V14.S4, V23.S4
+	VZIP2 V30.S4, V14.S4, V26.S4
+	VZIP1 V21.S4, V15.S4, V20.S4
+	VZIP2 V21.S4, V15.S4, V17.S4
+	VZIP1 V20.S4, V23.S4, V24.S4
+	VZIP2 V20.S4, V23.S4, V22.S4
+	VZIP1 V17.S4, V26.S4, V16.S4
+	VZIP2 V17.S4, V26.S4, V19.S4
+	FMOVQ.P 16(R7), F28
+	FMOVQ.P 16(R8), F18
+	FMOVQ.P 16(R9), F29
+	FMOVQ.P 16(R10), F25
+	VZIP1 V29.S4, V28.S4, V31.S4
+	VZIP2 V29.S4, V28.S4, V27.S4
+	VZIP1 V25.S4, V18.S4, V13.S4
+	VZIP2 V25.S4, V18.S4, V14.S4
+	VZIP1 V13.S4, V31.S4, V30.S4
+	VZIP2 V13.S4, V31.S4, V15.S4
+	VZIP1 V14.S4, V27.S4, V21.S4
+	VZIP2 V14.S4, V27.S4, V23.S4
+	VUZP1 V30.B16, V24.B16, V20.B16
+	VUZP2 V30.B16, V24.B16, V26.B16
+	VSHL $8, V20.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4f8913a5 // fmla v5.4s, v29.4s, v9.s[0]
+	WORD $0x4f891246 // fmla v6.4s, v18.4s, v9.s[0]
+	VSHL $8, V26.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4fa913e5 // fmla v5.4s, v31.4s, v9.s[1]
+	WORD $0x4fa911a6 // fmla v6.4s, v13.4s, v9.s[1]
+	VAND V0.B16, V20.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4f8919c5 // fmla v5.4s, v14.4s, v9.s[2]
+	WORD $0x4f891b86 // fmla v6.4s, v28.4s, v9.s[2]
+	VAND V0.B16, V26.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4fa91a45 // fmla v5.4s, v18.4s, v9.s[3]
+	WORD $0x4fa91b26 // fmla v6.4s, v25.4s, v9.s[3]
+	VUZP1 V15.B16, V22.B16, V31.B16
+	VUZP2 V15.B16, V22.B16, V13.B16
+	VSHL $8, V31.H8, V27.H8
+	WORD $0x4f1c077b // sshr v27.8h, v27.8h, #4
+	VAND V1.B16, V27.B16, V27.B16
+	VAND V2.B16, V27.B16, V14.B16
+	VCMEQ V2.H8, V14.H8, V14.H8
+	VORR V14.B16, V27.B16, V27.B16
+	VZIP1 V27.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V27.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	WORD $0x4f8a1385 // fmla v5.4s, v28.4s, v10.s[0]
+	WORD $0x4f8a13a6 // fmla v6.4s, v29.4s, v10.s[0]
+	VSHL $8, V13.H8, V27.H8
+	WORD $0x4f1c077b // sshr v27.8h, v27.8h, #4
+	VAND V1.B16, V27.B16, V27.B16
+	VAND V2.B16, V27.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V27.B16, V27.B16
+	VZIP1 V27.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V27.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4faa1325 // fmla v5.4s, v25.4s, v10.s[1]
+	WORD $0x4faa1286 // fmla v6.4s, v20.4s, v10.s[1]
+	VAND V0.B16, V31.B16, V27.B16
+	WORD $0x4f1c077b // sshr v27.8h, v27.8h, #4
+	VAND V1.B16, V27.B16, V27.B16
+	VAND V2.B16, V27.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V27.B16, V27.B16
+	VZIP1 V27.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	VZIP2 V27.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x4f8a1a25 // fmla v5.4s, v17.4s, v10.s[2]
+	WORD $0x4f8a1b06 // fmla v6.4s, v24.4s, v10.s[2]
+	VAND V0.B16, V13.B16, V27.B16
+	WORD $0x4f1c077b // sshr v27.8h, v27.8h, #4
+	VAND V1.B16, V27.B16, V27.B16
+	VAND V2.B16, V27.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V27.B16, V27.B16
+	VZIP1 V27.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V27.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4faa19c5 // fmla v5.4s, v14.4s, v10.s[3]
+	WORD $0x4faa1b86 // fmla v6.4s, v28.4s, v10.s[3]
+	VUZP1 V21.B16, V16.B16, V29.B16
+	VUZP2 V21.B16, V16.B16, V18.B16
+	VSHL $8, V29.H8, V25.H8
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4f8b1345 // fmla v5.4s, v26.4s, v11.s[0]
+	WORD $0x4f8b1226 // fmla v6.4s, v17.4s, v11.s[0]
+	VSHL $8, V18.H8, V25.H8
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4fab13c5 // fmla v5.4s, v30.4s, v11.s[1]
+	WORD $0x4fab11c6 // fmla v6.4s, v14.4s, v11.s[1]
+	VAND V0.B16, V29.B16, V25.B16
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4f8b1be5 // fmla v5.4s, v31.4s, v11.s[2]
+	WORD $0x4f8b19a6 // fmla v6.4s, v13.4s, v11.s[2]
+	VAND V0.B16, V18.B16, V25.B16
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4fab1ac5 // fmla v5.4s, v22.4s, v11.s[3]
+	WORD $0x4fab19e6 // fmla v6.4s, v15.4s, v11.s[3]
+	VUZP1 V23.B16, V19.B16, V20.B16
+	VUZP2 V23.B16, V19.B16, V26.B16
+	VSHL $8, V20.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4f8c13c5 // fmla v5.4s, v30.4s, v12.s[0]
+	WORD $0x4f8c11c6 // fmla v6.4s, v14.4s, v12.s[0]
+	VSHL $8, V26.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4fac13e5 // fmla v5.4s, v31.4s, v12.s[1]
+	WORD $0x4fac11a6 // fmla v6.4s, v13.4s, v12.s[1]
+	VAND V0.B16, V20.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4f8c1ac5 // fmla v5.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c19e6 // fmla v6.4s, v15.4s, v12.s[2]
+	VAND V0.B16, V26.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4fac1a45 // fmla v5.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1b26 // fmla v6.4s, v25.4s, v12.s[3]
+	FMOVQ.P 16(R11), F16
+	FMOVQ.P 16(R12), F21
+	FMOVQ.P 16(R13), F24
+	FMOVQ.P 16(R14), F30
+	VZIP1 V24.S4, V16.S4, V14.S4
+	VZIP2 V24.S4, V16.S4, V28.S4
+	VZIP1 V30.S4, V21.S4, V31.S4
+	VZIP2 V30.S4, V21.S4, V13.S4
+	VZIP1 V31.S4, V14.S4, V27.S4
+	VZIP2 V31.S4, V14.S4, V22.S4
+	VZIP1 V13.S4, V28.S4, V15.S4
+	VZIP2 V13.S4, V28.S4, V29.S4
+	FMOVQ.P 16(R15), F18
+	FMOVQ.P 16(R16), F25
+	FMOVQ.P 16(R17), F20
+	FMOVQ.P 16(R19), F26
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V19.S4
+	VZIP1 V26.S4, V25.S4, V23.S4
+	VZIP2 V26.S4, V25.S4, V16.S4
+	VZIP1 V23.S4, V17.S4, V24.S4
+	VZIP2 V23.S4, V17.S4, V21.S4
+	VZIP1 V16.S4, V19.S4, V30.S4
+	VZIP2 V16.S4, V19.S4, V14.S4
+	VUZP1 V24.B16, V27.B16, V31.B16
+	VUZP2 V24.B16, V27.B16, V28.B16
+	VSHL $8, V31.H8, V13.H8
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4f891287 // fmla v7.4s, v20.4s, v9.s[0]
+	WORD $0x4f891328 // fmla v8.4s, v25.4s, v9.s[0]
+	VSHL $8, V28.H8, V13.H8
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4fa91227 // fmla v7.4s, v17.4s, v9.s[1]
+	WORD $0x4fa912e8 // fmla v8.4s, v23.4s, v9.s[1]
+	VAND V0.B16, V31.B16, V13.B16
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4f891a07 // fmla v7.4s, v16.4s, v9.s[2]
+	WORD $0x4f891a48 // fmla v8.4s, v18.4s, v9.s[2]
+	VAND V0.B16, V28.B16, V13.B16
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4fa91b27 // fmla v7.4s, v25.4s, v9.s[3]
+	WORD $0x4fa91b48 // fmla v8.4s, v26.4s, v9.s[3]
+	VUZP1 V21.B16, V22.B16, V17.B16
+	VUZP2 V21.B16, V22.B16, V23.B16
+	VSHL $8, V17.H8, V19.H8
+	WORD $0x4f1c0673 // sshr v19.8h, v19.8h, #4
+	VAND V1.B16, V19.B16, V19.B16
+	VAND V2.B16, V19.B16, V16.B16
+	VCMEQ V2.H8, V16.H8, V16.H8
+	VORR V16.B16, V19.B16, V19.B16
+	VZIP1 V19.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V19.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4f8a1247 // fmla v7.4s, v18.4s, v10.s[0]
+	WORD $0x4f8a1288 // fmla v8.4s, v20.4s, v10.s[0]
+	VSHL $8, V23.H8, V19.H8
+	WORD $0x4f1c0673 // sshr v19.8h, v19.8h, #4
+	VAND V1.B16, V19.B16, V19.B16
+	VAND V2.B16, V19.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V19.B16, V19.B16
+	VZIP1 V19.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V19.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4faa1347 // fmla v7.4s, v26.4s, v10.s[1]
+	WORD $0x4faa13e8 // fmla v8.4s, v31.4s, v10.s[1]
+	VAND V0.B16, V17.B16, V19.B16
+	WORD $0x4f1c0673 // sshr v19.8h, v19.8h, #4
+	VAND V1.B16, V19.B16, V19.B16
+	VAND V2.B16, V19.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V19.B16, V19.B16
+	VZIP1 V19.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V19.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	WORD $0x4f8a19a7 // fmla v7.4s, v13.4s, v10.s[2]
+	WORD $0x4f8a1b68 // fmla v8.4s, v27.4s, v10.s[2]
+	VAND V0.B16, V23.B16, V19.B16
+	WORD $0x4f1c0673 // sshr v19.8h, v19.8h, #4
+	VAND V1.B16, V19.B16, V19.B16
+	VAND V2.B16, V19.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V19.B16, V19.B16
+	VZIP1 V19.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V19.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4faa1a07 // fmla v7.4s, v16.4s, v10.s[3]
+	WORD $0x4faa1a48 // fmla v8.4s, v18.4s, v10.s[3]
+	VUZP1 V30.B16, V15.B16, V20.B16
+	VUZP2 V30.B16, V15.B16, V25.B16
+	VSHL $8, V20.H8, V26.H8
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4f8b1387 // fmla v7.4s, v28.4s, v11.s[0]
+	WORD $0x4f8b11a8 // fmla v8.4s, v13.4s, v11.s[0]
+	VSHL $8, V25.H8, V26.H8
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4fab1307 // fmla v7.4s, v24.4s, v11.s[1]
+	WORD $0x4fab1208 // fmla v8.4s, v16.4s, v11.s[1]
+	VAND V0.B16, V20.B16, V26.B16
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4f8b1a27 // fmla v7.4s, v17.4s, v11.s[2]
+	WORD $0x4f8b1ae8 // fmla v8.4s, v23.4s, v11.s[2]
+	VAND V0.B16, V25.B16, V26.B16
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4fab1ac7 // fmla v7.4s, v22.4s, v11.s[3]
+	WORD $0x4fab1aa8 // fmla v8.4s, v21.4s, v11.s[3]
+	VUZP1 V14.B16, V29.B16, V31.B16
+	VUZP2 V14.B16, V29.B16, V28.B16
+	VSHL $8, V31.H8, V13.H8
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4f8c1307 // fmla v7.4s, v24.4s, v12.s[0]
+	WORD $0x4f8c1208 // fmla v8.4s, v16.4s, v12.s[0]
+	VSHL $8, V28.H8, V13.H8
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4fac1227 // fmla v7.4s, v17.4s, v12.s[1]
+	WORD $0x4fac12e8 // fmla v8.4s, v23.4s, v12.s[1]
+	VAND V0.B16, V31.B16, V13.B16
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4f8c1ac7 // fmla v7.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1aa8 // fmla v8.4s, v21.4s, v12.s[2]
+	VAND V0.B16, V28.B16, V13.B16
+	WORD $0x4f1c05ad // sshr v13.8h, v13.8h, #4
+	VAND V1.B16, V13.B16, V13.B16
+	VAND V2.B16, V13.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V13.B16, V13.B16
+	VZIP1 V13.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V13.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4fac1b27 // fmla v7.4s, v25.4s, v12.s[3]
+	WORD $0x4fac1b48 // fmla v8.4s, v26.4s, v12.s[3]
+	FLDPQ 128(R0), (F9, F10)
+	FLDPQ 160(R0), (F11, F12)
+	FMOVQ.P 16(R3), F15
+	FMOVQ.P 16(R4), F30
+	FMOVQ.P 16(R5), F27
+	FMOVQ.P 16(R6), F24
+	VZIP1 V27.S4, V15.S4, V16.S4
+	VZIP2 V27.S4, V15.S4, V18.S4
+	VZIP1 V24.S4, V30.S4, V17.S4
+	VZIP2 V24.S4, V30.S4, V23.S4
+	VZIP1 V17.S4, V16.S4, V19.S4
+	VZIP2 V17.S4, V16.S4, V22.S4
+	VZIP1 V23.S4, V18.S4, V21.S4
+	VZIP2 V23.S4, V18.S4, V20.S4
+	FMOVQ.P 16(R7), F25
+	FMOVQ.P 16(R8), F26
+	FMOVQ.P 16(R9), F31
+	FMOVQ.P 16(R10), F28
+	VZIP1 V31.S4, V25.S4, V13.S4
+	VZIP2 V31.S4, V25.S4, V29.S4
+	VZIP1 V28.S4, V26.S4, V14.S4
+	VZIP2 V28.S4, V26.S4, V15.S4
+	VZIP1 V14.S4, V13.S4, V27.S4
+	VZIP2 V14.S4, V13.S4, V30.S4
+	VZIP1 V15.S4, V29.S4, V24.S4
+	VZIP2 V15.S4, V29.S4, V16.S4
+	VUZP1 V27.B16, V19.B16, V17.B16
+	VUZP2 V27.B16, V19.B16, V18.B16
+	VSHL $8, V17.H8, V23.H8
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4f8913e5 // fmla v5.4s, v31.4s, v9.s[0]
+	WORD $0x4f891346 // fmla v6.4s, v26.4s, v9.s[0]
+	VSHL $8, V18.H8, V23.H8
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4fa911a5 // fmla v5.4s, v13.4s, v9.s[1]
+	WORD $0x4fa911c6 // fmla v6.4s, v14.4s, v9.s[1]
+	VAND V0.B16, V17.B16, V23.B16
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
 	VAND V1.B16, V23.B16, V23.B16
 	VAND V2.B16, V23.B16, V29.B16
 	VCMEQ V2.H8, V29.H8, V29.H8
 	VORR V29.B16, V23.B16, V23.B16
-	WORD $0x0e217af3 // fcvtl v19.4s, v23.4h
-	WORD $0x4e217afa // fcvtl2 v26.4s, v23.8h
-	WORD $0x6e33dc73 // fmul v19.4s, v3.4s, v19.4s
-	WORD $0x6e3adc7a // fmul v26.4s, v3.4s, v26.4s
-	WORD $0x4fab1266 // fmla v6.4s, v19.4s, v11.s[1]
-	WORD $0x4fab1347 // fmla v7.4s, v26.4s, v11.s[1]
-	VAND V0.B16, V27.B16, V23.B16
-	WORD $0x4f1f06f7 // sshr v23.8h, v23.8h, #1
+	VZIP1 V23.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4f8919e5 // fmla v5.4s, v15.4s, v9.s[2]
+	WORD $0x4f891b26 // fmla v6.4s, v25.4s, v9.s[2]
+	VAND V0.B16, V18.B16, V23.B16
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
 	VAND V1.B16, V23.B16, V23.B16
-	VAND V2.B16, V23.B16, V20.B16
-	VCMEQ V2.H8, V20.H8, V20.H8
-	VORR V20.B16, V23.B16, V23.B16
-	WORD $0x0e217af6 // fcvtl v22.4s, v23.4h
-	WORD $0x4e217aef // fcvtl2 v15.4s, v23.8h
-	WORD $0x6e36dc76 // fmul v22.4s, v3.4s, v22.4s
-	WORD $0x6e2fdc6f // fmul v15.4s, v3.4s, v15.4s
-	WORD $0x4f8b1ac6 // fmla v6.4s, v22.4s, v11.s[2]
-	WORD $0x4f8b19e7 // fmla v7.4s, v15.4s, v11.s[2]
-	VAND V0.B16, V16.B16, V23.B16
-	WORD $0x4f1f06f7 // sshr v23.8h, v23.8h, #1
-	VAND V1.B16, V23.B16, V23.B16
-	VAND V2.B16, V23.B16, V18.B16
+	VAND V2.B16, V23.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4fa91b45 // fmla v5.4s, v26.4s, v9.s[3]
+	WORD $0x4fa91b86 // fmla v6.4s, v28.4s, v9.s[3]
+	VUZP1 V30.B16, V22.B16, V13.B16
+	VUZP2 V30.B16, V22.B16, V14.B16
+	VSHL $8, V13.H8, V29.H8
+	WORD $0x4f1c07bd // sshr v29.8h, v29.8h, #4
+	VAND V1.B16, V29.B16, V29.B16
+	VAND V2.B16, V29.B16, V15.B16
+	VCMEQ V2.H8, V15.H8, V15.H8
+	VORR V15.B16, V29.B16, V29.B16
+	VZIP1 V29.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V29.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4f8a1325 // fmla v5.4s, v25.4s, v10.s[0]
+	WORD $0x4f8a13e6 // fmla v6.4s, v31.4s, v10.s[0]
+	VSHL $8, V14.H8, V29.H8
+	WORD $0x4f1c07bd // sshr v29.8h, v29.8h, #4
+	VAND V1.B16, V29.B16, V29.B16
+	VAND V2.B16, V29.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V29.B16, V29.B16
+	VZIP1 V29.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V29.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4faa1385 // fmla v5.4s, v28.4s, v10.s[1]
+	WORD $0x4faa1226 // fmla v6.4s, v17.4s, v10.s[1]
+	VAND V0.B16, V13.B16, V29.B16
+	WORD $0x4f1c07bd // sshr v29.8h, v29.8h, #4
+	VAND V1.B16, V29.B16, V29.B16
+	VAND V2.B16, V29.B16, V18.B16
 	VCMEQ V2.H8, V18.H8, V18.H8
-	VORR V18.B16, V23.B16, V23.B16
-	WORD $0x0e217afe // fcvtl v30.4s, v23.4h
-	WORD $0x4e217afc // fcvtl2 v28.4s, v23.8h
-	WORD $0x6e3edc7e // fmul v30.4s, v3.4s, v30.4s
-	WORD $0x6e3cdc7c // fmul v28.4s, v3.4s, v28.4s
+	VORR V18.B16, V29.B16, V29.B16
+	VZIP1 V29.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V29.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x4f8a1ae5 // fmla v5.4s, v23.4s, v10.s[2]
+	WORD $0x4f8a1a66 // fmla v6.4s, v19.4s, v10.s[2]
+	VAND V0.B16, V14.B16, V29.B16
+	WORD $0x4f1c07bd // sshr v29.8h, v29.8h, #4
+	VAND V1.B16, V29.B16, V29.B16
+	VAND V2.B16, V29.B16, V27.B16
+	VCMEQ V2.H8, V27.H8, V27.H8
+	VORR V27.B16, V29.B16, V29.B16
+	VZIP1 V29.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	VZIP2 V29.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4faa19e5 // fmla v5.4s, v15.4s, v10.s[3]
+	WORD $0x4faa1b26 // fmla v6.4s, v25.4s, v10.s[3]
+	VUZP1 V24.B16, V21.B16, V31.B16
+	VUZP2 V24.B16, V21.B16, V26.B16
+	VSHL $8, V31.H8, V28.H8
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4f8b1245 // fmla v5.4s, v18.4s, v11.s[0]
+	WORD $0x4f8b12e6 // fmla v6.4s, v23.4s, v11.s[0]
+	VSHL $8, V26.H8, V28.H8
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4fab1365 // fmla v5.4s, v27.4s, v11.s[1]
+	WORD $0x4fab11e6 // fmla v6.4s, v15.4s, v11.s[1]
+	VAND V0.B16, V31.B16, V28.B16
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4f8b19a5 // fmla v5.4s, v13.4s, v11.s[2]
+	WORD $0x4f8b19c6 // fmla v6.4s, v14.4s, v11.s[2]
+	VAND V0.B16, V26.B16, V28.B16
+	WORD $0x4f1c079c // sshr v28.8h, v28.8h, #4
+	VAND V1.B16, V28.B16, V28.B16
+	VAND V2.B16, V28.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V28.B16, V28.B16
+	VZIP1 V28.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V28.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	WORD $0x4fab1ac5 // fmla v5.4s, v22.4s, v11.s[3]
 	WORD $0x4fab1bc6 // fmla v6.4s, v30.4s, v11.s[3]
-	WORD $0x4fab1b87 // fmla v7.4s, v28.4s, v11.s[3]
+	VUZP1 V16.B16, V20.B16, V17.B16
+	VUZP2 V16.B16, V20.B16, V18.B16
+	VSHL $8, V17.H8, V23.H8
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4f8c1365 // fmla v5.4s, v27.4s, v12.s[0]
+	WORD $0x4f8c11e6 // fmla v6.4s, v15.4s, v12.s[0]
+	VSHL $8, V18.H8, V23.H8
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4fac11a5 // fmla v5.4s, v13.4s, v12.s[1]
+	WORD $0x4fac11c6 // fmla v6.4s, v14.4s, v12.s[1]
+	VAND V0.B16, V17.B16, V23.B16
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	WORD $0x4f8c1ac5 // fmla v5.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1bc6 // fmla v6.4s, v30.4s, v12.s[2]
+	VAND V0.B16, V18.B16, V23.B16
+	WORD $0x4f1c06f7 // sshr v23.8h, v23.8h, #4
+	VAND V1.B16, V23.B16, V23.B16
+	VAND V2.B16, V23.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V23.B16, V23.B16
+	VZIP1 V23.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V23.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4fac1b45 // fmla v5.4s, v26.4s, v12.s[3]
+	WORD $0x4fac1b86 // fmla v6.4s, v28.4s, v12.s[3]
+	FMOVQ.P 16(R11), F21
+	FMOVQ.P 16(R12), F24
+	FMOVQ.P 16(R13), F19
+	FMOVQ.P 16(R14), F27
+	VZIP1 V19.S4, V21.S4, V15.S4
+	VZIP2 V19.S4, V21.S4, V25.S4
+	VZIP1 V27.S4, V24.S4, V13.S4
+	VZIP2 V27.S4, V24.S4, V14.S4
+	VZIP1 V13.S4, V15.S4, V29.S4
+	VZIP2 V13.S4, V15.S4, V22.S4
+	VZIP1 V14.S4, V25.S4, V30.S4
+	VZIP2 V14.S4, V25.S4, V31.S4
+	FMOVQ.P 16(R15), F26
+	FMOVQ.P 16(R16), F28
+	FMOVQ.P 16(R17), F17
+	FMOVQ.P 16(R19), F18
+	VZIP1 V17.S4, V26.S4, V23.S4
+	VZIP2 V17.S4, V26.S4, V20.S4
+	VZIP1 V18.S4, V28.S4, V16.S4
+	VZIP2 V18.S4, V28.S4, V21.S4
+	VZIP1 V16.S4, V23.S4, V19.S4
+	VZIP2 V16.S4, V23.S4, V24.S4
+	VZIP1 V21.S4, V20.S4, V27.S4
+	VZIP2 V21.S4, V20.S4, V15.S4
+	VUZP1 V19.B16, V29.B16, V13.B16
+	VUZP2 V19.B16, V29.B16, V25.B16
+	VSHL $8, V13.H8, V14.H8
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4f891227 // fmla v7.4s, v17.4s, v9.s[0]
+	WORD $0x4f891388 // fmla v8.4s, v28.4s, v9.s[0]
+	VSHL $8, V25.H8, V14.H8
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4fa912e7 // fmla v7.4s, v23.4s, v9.s[1]
+	WORD $0x4fa91208 // fmla v8.4s, v16.4s, v9.s[1]
+	VAND V0.B16, V13.B16, V14.B16
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4f891aa7 // fmla v7.4s, v21.4s, v9.s[2]
+	WORD $0x4f891b48 // fmla v8.4s, v26.4s, v9.s[2]
+	VAND V0.B16, V25.B16, V14.B16
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4fa91b87 // fmla v7.4s, v28.4s, v9.s[3]
+	WORD $0x4fa91a48 // fmla v8.4s, v18.4s, v9.s[3]
+	VUZP1 V24.B16, V22.B16, V23.B16
+	VUZP2 V24.B16, V22.B16, V16.B16
+	VSHL $8, V23.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V21.B16
+	VCMEQ V2.H8, V21.H8, V21.H8
+	VORR V21.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V17.H8
+	WORD $0x6e24de31 // fmul v17.4s, v17.4s, v4.4s
+	WORD $0x4f8a1347 // fmla v7.4s, v26.4s, v10.s[0]
+	WORD $0x4f8a1228 // fmla v8.4s, v17.4s, v10.s[0]
+	VSHL $8, V16.H8, V20.H8
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4faa1247 // fmla v7.4s, v18.4s, v10.s[1]
+	WORD $0x4faa11a8 // fmla v8.4s, v13.4s, v10.s[1]
+	VAND V0.B16, V23.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	WORD $0x4f8a19c7 // fmla v7.4s, v14.4s, v10.s[2]
+	WORD $0x4f8a1ba8 // fmla v8.4s, v29.4s, v10.s[2]
+	VAND V0.B16, V16.B16, V20.B16
+	WORD $0x4f1c0694 // sshr v20.8h, v20.8h, #4
+	VAND V1.B16, V20.B16, V20.B16
+	VAND V2.B16, V20.B16, V19.B16
+	VCMEQ V2.H8, V19.H8, V19.H8
+	VORR V19.B16, V20.B16, V20.B16
+	VZIP1 V20.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	VZIP2 V20.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4faa1aa7 // fmla v7.4s, v21.4s, v10.s[3]
+	WORD $0x4faa1b48 // fmla v8.4s, v26.4s, v10.s[3]
+	VUZP1 V27.B16, V30.B16, V17.B16
+	VUZP2 V27.B16, V30.B16, V28.B16
+	VSHL $8, V17.H8, V18.H8
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V13.B16
+	VCMEQ V2.H8, V13.H8, V13.H8
+	VORR V13.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4f8b1327 // fmla v7.4s, v25.4s, v11.s[0]
+	WORD $0x4f8b11c8 // fmla v8.4s, v14.4s, v11.s[0]
+	VSHL $8, V28.H8, V18.H8
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4fab1267 // fmla v7.4s, v19.4s, v11.s[1]
+	WORD $0x4fab12a8 // fmla v8.4s, v21.4s, v11.s[1]
+	VAND V0.B16, V17.B16, V18.B16
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4f8b1ae7 // fmla v7.4s, v23.4s, v11.s[2]
+	WORD $0x4f8b1a08 // fmla v8.4s, v16.4s, v11.s[2]
+	VAND V0.B16, V28.B16, V18.B16
+	WORD $0x4f1c0652 // sshr v18.8h, v18.8h, #4
+	VAND V1.B16, V18.B16, V18.B16
+	VAND V2.B16, V18.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V18.B16, V18.B16
+	VZIP1 V18.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V18.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x4fab1ac7 // fmla v7.4s, v22.4s, v11.s[3]
+	WORD $0x4fab1b08 // fmla v8.4s, v24.4s, v11.s[3]
+	VUZP1 V15.B16, V31.B16, V13.B16
+	VUZP2 V15.B16, V31.B16, V25.B16
+	VSHL $8, V13.H8, V14.H8
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4f8c1267 // fmla v7.4s, v19.4s, v12.s[0]
+	WORD $0x4f8c12a8 // fmla v8.4s, v21.4s, v12.s[0]
+	VSHL $8, V25.H8, V14.H8
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4fac12e7 // fmla v7.4s, v23.4s, v12.s[1]
+	WORD $0x4fac1208 // fmla v8.4s, v16.4s, v12.s[1]
+	VAND V0.B16, V13.B16, V14.B16
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x4f8c1ac7 // fmla v7.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1b08 // fmla v8.4s, v24.4s, v12.s[2]
+	VAND V0.B16, V25.B16, V14.B16
+	WORD $0x4f1c05ce // sshr v14.8h, v14.8h, #4
+	VAND V1.B16, V14.B16, V14.B16
+	VAND V2.B16, V14.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V14.B16, V14.B16
+	VZIP1 V14.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V14.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4fac1b87 // fmla v7.4s, v28.4s, v12.s[3]
+	WORD $0x4fac1a48 // fmla v8.4s, v18.4s, v12.s[3]
+	FLDPQ 192(R0), (F9, F10)
+	FLDPQ 224(R0), (F11, F12)
+	FMOVQ.P 16(R3), F30
+	FMOVQ.P 16(R4), F27
+	FMOVQ.P 16(R5), F29
+	FMOVQ.P 16(R6), F19
+	VZIP1 V29.S4, V30.S4, V21.S4
+	VZIP2 V29.S4, V30.S4, V26.S4
+	VZIP1 V19.S4, V27.S4, V23.S4
+	VZIP2 V19.S4, V27.S4, V16.S4
+	VZIP1 V23.S4, V21.S4, V20.S4
+	VZIP2 V23.S4, V21.S4, V22.S4
+	VZIP1 V16.S4, V26.S4, V24.S4
+	VZIP2 V16.S4, V26.S4, V17.S4
+	FMOVQ.P 16(R7), F28
+	FMOVQ.P 16(R8), F18
+	FMOVQ.P 16(R9), F13
+	FMOVQ.P 16(R10), F25
+	VZIP1 V13.S4, V28.S4, V14.S4
+	VZIP2 V13.S4, V28.S4, V31.S4
+	VZIP1 V25.S4, V18.S4, V15.S4
+	VZIP2 V25.S4, V18.S4, V30.S4
+	VZIP1 V15.S4, V14.S4, V29.S4
+	VZIP2 V15.S4, V14.S4, V27.S4
+	VZIP1 V30.S4, V31.S4, V19.S4
+	VZIP2 V30.S4, V31.S4, V21.S4
+	VUZP1 V29.B16, V20.B16, V23.B16
+	VUZP2 V29.B16, V20.B16, V26.B16
+	VSHL $8, V23.H8, V16.H8
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4f8911a5 // fmla v5.4s, v13.4s, v9.s[0]
+	WORD $0x4f891246 // fmla v6.4s, v18.4s, v9.s[0]
+	VSHL $8, V26.H8, V16.H8
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4fa911c5 // fmla v5.4s, v14.4s, v9.s[1]
+	WORD $0x4fa911e6 // fmla v6.4s, v15.4s, v9.s[1]
+	VAND V0.B16, V23.B16, V16.B16
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4f891bc5 // fmla v5.4s, v30.4s, v9.s[2]
+	WORD $0x4f891b86 // fmla v6.4s, v28.4s, v9.s[2]
+	VAND V0.B16, V26.B16, V16.B16
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V13.B16
+	VCMEQ V2.H8, V13.H8, V13.H8
+	VORR V13.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4fa91a45 // fmla v5.4s, v18.4s, v9.s[3]
+	WORD $0x4fa91b26 // fmla v6.4s, v25.4s, v9.s[3]
+	VUZP1 V27.B16, V22.B16, V14.B16
+	VUZP2 V27.B16, V22.B16, V15.B16
+	VSHL $8, V14.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V30.B16
+	VCMEQ V2.H8, V30.H8, V30.H8
+	VORR V30.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V13.H8
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4f8a1385 // fmla v5.4s, v28.4s, v10.s[0]
+	WORD $0x4f8a11a6 // fmla v6.4s, v13.4s, v10.s[0]
+	VSHL $8, V15.H8, V31.H8
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4faa1325 // fmla v5.4s, v25.4s, v10.s[1]
+	WORD $0x4faa12e6 // fmla v6.4s, v23.4s, v10.s[1]
+	VAND V0.B16, V14.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	WORD $0x4f8a1a05 // fmla v5.4s, v16.4s, v10.s[2]
+	WORD $0x4f8a1a86 // fmla v6.4s, v20.4s, v10.s[2]
+	VAND V0.B16, V15.B16, V31.B16
+	WORD $0x4f1c07ff // sshr v31.8h, v31.8h, #4
+	VAND V1.B16, V31.B16, V31.B16
+	VAND V2.B16, V31.B16, V29.B16
+	VCMEQ V2.H8, V29.H8, V29.H8
+	VORR V29.B16, V31.B16, V31.B16
+	VZIP1 V31.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	VZIP2 V31.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	WORD $0x4faa1bc5 // fmla v5.4s, v30.4s, v10.s[3]
+	WORD $0x4faa1b86 // fmla v6.4s, v28.4s, v10.s[3]
+	VUZP1 V19.B16, V24.B16, V13.B16
+	VUZP2 V19.B16, V24.B16, V18.B16
+	VSHL $8, V13.H8, V25.H8
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V23.B16
+	VCMEQ V2.H8, V23.H8, V23.H8
+	VORR V23.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	WORD $0x4f8b1345 // fmla v5.4s, v26.4s, v11.s[0]
+	WORD $0x4f8b1206 // fmla v6.4s, v16.4s, v11.s[0]
+	VSHL $8, V18.H8, V25.H8
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	WORD $0x4fab13a5 // fmla v5.4s, v29.4s, v11.s[1]
+	WORD $0x4fab13c6 // fmla v6.4s, v30.4s, v11.s[1]
+	VAND V0.B16, V13.B16, V25.B16
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4f8b19c5 // fmla v5.4s, v14.4s, v11.s[2]
+	WORD $0x4f8b19e6 // fmla v6.4s, v15.4s, v11.s[2]
+	VAND V0.B16, V18.B16, V25.B16
+	WORD $0x4f1c0739 // sshr v25.8h, v25.8h, #4
+	VAND V1.B16, V25.B16, V25.B16
+	VAND V2.B16, V25.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V25.B16, V25.B16
+	VZIP1 V25.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V25.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	WORD $0x4fab1ac5 // fmla v5.4s, v22.4s, v11.s[3]
+	WORD $0x4fab1b66 // fmla v6.4s, v27.4s, v11.s[3]
+	VUZP1 V21.B16, V17.B16, V23.B16
+	VUZP2 V21.B16, V17.B16, V26.B16
+	VSHL $8, V23.H8, V16.H8
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V29.H8
+	WORD $0x6e24dfbd // fmul v29.4s, v29.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V30.H8
+	WORD $0x6e24dfde // fmul v30.4s, v30.4s, v4.4s
+	WORD $0x4f8c13a5 // fmla v5.4s, v29.4s, v12.s[0]
+	WORD $0x4f8c13c6 // fmla v6.4s, v30.4s, v12.s[0]
+	VSHL $8, V26.H8, V16.H8
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4fac11c5 // fmla v5.4s, v14.4s, v12.s[1]
+	WORD $0x4fac11e6 // fmla v6.4s, v15.4s, v12.s[1]
+	VAND V0.B16, V23.B16, V16.B16
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V27.H8
+	WORD $0x6e24df7b // fmul v27.4s, v27.4s, v4.4s
+	WORD $0x4f8c1ac5 // fmla v5.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1b66 // fmla v6.4s, v27.4s, v12.s[2]
+	VAND V0.B16, V26.B16, V16.B16
+	WORD $0x4f1c0610 // sshr v16.8h, v16.8h, #4
+	VAND V1.B16, V16.B16, V16.B16
+	VAND V2.B16, V16.B16, V13.B16
+	VCMEQ V2.H8, V13.H8, V13.H8
+	VORR V13.B16, V16.B16, V16.B16
+	VZIP1 V16.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V16.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4fac1a45 // fmla v5.4s, v18.4s, v12.s[3]
+	WORD $0x4fac1b26 // fmla v6.4s, v25.4s, v12.s[3]
+	FMOVQ.P 16(R11), F24
+	FMOVQ.P 16(R12), F19
+	FMOVQ.P 16(R13), F20
+	FMOVQ.P 16(R14), F29
+	VZIP1 V20.S4, V24.S4, V30.S4
+	VZIP2 V20.S4, V24.S4, V28.S4
+	VZIP1 V29.S4, V19.S4, V14.S4
+	VZIP2 V29.S4, V19.S4, V15.S4
+	VZIP1 V14.S4, V30.S4, V31.S4
+	VZIP2 V14.S4, V30.S4, V22.S4
+	VZIP1 V15.S4, V28.S4, V27.S4
+	VZIP2 V15.S4, V28.S4, V13.S4
+	FMOVQ.P 16(R15), F18
+	FMOVQ.P 16(R16), F25
+	FMOVQ.P 16(R17), F23
+	FMOVQ.P 16(R19), F26
+	VZIP1 V23.S4, V18.S4, V16.S4
+	VZIP2 V23.S4, V18.S4, V17.S4
+	VZIP1 V26.S4, V25.S4, V21.S4
+	VZIP2 V26.S4, V25.S4, V24.S4
+	VZIP1 V21.S4, V16.S4, V20.S4
+	VZIP2 V21.S4, V16.S4, V19.S4
+	VZIP1 V24.S4, V17.S4, V29.S4
+	VZIP2 V24.S4, V17.S4, V30.S4
+	VUZP1 V20.B16, V31.B16, V14.B16
+	VUZP2 V20.B16, V31.B16, V28.B16
+	VSHL $8, V14.H8, V15.H8
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	WORD $0x4f8912e7 // fmla v7.4s, v23.4s, v9.s[0]
+	WORD $0x4f891328 // fmla v8.4s, v25.4s, v9.s[0]
+	VSHL $8, V28.H8, V15.H8
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V26.B16
+	VCMEQ V2.H8, V26.H8, V26.H8
+	VORR V26.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4fa91207 // fmla v7.4s, v16.4s, v9.s[1]
+	WORD $0x4fa912a8 // fmla v8.4s, v21.4s, v9.s[1]
+	VAND V0.B16, V14.B16, V15.B16
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4f891b07 // fmla v7.4s, v24.4s, v9.s[2]
+	WORD $0x4f891a48 // fmla v8.4s, v18.4s, v9.s[2]
+	VAND V0.B16, V28.B16, V15.B16
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V23.B16
+	VCMEQ V2.H8, V23.H8, V23.H8
+	VORR V23.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4fa91b27 // fmla v7.4s, v25.4s, v9.s[3]
+	WORD $0x4fa91b48 // fmla v8.4s, v26.4s, v9.s[3]
+	VUZP1 V19.B16, V22.B16, V16.B16
+	VUZP2 V19.B16, V22.B16, V21.B16
+	VSHL $8, V16.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V24.B16
+	VCMEQ V2.H8, V24.H8, V24.H8
+	VORR V24.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V23.H8
+	WORD $0x6e24def7 // fmul v23.4s, v23.4s, v4.4s
+	WORD $0x4f8a1247 // fmla v7.4s, v18.4s, v10.s[0]
+	WORD $0x4f8a12e8 // fmla v8.4s, v23.4s, v10.s[0]
+	VSHL $8, V21.H8, V17.H8
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V25.B16
+	VCMEQ V2.H8, V25.H8, V25.H8
+	VORR V25.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V14.H8
+	WORD $0x6e24ddce // fmul v14.4s, v14.4s, v4.4s
+	WORD $0x4faa1347 // fmla v7.4s, v26.4s, v10.s[1]
+	WORD $0x4faa11c8 // fmla v8.4s, v14.4s, v10.s[1]
+	VAND V0.B16, V16.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V28.B16
+	VCMEQ V2.H8, V28.H8, V28.H8
+	VORR V28.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V31.H8
+	WORD $0x6e24dfff // fmul v31.4s, v31.4s, v4.4s
+	WORD $0x4f8a19e7 // fmla v7.4s, v15.4s, v10.s[2]
+	WORD $0x4f8a1be8 // fmla v8.4s, v31.4s, v10.s[2]
+	VAND V0.B16, V21.B16, V17.B16
+	WORD $0x4f1c0631 // sshr v17.8h, v17.8h, #4
+	VAND V1.B16, V17.B16, V17.B16
+	VAND V2.B16, V17.B16, V20.B16
+	VCMEQ V2.H8, V20.H8, V20.H8
+	VORR V20.B16, V17.B16, V17.B16
+	VZIP1 V17.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	VZIP2 V17.H8, V3.H8, V18.H8
+	WORD $0x6e24de52 // fmul v18.4s, v18.4s, v4.4s
+	WORD $0x4faa1b07 // fmla v7.4s, v24.4s, v10.s[3]
+	WORD $0x4faa1a48 // fmla v8.4s, v18.4s, v10.s[3]
+	VUZP1 V29.B16, V27.B16, V23.B16
+	VUZP2 V29.B16, V27.B16, V25.B16
+	VSHL $8, V23.H8, V26.H8
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V14.B16
+	VCMEQ V2.H8, V14.H8, V14.H8
+	VORR V14.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V28.H8
+	WORD $0x6e24df9c // fmul v28.4s, v28.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V15.H8
+	WORD $0x6e24ddef // fmul v15.4s, v15.4s, v4.4s
+	WORD $0x4f8b1387 // fmla v7.4s, v28.4s, v11.s[0]
+	WORD $0x4f8b11e8 // fmla v8.4s, v15.4s, v11.s[0]
+	VSHL $8, V25.H8, V26.H8
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x4fab1287 // fmla v7.4s, v20.4s, v11.s[1]
+	WORD $0x4fab1308 // fmla v8.4s, v24.4s, v11.s[1]
+	VAND V0.B16, V23.B16, V26.B16
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4f8b1a07 // fmla v7.4s, v16.4s, v11.s[2]
+	WORD $0x4f8b1aa8 // fmla v8.4s, v21.4s, v11.s[2]
+	VAND V0.B16, V25.B16, V26.B16
+	WORD $0x4f1c075a // sshr v26.8h, v26.8h, #4
+	VAND V1.B16, V26.B16, V26.B16
+	VAND V2.B16, V26.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V26.B16, V26.B16
+	VZIP1 V26.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V26.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x4fab1ac7 // fmla v7.4s, v22.4s, v11.s[3]
+	WORD $0x4fab1a68 // fmla v8.4s, v19.4s, v11.s[3]
+	VUZP1 V30.B16, V13.B16, V14.B16
+	VUZP2 V30.B16, V13.B16, V28.B16
+	VSHL $8, V14.H8, V15.H8
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V31.B16
+	VCMEQ V2.H8, V31.H8, V31.H8
+	VORR V31.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V20.H8
+	WORD $0x6e24de94 // fmul v20.4s, v20.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V24.H8
+	WORD $0x6e24df18 // fmul v24.4s, v24.4s, v4.4s
+	WORD $0x4f8c1287 // fmla v7.4s, v20.4s, v12.s[0]
+	WORD $0x4f8c1308 // fmla v8.4s, v24.4s, v12.s[0]
+	VSHL $8, V28.H8, V15.H8
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V18.B16
+	VCMEQ V2.H8, V18.H8, V18.H8
+	VORR V18.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V16.H8
+	WORD $0x6e24de10 // fmul v16.4s, v16.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V21.H8
+	WORD $0x6e24deb5 // fmul v21.4s, v21.4s, v4.4s
+	WORD $0x4fac1207 // fmla v7.4s, v16.4s, v12.s[1]
+	WORD $0x4fac12a8 // fmla v8.4s, v21.4s, v12.s[1]
+	VAND V0.B16, V14.B16, V15.B16
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V17.B16
+	VCMEQ V2.H8, V17.H8, V17.H8
+	VORR V17.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V22.H8
+	WORD $0x6e24ded6 // fmul v22.4s, v22.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V19.H8
+	WORD $0x6e24de73 // fmul v19.4s, v19.4s, v4.4s
+	WORD $0x4f8c1ac7 // fmla v7.4s, v22.4s, v12.s[2]
+	WORD $0x4f8c1a68 // fmla v8.4s, v19.4s, v12.s[2]
+	VAND V0.B16, V28.B16, V15.B16
+	WORD $0x4f1c05ef // sshr v15.8h, v15.8h, #4
+	VAND V1.B16, V15.B16, V15.B16
+	VAND V2.B16, V15.B16, V23.B16
+	VCMEQ V2.H8, V23.H8, V23.H8
+	VORR V23.B16, V15.B16, V15.B16
+	VZIP1 V15.H8, V3.H8, V25.H8
+	WORD $0x6e24df39 // fmul v25.4s, v25.4s, v4.4s
+	VZIP2 V15.H8, V3.H8, V26.H8
+	WORD $0x6e24df5a // fmul v26.4s, v26.4s, v4.4s
+	WORD $0x4fac1b27 // fmla v7.4s, v25.4s, v12.s[3]
+	WORD $0x4fac1b48 // fmla v8.4s, v26.4s, v12.s[3]
 	ADD $256, R0
 	SUBS $1, R20, R20
 	BNE block
 	MOVD $0x7fc00000, R23
-	VDUP R23, V12.S4
-	WORD $0x4e24e48d // fcmeq v13.4s, v4.4s, v4.4s
-	VBIF V13.B16, V12.B16, V4.B16
-	WORD $0x4e25e4ad // fcmeq v13.4s, v5.4s, v5.4s
-	VBIF V13.B16, V12.B16, V5.B16
-	WORD $0x4e26e4cd // fcmeq v13.4s, v6.4s, v6.4s
-	VBIF V13.B16, V12.B16, V6.B16
-	WORD $0x4e27e4ed // fcmeq v13.4s, v7.4s, v7.4s
-	VBIF V13.B16, V12.B16, V7.B16
-	FSTPQ (F4, F5), 0(R22)
-	FSTPQ (F6, F7), 32(R22)
+	VDUP R23, V27.S4
+	WORD $0x4e25e4bd // fcmeq v29.4s, v5.4s, v5.4s
+	VBIF V29.B16, V27.B16, V5.B16
+	WORD $0x4e26e4dd // fcmeq v29.4s, v6.4s, v6.4s
+	VBIF V29.B16, V27.B16, V6.B16
+	WORD $0x4e27e4fd // fcmeq v29.4s, v7.4s, v7.4s
+	VBIF V29.B16, V27.B16, V7.B16
+	WORD $0x4e28e51d // fcmeq v29.4s, v8.4s, v8.4s
+	VBIF V29.B16, V27.B16, V8.B16
+	FSTPQ (F5, F6), 0(R22)
+	FSTPQ (F7, F8), 32(R22)
 	RET
 
 // func dotF32ToBF16_neon(x *float32, rows *[32]*byte, off, blocks, ahead int, s *float32)

@@ -88,7 +88,7 @@ func (g *gen) narrowHigh(size int, x, out vec) {
 	}
 }
 
-// halveSigned shifts signed halfwords right by one.
-func (g *gen) halveSigned(x, out vec) {
-	g.word(0x4f1f0400|uint32(x)<<5|uint32(out), "sshr v%d.8h, v%d.8h, #1", int(out), int(x))
+// sshr4 shifts signed halfwords right by 4.
+func (g *gen) sshr4(x, out vec) {
+	g.word(0x4f1c0400|uint32(x)<<5|uint32(out), "sshr v%d.8h, v%d.8h, #4", int(out), int(x))
 }

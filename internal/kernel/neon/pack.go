@@ -24,7 +24,7 @@ var widenings = []widening{
 	{name: "BF16", doc: "bfloat16", size: 4, elements: 2, constants: []constant{{"S4", 0xffff0000}}, widen: widenBF16},
 	{name: "F16", doc: "float16", size: 4, elements: 2, widen: widenF16},
 	{name: "E5M2", doc: "float8_e5m2", size: 4, elements: 4, constants: []constant{{"H8", 0xff00}}, widen: widenE5M2},
-	{name: "E4M3", doc: "float8_e4m3fn", size: 4, elements: 4, constants: []constant{{"H8", 0xff00}, {"H8", 0xbf80}, {"H8", 0x3f80}, {"S4", 0x43800000}}, widen: widenE4M3},
+	{name: "E4M3", doc: "float8_e4m3fn", size: 4, elements: 4, constants: []constant{{"H8", 0xff00}, {"H8", 0x87f0}, {"H8", 0x07f0}, {"H8", 0}, {"S4", 0x7b800000}}, widen: widenE4M3},
 	{name: "F32ToBF16", doc: "float32, rounded to bfloat16", size: 4, elements: 1, constants: roundingBF16, widen: roundBF16},
 	{name: "F32ToF16", doc: "float32, rounded to float16", size: 4, elements: 1, widen: roundF16},
 }
@@ -180,25 +180,23 @@ func widenE5M2(g *gen, v pair, constants []vec, p *pool, out func(pair)) {
 	g.quarters(v, constants[0], p, func(h vec) { g.widenHalves(h, p, out) })
 }
 
-// widenE4M3 moves exponent and fraction to their place in a float16 and, once
-// that is widened, scales by 2^8, the difference of the biases: exact,
-// subnormals included.
+// widenE4M3 shifts exponent and fraction to their place in a float32 and
+// scales by 2^120, the difference of the biases: exact, subnormals included.
 func widenE4M3(g *gen, v pair, constants []vec, p *pool, out func(pair)) {
-	upper, places, nan, scale := constants[0], constants[1], constants[2], constants[3]
+	upper, places, nan, zero, scale := constants[0], constants[1], constants[2], constants[3], constants[4]
 	g.quarters(v, upper, p, func(h vec) {
-		t := p.get()
-		g.halveSigned(h, h)
+		t, x := p.get(), p.pair()
+		g.sshr4(h, h)
 		g.and(places, h, h)
 		g.and(nan, h, t)
 		g.equal(nan, t, t)
 		g.or(t, h, h) // all ones is a NaN
-		p.put(t)
-		g.widenHalves(h, p, func(x pair) {
-			for _, x := range x {
-				g.fmul(4, scale, x, x)
-			}
-			out(x)
-		})
+		for i := range x {
+			g.zip("H8", 1+i, zero, h, x[i])
+			g.fmul(4, x[i], scale, x[i])
+		}
+		out(x)
+		p.put(t, x[0], x[1])
 	})
 }
 
