@@ -143,8 +143,11 @@ func (g *gen) xor(x, y, out vec)   { g.each("VEOR", "B16", x, y, out) }
 func (g *gen) equal(x, y, out vec) { g.each("VCMEQ", "H8", x, y, out) }
 
 // shl and ushr shift the elements of an arrangement such as S4.
-func (g *gen) shl(arr string, by int, x, out vec)  { g.each(fmt.Sprintf("VSHL $%d,", by), arr, x, out) }
-func (g *gen) ushr(arr string, by int, x, out vec) { g.each(fmt.Sprintf("VUSHR $%d,", by), arr, x, out) }
+func (g *gen) shl(arr string, by int, x, out vec) { g.each(fmt.Sprintf("VSHL $%d,", by), arr, x, out) }
+
+func (g *gen) ushr(arr string, by int, x, out vec) {
+	g.each(fmt.Sprintf("VUSHR $%d,", by), arr, x, out)
+}
 
 // add adds integers.
 func (g *gen) add(arr string, x, y, out vec) { g.each("VADD", arr, x, y, out) }
@@ -169,14 +172,6 @@ func (g *gen) broadcastBits(arr string, bits uint64, v vec) {
 	g.p("MOVD $%#x, %v", bits, r)
 	g.p("VDUP %v, %v.%s", r, v, arr)
 	g.used--
-}
-
-// arrangement is that of floats of a size.
-func arrangement(size int) string {
-	if size == 8 {
-		return "D2"
-	}
-	return "S4"
 }
 
 func (g *gen) quietNaN(size int, v vec) {
