@@ -135,7 +135,7 @@ func TestHandful(t *testing.T) {
 	ref := edited(t, good, func(string) {})
 	for n, want := range map[int]Verdict{4: Pass, 5: Fail} {
 		r := run(t, ref, edited(t, good, func(dir string) {
-			rewrite(t, file(dir, "step_1", "model.layers.1.input_layernorm/outputs_0"), func(v []float64) { scaled(1.005)(v[:n]) })
+			rewrite(t, file(dir, "step_1", "model.layers.1.input_layernorm/outputs_0"), func(v []float64) { scaled(1.02)(v[:n]) })
 		}), Options{})
 		require.Equal(t, want, r.Verdict, "%d values: %v", n, r.FirstDivergence)
 	}

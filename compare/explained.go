@@ -15,5 +15,5 @@ func Explained(module string, types []tensor.DType, composite bool, in float64) 
 	if composite {
 		own *= compositeNoise
 	}
-	return limit(own, noise, gain(module)*in), noise
+	return limit(own, noise, gain(module, 0)*in), noise
 }

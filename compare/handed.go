@@ -1,6 +1,6 @@
 package compare
 
-import "math"
+import "github.com/ilref/ilref/compare/metric"
 
 // handed is the worst that tensors hand on to what is computed from them.
 type handed struct {
@@ -21,7 +21,7 @@ func (h *handed) add(x handed) {
 
 // handedBy is what a tensor of a call hands on.
 func (j *noiseJudge) handedBy(c *call, t *Tensor) handed {
-	h := handed{gap: everyRow(gapOf(t), t.Gap.TokenRMS)}
+	h := handed{gap: typical(t.Gap, gapOf(t))}
 	if f := t.Floor; f != nil {
 		h.apart, h.row, h.excess = f.apart(), f.row(), f.worstExcess()
 		h.left, h.scaled = f.leaves(j.evidence.limit(), coarsest(c)), f.wrongScale()
@@ -29,11 +29,11 @@ func (j *noiseJudge) handedBy(c *call, t *Tensor) handed {
 	return h
 }
 
-// everyRow is a gap in which a row of huge values, as the first token's, does
-// not hide what the others hand on.
-func everyRow(gap, rms float64) float64 {
-	if gap == 0 || math.IsInf(gap, 1) || !(rms <= math.MaxFloat64) {
+// typical is a gap in which a row of huge values, as the first token's, does not
+// hide what most others hand on.
+func typical(g *metric.Gap, gap float64) float64 {
+	if gap == 0 || g.Rows() < 2 {
 		return gap
 	}
-	return max(gap, rms)
+	return max(gap, g.TokenMedian)
 }

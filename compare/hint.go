@@ -107,7 +107,7 @@ func hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool) string {
 func newSuspect(c *call, p *slotPair, rows *tokens, wasClean bool) *suspect {
 	d := p.result.DTypes[1]
 	noise := max(leafNoise(d), leafNoise(p.result.DTypes[0]))
-	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: limit(noise, noise, gain(c.module)*c.in.gap)}
+	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: limit(noise, noise, gain(c.module, p.result.Gap.Rows())*c.in.gap)}
 	reference := p.ref
 	if p.replay != nil && p.Direction != inputs { // a replay's inputs are the target's own
 		reference, s.noise = p.replay, leafNoise(d)
@@ -171,11 +171,11 @@ func relative(r, t []float64) float64 {
 // right reports whether a gap is no more than rounding, half a fault's bound.
 func (s *suspect) right(gap float64) bool { return gap <= s.noise }
 
-// wrongRows are those beyond rounding.
+// wrongRows are those beyond what rounding makes of single rows.
 func (s *suspect) wrongRows() []int {
 	var out []int
 	for i, e := range s.row {
-		if !s.right(e) {
+		if e > rowNoise*s.noise {
 			out = append(out, i)
 		}
 	}

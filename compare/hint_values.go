@@ -223,7 +223,7 @@ func (s *suspect) uniform() string {
 		least, most = min(least, e), max(most, e)
 	}
 	k, _ := fit(s.r, s.t)
-	if most > 3*least || math.Abs(k-1) > most/2 || most > 0.5 {
+	if most > 4*least || math.Abs(k-1) > most/2 || most > 0.5 {
 		return ""
 	}
 	return fmt.Sprintf("a quantized weight or a broken kernel: noise of %s to %s in every row, with no scale (%.4g) and no place of its own", percent(least), percent(most), k)

@@ -162,7 +162,7 @@ func (j *noiseJudge) inputLimit(c *call, floor, seen float64) float64 {
 	default:
 		return farNoise * floor
 	}
-	return limit(compositeNoise*floor*float64(layers), floor, gain("")*seen)
+	return limit(compositeNoise*floor*float64(layers), floor, gain("", 0)*seen)
 }
 
 func (j *noiseJudge) outputs(c *call) {
@@ -220,7 +220,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	case j.failed && in > floor:
 		return
 	}
-	lim := limit(noise, floor, gain(c.module)*in)
+	lim := limit(noise, floor, gain(c.module, t.Gap.Rows())*in)
 	switch {
 	case g == 0:
 	case isInteger(t):

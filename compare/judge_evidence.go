@@ -89,7 +89,7 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	if f.noise > floor {
 		noise, floor = noise*f.noise/floor, f.noise
 	}
-	in, gain := c.in, gain(c.module)
+	in, gain := c.in, gain(c.module, t.Gap.Rows())
 	for _, p := range comparedChildren(c) {
 		in.add(j.handedBy(c, p.result))
 	}
@@ -107,6 +107,9 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	case f.wrongScale() && !in.scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
 			f.Scale.MinusOne, f.Scale.StdErr, max(f.least, scaleErrors*f.Scale.StdErr)))
+	case c.hasInputs && !c.inputsMissing && in.apart == 0 && j.movesBits(c, t, f.Apart):
+		j.blame(c, t, fmt.Sprintf("its inputs are those of the emulation to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
+			percent(equalOf(f.Apart)), percent(equalShare), f.describe(ratio)))
 	}
 }
 

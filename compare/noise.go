@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -64,11 +65,12 @@ const (
 	rowScales = 3
 )
 
-// gain is how much of its inputs' gap a module may pass on, noise and inherited
+// gain is how much of its inputs' gap a module may pass on to so many rows (0
+// where that is unknown), noise and inherited
 // gap being independent: limit² = noise² + (gain·input gap)². Beside each figure
 // is the most that differences without a fault need in the fault suite
 // (faults/gains_test.go), whose narrow tensors fluctuate more than real ones.
-func gain(module string) float64 {
+func gain(module string, rows int) float64 {
 	switch last := lastName(module); {
 	case last == "attn", isComposite(module):
 		return 4 // 3.2: softmax of scores that are off
@@ -76,8 +78,10 @@ func gain(module string) float64 {
 		return 2.5 // 1.8: a product of two halves
 	case last == "logits_processor", last == "lm_head":
 		return 2 // 1.2
+	case strings.HasSuffix(last, "_proj") && rows < metric.ChannelRows:
+		return 2 // 1.7: a single row may lie where the matrix is small
 	case strings.HasSuffix(last, "_proj"), last == "rotary_emb":
-		return 1.5 // 1.2: what a matrix does to noise it does to values
+		return 1.5 // 1.1: what a matrix does to noise it does to values
 	}
 	// Modules of other kinds are not known. Norms need 1.1, but channels that outweigh all others in a residual stream,
 	// and not in what a norm makes of it, hide the gap of the others in the input.

@@ -88,8 +88,7 @@ func (f *Floor) leaves(ratio, excess float64) bool {
 // the emulation's, of which the one may be twice the other.
 func (f *Floor) tensorLeaves(ratio, excess float64) bool {
 	tensor, _ := f.excess()
-	t := f.Target.WorstToken
-	return f.Ratio > ratio && tensor > excess && (t == nil || f.Target.Values >= metric.ChannelRows*t.Values)
+	return f.Ratio > ratio && tensor > excess && (f.Target.WorstToken == nil || f.Target.Rows() >= metric.ChannelRows)
 }
 
 func (f *Floor) tokenLeaves(ratio, excess float64) bool {
@@ -105,7 +104,7 @@ func (f *Floor) apart() float64 {
 	case g.NonFinite > 0:
 		return math.Inf(1)
 	default:
-		return everyRow(g.RelL2, g.TokenRMS)
+		return typical(g, g.RelL2)
 	}
 }
 

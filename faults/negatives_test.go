@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,13 +52,12 @@ func negatives() []negative {
 			c.IDs = append(c.IDs, p.Steps[1].Chunks[0].IDs...)
 			p.Steps = p.Steps[:1]
 		})},
-		{name: "padding", what: "five padding rows at the end of every step", settings: plan(func(b *Bench, p *requests.Plan) {
-			for i := range p.Steps {
-				for range 5 {
-					p.Steps[i].Chunks = append(p.Steps[i].Chunks, requests.Chunk{Request: -1, IDs: []int{0}})
-				}
-			}
-		})},
+		{name: "padding", what: "five padding rows at the end of every step", settings: plan(func(_ *Bench, p *requests.Plan) { padded(p) })},
+		{name: "NaN in padding", what: "attention leaves in padding rows what memory held", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			p := b.Plan()
+			padded(p)
+			return Setting{}, Setting{Plan: p, Order: Reversed, Inject: dirtyPadding}
+		}},
 		{name: "a batch", what: "with another request behind it", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
 			return Setting{}, Setting{Plan: b.Batch(0, 1), Order: Reversed}
 		}},
@@ -84,6 +85,35 @@ func chunked(p *requests.Plan, n int) {
 	for i := range p.Steps {
 		p.Steps[i].Number = i
 	}
+}
+
+// padded adds five padding rows to every step.
+func padded(p *requests.Plan) {
+	for i := range p.Steps {
+		for range 5 {
+			p.Steps[i].Chunks = append(p.Steps[i].Chunks, requests.Chunk{Request: -1, IDs: []int{0}})
+		}
+	}
+}
+
+// dirtyPadding writes NaN into what attention returns for padding rows.
+func dirtyPadding(r *Run) {
+	r.Leaving = append(r.Leaving, func(at Place, out il.Value) {
+		t, ok := out.(*tensor.Tensor)
+		if !ok || !strings.HasSuffix(at.Module, ".attn") {
+			return
+		}
+		row := 0
+		for _, c := range r.Plan.Steps[at.Step].Chunks {
+			if row += len(c.IDs); c.Request < 0 {
+				edit(t.Narrow(0, row-len(c.IDs), row), func(_ int, v []float64) {
+					for i := range v {
+						v[i] = math.NaN()
+					}
+				})
+			}
+		}
+	})
 }
 
 // nearTies gives another id almost the row of the head that wins after the

@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"math"
+
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -19,6 +21,12 @@ func normFaults() []Fault {
 			Hint:   "another kind of norm",
 			Where:  Place{Module: layer(0, "input_layernorm")},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return layerNorm{n} }) },
+		},
+		{
+			Name: "norm in bfloat16", What: "every norm takes the mean of the squares and its root in bfloat16",
+			Hint:   "the type it computes in",
+			Where:  Place{Module: layer(0, "input_layernorm")},
+			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return coarseNorm{n} }) },
 		},
 		{
 			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
@@ -69,9 +77,49 @@ func (n layerNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor
 }
 
 func (n layerNorm) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
-	n.Numerics.AddRMSNorm(x, residual, weight, eps) // for the sum
+	addNorm(n, n.Numerics, x, residual, weight, eps)
+}
+
+// addNorm is AddRMSNorm with the sum of right and the norm of n.
+func addNorm(n, right nn.Numerics, x, residual, weight *tensor.Tensor, eps float64) {
+	right.AddRMSNorm(x, residual, weight, eps)
 	normed := n.RMSNorm(residual, weight, eps)
 	edit(x, func(row int, v []float64) { load(v, normed, row) })
+}
+
+// coarseNorm rounds what a norm computes in float32 to bfloat16.
+type coarseNorm struct{ nn.Numerics }
+
+func (n coarseNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
+	w := make([]float64, weight.Numel())
+	_ = weight.Float64s(w, 0)
+	round := func(v float64) float64 {
+		one := tensor.New(tensor.BFloat16, 1)
+		tensor.StoreFloat64(one.Data, one.DType, []float64{v})
+		var out [1]float64
+		tensor.LoadFloat64(out[:], one.DType, one.Data)
+		return out[0]
+	}
+	normed := edited(x, func(_ int, v []float64) {
+		squares := 0.0
+		for _, a := range v {
+			squares += float64(a * a)
+		}
+		root := round(1 / math.Sqrt(round(squares/float64(len(v)))+eps))
+		for i := range v {
+			v[i] *= root
+		}
+	})
+	edit(normed, func(_ int, v []float64) {
+		for i := range v {
+			v[i] *= w[i]
+		}
+	})
+	return normed
+}
+
+func (n coarseNorm) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
+	addNorm(n, n.Numerics, x, residual, weight, eps)
 }
 
 func center(_ int, v []float64) {

@@ -50,7 +50,7 @@ type Gap struct {
 	// Of floating-point values; integers have none.
 	Scale        *Scale  // nil where it is not finite
 	WorstToken   *Worst  // the row, all dimensions but the last, with the largest rel_l2
-	TokenRMS     float64 // root mean square of the rel_l2 of rows, each weighing the same
+	TokenMedian  float64 // of the rows' rel_l2, the upper end of a bucket of an eighth of a power of two
 	WorstChannel *Worst  // the same of the columns, where there are ChannelRows
 	ULP          *ULP    // nil for types without a last place, such as int8
 }
@@ -81,6 +81,14 @@ type Worst struct {
 
 // Cosine returns the cosine similarity.
 func (g *Gap) Cosine() float64 { return 1 - g.OneMinus }
+
+// Rows is the number of rows, all dimensions but the last; 0 where there are none.
+func (g *Gap) Rows() int {
+	if g.WorstToken == nil || g.WorstToken.Values == 0 {
+		return 0
+	}
+	return g.Values / g.WorstToken.Values
+}
 
 // Identical reports whether every value is equal.
 func (g *Gap) Identical() bool { return g.Equal == g.Values }
@@ -164,7 +172,7 @@ func (m *meter) measure(r, t *tensor.Tensor) (*Gap, error) {
 	}
 	g := m.gap()
 	g.WorstToken, g.WorstChannel, g.ULP = m.rows.worst(), m.channels.worst(m.rows.n), m.ulps.result(m)
-	g.TokenRMS = m.rows.rms()
+	g.TokenMedian = m.rows.median()
 	if m.nonFinite == 0 && m.cosine == nil {
 		g.Scale = m.scale()
 	}

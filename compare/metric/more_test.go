@@ -114,3 +114,28 @@ func TestLogits(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, k)
 }
+
+// The median of the rows' gaps is at most an eighth above, and no row of huge
+// or of tiny values moves it.
+func TestTokenMedian(t *testing.T) {
+	const cols = 16
+	for _, want := range []float64{0, 1e-5, 3e-3, 0.11, 0.9} {
+		var r, x []float64
+		for row := range 9 {
+			size, gap := 1.0, want
+			switch row {
+			case 0:
+				size, gap = 1e4, want/8
+			case 1:
+				size, gap = 1e-4, 0.99
+			}
+			for range cols {
+				r, x = append(r, size), append(x, size*(1+gap))
+			}
+		}
+		g, err := Measure(f32(r, 9, cols), f32(x, 9, cols), nil)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, g.TokenMedian, want*0.98) // 1e-5 is 84 last places of float32
+		require.LessOrEqual(t, g.TokenMedian, want*1.14)
+	}
+}

@@ -13,9 +13,9 @@ type rows struct {
 	worstAt  int
 	worstRel float64
 	signed   [2]int  // rows with r·d below and above 0
-	rel2     float64 // Σ rel_l2² of the rows with a reference
-	nonzero  int     // those rows
+	nonzero  int     // rows with a reference
 	scaled2  float64 // Σ (scale / its standard error)² of them
+	sizes    [rowBuckets]int32
 }
 
 // left is how many values of its row follow from index at on.
@@ -52,9 +52,9 @@ func (r *rows) finish() {
 	case rd > 0:
 		r.signed[1]++
 	}
+	r.sizes[rowBucket(rel)]++
 	if r.now.rr > 0 {
 		r.nonzero++
-		r.rel2 += float64(rel * rel)
 		r.scaled2 += r.scale2()
 	}
 	r.now, r.nonFinite = sums{}, 0
@@ -71,8 +71,27 @@ func (r *rows) scale2() float64 {
 	return k2 / max(r.now.dd-k2, float64(k2*0x1p-40)) * float64(r.width-1)
 }
 
-// rms is the root mean square of the rows' gaps.
-func (r *rows) rms() float64 { return math.Sqrt(r.rel2 / float64(max(r.nonzero, 1))) }
+// rowBuckets covers rel_l2 from 2^-64 to 2, below which it is 0 or as good.
+const rowBuckets = 65 << stepBits
+
+func rowBucket(rel float64) int {
+	const first = (1023 - 64) << stepBits
+	return min(max(int(math.Float64bits(rel)>>(52-stepBits))-first, 0), rowBuckets-1)
+}
+
+// median is the upper end of the bucket that holds the median of the rows' gaps.
+func (r *rows) median() float64 {
+	seen := 0
+	for i, n := range r.sizes {
+		if seen += int(n); i > 0 && 2*seen >= r.n {
+			return math.Ldexp(float64(1<<stepBits+i&(1<<stepBits-1)+1), i>>stepBits-64-stepBits)
+		}
+		if 2*seen >= r.n {
+			return 0
+		}
+	}
+	return 0
+}
 
 // scales is the root mean square of the rows' scales in standard errors.
 func (r *rows) scales() float64 { return math.Sqrt(r.scaled2 / float64(max(r.nonzero, 1))) }
