@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/baseline"
@@ -19,33 +21,44 @@ import (
 	"github.com/ilref/ilref/il"
 )
 
-const baselineLong = `Baseline keeps a fingerprint of a session that is known good, to hold later runs of
-the same prompts against: of every tensor a hash, statistics and 32 random
-projections. Equal hashes are equal tensors; else the gap is estimated from the
-projections, with a standard error of an eighth, and said to be an estimate.
+const baselineLong = `Baseline keeps what a session that is known good was, to hold later runs of the same
+prompts against, in one of two forms:
 
-A failing run never replaces a baseline: save refuses a file that exists, accept a
+  fingerprint  a FILE with a hash, statistics and 32 random projections of every
+               tensor, about 800 bytes each. Equal hashes are equal tensors; else
+               the gap is estimated from the projections, with a standard error of
+               an eighth, and said to be an estimate.
+  session      a folder with the fingerprint and a copy of the session. check makes
+               sure that the copy is what was saved, to the byte, and is ildiff on
+               it: with its judge, its formats and its flags. accept takes those
+               that say how to judge.
+
+A failing run never replaces a baseline: save refuses a name that exists, accept a
 run with lint errors, new NaN, less than the baseline holds, or a gap, unless
---despite-gap accepts that; what was accepted, and why, stays in the history.
+--despite-gap accepts that; what was accepted, and why, stays in the history. A run
+that has not ended is neither saved nor accepted.
 
 Exit codes of check and accept:
   0  within what rounding explains; accept: the baseline was replaced
   1  a gap; accept: refused
-  2  usage, or a file or session that cannot be read, a stale or foreign baseline
+  2  usage, or a file or session that cannot be read, a stale, foreign or damaged
+     baseline
   3  no gap, but tensors are missing, skipped or unreadable; accept: refused
   130  interrupted`
 
-// baselineFlags are what save and accept write into the history.
+// baselineFlags are the form of a baseline, what save and accept write into the
+// history, and how check and accept compare with a session that is kept.
 type baselineFlags struct {
-	path, time, note, reason string
-	despiteGap               bool
+	path, keep, time, note, reason string
+	despiteGap                     bool
+	*flags
 }
 
 // addBaseline makes "ildiff baseline save|check|accept" part of ildiff.
-func addBaseline(root *cobra.Command, code *int, stdout io.Writer) {
+func addBaseline(root *cobra.Command, code *int, stdout, stderr io.Writer) {
 	top := &cobra.Command{
 		Use:     "baseline",
-		Short:   "keep a fingerprint of a good session and hold others against it",
+		Short:   "keep a good session or its fingerprint and hold others against it",
 		Long:    baselineLong,
 		Example: "  ildiff baseline save good-run -o llama.baseline\n  ildiff baseline check llama.baseline new-run\n  ildiff baseline accept llama.baseline new-run --reason 'new attention kernel'",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -56,19 +69,22 @@ func addBaseline(root *cobra.Command, code *int, stdout io.Writer) {
 		},
 		DisableFlagsInUseLine: true,
 	}
-	var f baselineFlags
-	save := baselineCommand("save SESSION", 1, "write the fingerprint of a session", "  ildiff baseline save good-run -o llama.baseline --time now --note 'vLLM 0.11, H100'",
-		func(ctx context.Context, args []string) error { return f.save(ctx, args[0]) })
-	save.Flags().StringVarP(&f.path, "output", "o", "", "write the baseline to `FILE`, which must not exist")
-	check := baselineCommand("check FILE SESSION", 2, "hold a session against a baseline", "  ildiff baseline check llama.baseline new-run",
-		func(ctx context.Context, args []string) (err error) {
-			*code, err = checkBaseline(ctx, args[0], args[1], stdout)
+	f := baselineFlags{flags: newFlags()}
+	save := baselineCommand("save SESSION", 1, "keep a session or its fingerprint",
+		"  ildiff baseline save good-run -o llama.baseline --time now --note 'vLLM 0.11, H100'\n  ildiff baseline save good-run -o llama.golden --keep session",
+		func(cmd *cobra.Command, args []string) error { return f.save(cmd.Context(), args[0]) })
+	save.Flags().StringVarP(&f.path, "output", "o", "", "write the baseline to `FILE`, or to a folder of that name; it must not exist")
+	save.Flags().StringVar(&f.keep, "keep", keptForms[0], "what to keep, in `FORM` fingerprint (a file) or session (a folder with a copy of all its files, too)")
+	check := baselineCommand("check BASELINE SESSION", 2, "hold a session against a baseline",
+		"  ildiff baseline check llama.baseline new-run\n  ildiff baseline check llama.golden new-run --format junit -o junit.xml --format text",
+		func(cmd *cobra.Command, args []string) (err error) {
+			*code, err = f.check(cmd.Context(), cmd.Flags(), args[0], args[1], stdout, stderr)
 			return err
 		})
-	accept := baselineCommand("accept FILE SESSION", 2, "replace a baseline by a session that passes, or whose gap is accepted",
+	accept := baselineCommand("accept BASELINE SESSION", 2, "replace a baseline by a session that passes, or whose gap is accepted",
 		"  ildiff baseline accept llama.baseline new-run --reason 'new attention kernel' --despite-gap",
-		func(ctx context.Context, args []string) (err error) {
-			*code, err = f.accept(ctx, args[0], args[1], stdout)
+		func(cmd *cobra.Command, args []string) (err error) {
+			*code, err = f.accept(cmd.Context(), cmd.Flags(), args[0], args[1], stdout, stderr)
 			return err
 		})
 	accept.Flags().StringVar(&f.reason, "reason", "", "why the session is the new baseline: `TEXT`, kept in the history")
@@ -77,13 +93,16 @@ func addBaseline(root *cobra.Command, code *int, stdout io.Writer) {
 		c.Flags().StringVar(&f.note, "note", "", "`TEXT` for the history")
 		c.Flags().StringVar(&f.time, "time", "", "`TIME` for the history: now, or as in 2026-11-23T16:00:00Z")
 	}
+	f.addJudging(check.Flags())
+	f.addReports(check.Flags())
+	f.addJudging(accept.Flags())
 	top.AddCommand(save, check, accept)
 	root.AddCommand(top)
 }
 
-func baselineCommand(use string, n int, short, example string, do func(context.Context, []string) error) *cobra.Command {
+func baselineCommand(use string, n int, short, example string, do func(*cobra.Command, []string) error) *cobra.Command {
 	name, operands, _ := strings.Cut(use, " ")
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:     use,
 		Short:   short,
 		Long:    baselineLong,
@@ -94,9 +113,11 @@ func baselineCommand(use string, n int, short, example string, do func(context.C
 			}
 			return nil
 		},
-		RunE:                  func(cmd *cobra.Command, args []string) error { return do(cmd.Context(), args) },
+		RunE:                  do,
 		DisableFlagsInUseLine: true,
 	}
+	cmd.Flags().SortFlags = false
+	return cmd
 }
 
 // entry is a line of the history.
@@ -132,6 +153,10 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 	if f.path == "" {
 		return errors.New("baseline save: want a file for the baseline: -o FILE")
 	}
+	if !slices.Contains(keptForms, f.keep) {
+		return fmt.Errorf("--keep %q: want one of %s", f.keep, strings.Join(keptForms, ", "))
+	}
+	f.path = filepath.Clean(f.path)
 	if _, err := os.Lstat(f.path); err == nil {
 		return fmt.Errorf("-o %s: exists, and save replaces nothing: use ildiff baseline accept, or remove it", f.path)
 	}
@@ -139,24 +164,39 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	s, err := il.Open(dir)
+	if err != nil {
+		return err
+	}
+	if f.keep == "session" {
+		return f.saveSession(ctx, s, e)
+	}
 	out, err := newOutput(f.path, nil)
 	if err != nil {
 		return err
 	}
 	defer out.abort()
-	p, unfit, err := takePrint(ctx, dir, nil)
+	b, err := first(ctx, s, e)
+	if err != nil {
+		return err
+	}
+	return writeBaseline(out, b)
+}
+
+// first makes the first baseline of a session that is fit for one.
+func first(ctx context.Context, s *il.Session, e baseline.Entry) (*baseline.Baseline, error) {
+	p, unfit, err := takePrint(ctx, s, nil)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case unfit != "":
-		return fmt.Errorf("baseline save: %s is not fit for a baseline: %s", dir, unfit)
+		return nil, fmt.Errorf("baseline save: %s is not fit for a baseline: %s", s.Dir, unfit)
 	case len(p.Unreadable) > 0:
-		return fmt.Errorf("baseline save: %s is not fit for a baseline: unreadable: %s", dir, p.Unreadable[0])
+		return nil, fmt.Errorf("baseline save: %s is not fit for a baseline: unreadable: %s", s.Dir, p.Unreadable[0])
 	case len(p.Tensors) == 0:
-		return fmt.Errorf("baseline save: %s holds no tensors", dir)
+		return nil, fmt.Errorf("baseline save: %s holds no tensors", s.Dir)
 	}
-	b := &baseline.Baseline{Schema: baseline.Schema, History: []baseline.Entry{e}, Tensors: p.Tensors}
-	return writeBaseline(out, b)
+	return &baseline.Baseline{Schema: baseline.Schema, History: []baseline.Entry{e}, Tensors: p.Tensors}, nil
 }
 
 func writeBaseline(out *output, b *baseline.Baseline) error {
@@ -171,12 +211,9 @@ func writeBaseline(out *output, b *baseline.Baseline) error {
 }
 
 // takePrint reads a session and says what makes it unfit for a baseline,
-// whatever the check says: errors of the recording, or NaN that b has not.
-func takePrint(ctx context.Context, dir string, b *baseline.Baseline) (p *baseline.Print, unfit string, err error) {
-	s, err := il.Open(dir)
-	if err != nil {
-		return nil, "", err
-	}
+// whatever the check says: errors of the recording, a run that has not ended, or
+// NaN that b has not.
+func takePrint(ctx context.Context, s *il.Session, b *baseline.Baseline) (p *baseline.Print, unfit string, err error) {
 	l, err := lint.Session(ctx, s, lint.Options{})
 	if err != nil {
 		return nil, "", err
@@ -187,13 +224,24 @@ func takePrint(ctx context.Context, dir string, b *baseline.Baseline) (p *baseli
 	if n := l.Count(lint.Error); n > 0 {
 		return p, fmt.Sprintf("lint errors, %d of them, the first: %s (see ildiff lint)", n, l.Findings[0].Message), nil
 	}
+	for _, x := range l.Findings {
+		if slices.Contains([]string{"unfinished-step", "unfinished-files", "cut-call-list"}, x.Rule) {
+			return p, x.Message, nil
+		}
+	}
 	if at := p.NaN(b); at != "" {
 		return p, "NaN in " + at, nil
 	}
 	return p, "", nil
 }
 
-func checkBaseline(ctx context.Context, path, dir string, stdout io.Writer) (int, error) {
+func (f *baselineFlags) check(ctx context.Context, set *pflag.FlagSet, path, dir string, stdout, stderr io.Writer) (int, error) {
+	if keepsSession(path) {
+		return f.checkSession(ctx, path, dir, stdout, stderr)
+	}
+	if err := fingerprintAlone(path, set); err != nil {
+		return 0, err
+	}
 	b, err := baseline.Load(path)
 	if err != nil {
 		return 0, err
@@ -220,7 +268,7 @@ func report(err error) error {
 	return nil
 }
 
-func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.Writer) (int, error) {
+func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, dir string, stdout, stderr io.Writer) (int, error) {
 	if strings.TrimSpace(f.reason) == "" {
 		return 0, errors.New("baseline accept: want a reason: --reason TEXT")
 	}
@@ -228,7 +276,20 @@ func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.
 	if err != nil {
 		return 0, err
 	}
+	if keepsSession(path) {
+		return f.acceptSession(ctx, path, dir, e, stdout, stderr)
+	}
+	if err := fingerprintAlone(path, set); err != nil {
+		return 0, err
+	}
 	b, err := baseline.Load(path)
+	if err != nil {
+		return 0, err
+	}
+	if b.Kept != nil {
+		return 0, fmt.Errorf("%s is of the session beside it: accept for the folder %s", path, filepath.Dir(path))
+	}
+	s, err := il.Open(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -237,7 +298,7 @@ func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.
 		return 0, err
 	}
 	defer out.abort()
-	p, unfit, err := takePrint(ctx, dir, b)
+	p, unfit, err := takePrint(ctx, s, b)
 	if err != nil {
 		return 0, err
 	}
@@ -248,7 +309,8 @@ func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.
 	if err := report(r.WriteText(stdout, path, b)); err != nil {
 		return 0, err
 	}
-	if why := f.refusal(r, unfit); why != "" {
+	less := len(r.Missing)+len(r.Skipped)+len(r.Unreadable) > 0 || r.Compared == 0
+	if why := f.refusal(unfit, less, r.Verdict == compare.Pass); why != "" {
 		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
 		return max(1, r.ExitCode()), report(err)
 	}
@@ -261,14 +323,15 @@ func (f *baselineFlags) accept(ctx context.Context, path, dir string, stdout io.
 	return 0, report(err)
 }
 
-// refusal says why a session must not replace the baseline, "" if it may.
-func (f *baselineFlags) refusal(r *baseline.Result, unfit string) string {
+// refusal says why a session must not replace the baseline, "" if it may: less
+// is for one that lacks something the baseline holds.
+func (f *baselineFlags) refusal(unfit string, less, passes bool) string {
 	switch {
 	case unfit != "":
 		return "the session is not fit for a baseline: " + unfit
-	case len(r.Missing)+len(r.Skipped)+len(r.Unreadable) > 0 || r.Compared == 0:
+	case less:
 		return "the session holds less, or other, than the baseline; save a new one where that is meant"
-	case r.Verdict != compare.Pass && !f.despiteGap:
+	case !passes && !f.despiteGap:
 		return "the check does not pass; --despite-gap accepts the difference"
 	}
 	return ""

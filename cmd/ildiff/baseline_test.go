@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -27,10 +28,10 @@ func TestBaselineUnfit(t *testing.T) {
 		return stdout.String() + stderr.String()
 	}
 	dir := t.TempDir()
-	file, other := filepath.Join(dir, "b.json"), filepath.Join(dir, "other.json")
+	file, folder, other := filepath.Join(dir, "b.json"), filepath.Join(dir, "golden"), filepath.Join(dir, "other")
 	tool(0, "save", good, "-o", file)
-	before, err := os.ReadFile(file)
-	require.NoError(t, err)
+	tool(0, "save", good, "-o", folder, "--keep", "session")
+	before := tree(t, dir)
 
 	for _, c := range []struct {
 		name   string
@@ -47,6 +48,12 @@ func TestBaselineUnfit(t *testing.T) {
 		{"damage", func(path string) {
 			require.NoError(t, os.WriteFile(path, []byte("not a tensor"), 0o600))
 		}, "is not fit for a baseline: lint errors, ", 3, "the session is not fit for a baseline: lint errors, "},
+		{"unfinished", func(path string) {
+			data, err := os.ReadFile(filepath.Join(good, "step_0", "model.norm", filepath.Base(path)))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, data, 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), ".il-00.tmp"), nil, 0o600))
+		}, ": left by a run that is still going, or died: .il-00.tmp", 1, "the session is not fit for a baseline: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bad := filepath.Join(t.TempDir(), "bad")
@@ -56,25 +63,66 @@ func TestBaselineUnfit(t *testing.T) {
 			require.Len(t, found, 1)
 			require.NoError(t, os.Remove(found[0]))
 			c.damage(found[0])
-			require.Contains(t, tool(2, "save", bad, "-o", other), c.saved)
-			require.NoFileExists(t, other)
-			require.Contains(t, tool(c.exit, "accept", file, bad, "--reason", "x", "--despite-gap"), c.want)
-			after, err := os.ReadFile(file)
-			require.NoError(t, err)
-			require.Equal(t, before, after)
+			for _, form := range keptForms {
+				require.Contains(t, tool(2, "save", bad, "-o", other, "--keep", form), c.saved)
+			}
+			for _, to := range []string{file, folder} {
+				require.Contains(t, tool(c.exit, "accept", to, bad, "--reason", "x", "--despite-gap"), c.want)
+			}
+			require.Equal(t, before, tree(t, dir)) // and no temporary file
 		})
 	}
-	left, err := os.ReadDir(dir)
+}
+
+// tree is the paths below dir, and what is in the files.
+func tree(t *testing.T, dir string) map[string]string {
+	out := map[string]string{}
+	root := os.DirFS(dir)
+	require.NoError(t, fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			out[path] = "a folder"
+			return err
+		}
+		data, err := fs.ReadFile(root, path)
+		out[path] = string(data)
+		return err
+	}))
+	return out
+}
+
+// A session that is kept and has changed since is no baseline, and accept does
+// not build on it.
+func TestBaselineChanged(t *testing.T) {
+	good := fixture.Session(t, "llama3-gqa-bf16-filtered")
+	folder := filepath.Join(t.TempDir(), "golden")
+	tool := func(want int, args ...string) string {
+		var stdout, stderr strings.Builder
+		require.Equal(t, want, run(context.Background(), append([]string{"baseline"}, args...), &stdout, &stderr), stderr.String())
+		require.Empty(t, stdout.String())
+		return stderr.String()
+	}
+	tool(0, "save", good, "-o", folder, "--keep", "session")
+	found, err := filepath.Glob(filepath.Join(folder, "session-*", "step_0", "*", "outputs_0_*.pt"))
 	require.NoError(t, err)
-	require.Len(t, left, 1) // no temporary file
+	data, err := os.ReadFile(found[0])
+	require.NoError(t, err)
+	data[len(data)/2] ^= 1
+	require.NoError(t, os.WriteFile(found[0], data, 0o600))
+	before := tree(t, folder)
+	want := "ildiff: " + folder + ": the kept session is not what was saved: " + found[0] + " has other content: "
+	require.True(t, strings.HasPrefix(tool(2, "check", folder, good), want))
+	require.True(t, strings.HasPrefix(tool(2, "accept", folder, good, "--reason", "x", "--despite-gap"), want))
+	require.Equal(t, before, tree(t, folder))
 }
 
 func TestBaselineInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	out := filepath.Join(t.TempDir(), "b.json")
-	var stdout, stderr strings.Builder
-	require.Equal(t, 130, run(ctx, []string{"baseline", "save", fixture.Session(t, "gopher-1m-bf16"), "-o", out}, &stdout, &stderr))
-	require.Equal(t, "ildiff: interrupted\n", stderr.String())
-	require.NoFileExists(t, out)
+	for _, form := range keptForms {
+		dir := t.TempDir()
+		var stdout, stderr strings.Builder
+		require.Equal(t, 130, run(ctx, []string{"baseline", "save", fixture.Session(t, "gopher-1m-bf16"), "-o", filepath.Join(dir, "b"), "--keep", form}, &stdout, &stderr))
+		require.Equal(t, "ildiff: interrupted\n", stderr.String())
+		require.Len(t, tree(t, dir), 1, "the folder alone")
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
@@ -75,13 +76,13 @@ type flags struct {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := 0
 	cmd := newCommand(func(f *flags, args []string) (err error) {
-		code, err = diff(ctx, f, args[0], args[1], stdout, stderr)
+		code, err = diff(ctx, f, args[0], args[1], nil, stdout, stderr)
 		return err
 	})
 	addLint(cmd, &code, stdout)
 	addMap(cmd, stdout)
 	addSuggest(cmd, stdout)
-	addBaseline(cmd, &code, stdout)
+	addBaseline(cmd, &code, stdout, stderr)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -98,11 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newCommand(do func(*flags, []string) error) *cobra.Command {
-	f := &flags{
-		mc:        number{v: 100, low: 0, high: 100},
-		minCosine: number{low: -1, high: 1},
-		rtol:      nonNegative, atol: nonNegative, maxAbs: nonNegative, maxRelL2: nonNegative,
-	}
+	f := newFlags()
 	cmd := &cobra.Command{
 		Use:     "ildiff REFERENCE TARGET",
 		Short:   "compare two intermediate-logging sessions",
@@ -123,6 +120,24 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.SortFlags = false
 	fs.StringVar(&f.steps, "steps", "", "compare the steps of `LIST` only: numbers and ranges, as in 0,2-4")
 	fs.StringArrayVar(&f.modules, "modules", nil, "compare modules whose name the Python `REGEX` matches anywhere (repeatable)")
+	f.addJudging(fs)
+	f.addReports(fs)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see ildiff --help)", err)
+	})
+	return cmd
+}
+
+func newFlags() *flags {
+	return &flags{
+		mc:        number{v: 100, low: 0, high: 100},
+		minCosine: number{low: -1, high: 1},
+		rtol:      nonNegative, atol: nonNegative, maxAbs: nonNegative, maxRelL2: nonNegative,
+	}
+}
+
+// addJudging adds the flags that say how tensors are lined up and judged.
+func (f *flags) addJudging(fs *pflag.FlagSet) {
 	fs.Var(&f.stepOffset, "step-offset", "compare step n of the target with step n+`N` of the reference, instead of matching rows by request and position")
 	fs.StringVar(&f.mapFile, "map", "", "names of the target's modules for the reference's, from `FILE` (see ildiff map --help)")
 	f.evidence.add(fs)
@@ -133,18 +148,19 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 	fs.Var(&f.maxRelL2, "max-rel-l2", "bound: largest |target-reference|/|reference| of a tensor, in the Euclidean norm")
 	fs.StringVar(&f.policy, "policy", "", "judge by the rules of `FILE`: bounds and skips for single tensors (see ildiff suggest --help)")
 	fs.Var(&f.mc, "min-coverage", "least share of the tensors of both sessions that must be compared, in percent")
+}
+
+// addReports adds the flags that say what is written of it, and where.
+func (f *flags) addReports(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.all, "all", false, "a line for every tensor instead of every module call")
 	fs.StringArrayVar(&f.formats, "format", nil, "report as text, json, markdown, junit or html (`FORMAT`; repeatable, default text)")
 	fs.StringArrayVarP(&f.outputs, "output", "o", nil, "write the report to `FILE` instead of stdout; the n-th is that of the n-th --format")
 	fs.StringVar(&f.color, "color", "auto", "colours `WHEN`: auto, always or never (auto: on a terminal, unless NO_COLOR is set)")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see ildiff --help)", err)
-	})
-	return cmd
 }
 
-// diff compares two sessions, writes the report and returns its exit code.
-func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stderr io.Writer) (int, error) {
+// diff compares two sessions, writes the report and returns its exit code. Where
+// look is given and does not like the report, nothing is written.
+func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*compare.Report) error, stdout, stderr io.Writer) (int, error) {
 	opts, err := f.options()
 	if err != nil {
 		return 0, err
@@ -186,6 +202,11 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, stdout, stder
 		return 0, err
 	}
 	report.Warnings = append(warnings, report.Warnings...)
+	if look != nil {
+		if err := look(report); err != nil {
+			return 0, err
+		}
+	}
 	if err := out.write(report, ref, target, captures, f, opts); err != nil {
 		return 0, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/fixture"
+	"github.com/ilref/ilref/tensor"
 )
 
 func TestMain(m *testing.M) {
@@ -35,10 +38,33 @@ func TestScripts(t *testing.T) {
 			e.Setenv("S", root)
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
+			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t)},
 	})
+}
+
+// otherPrompt is PyTorch's session with another first token.
+func otherPrompt(t *testing.T) string {
+	dir := filepath.Join(t.TempDir(), "other-prompt")
+	require.NoError(t, os.CopyFS(dir, os.DirFS(fixture.Session(t, "llama3-gqa-bf16"))))
+	file := filepath.Join(dir, "step_0", "model.embed_tokens", "inputs_0_cuda_0.pt")
+	require.NoError(t, os.Remove(file))
+	require.NoError(t, pt.WriteFile(file, tensor.FromInts(tensor.Int32, []int{2, 5, 9, 200, 33, 7, 80, 11, 12, 13, 60}, 11)))
+	return dir
+}
+
+// same holds the names and the bytes of two folders against each other: same A B.
+func same(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: same A B")
+		}
+		if !maps.Equal(tree(t, ts.MkAbs(args[0])), tree(t, ts.MkAbs(args[1]))) {
+			ts.Fatalf("%s and %s differ", args[0], args[1])
+		}
+	}
 }
 
 // checkJSON reads a file that must be one JSON report with the given verdict:

@@ -4,6 +4,7 @@
 //	fingerprint  hash, statistics and random projections of a tensor  fingerprint.go
 //	take         the fingerprint of a session                         take.go
 //	check        a session's fingerprint against the baseline's       check.go, text.go
+//	keep         a copy of the session itself, beside its fingerprint keep.go
 package baseline
 
 import (
@@ -25,6 +26,7 @@ const Schema = "ildiff.baseline/v1"
 type Baseline struct {
 	Schema  string    `json:"schema"`
 	History []Entry   `json:"history"` // the first is the save, every other an accept
+	Kept    *Kept     `json:"kept,omitempty"`
 	Tensors []*Tensor `json:"tensors"` // in execution order
 }
 
@@ -121,6 +123,11 @@ func Parse(name string, data []byte) (*Baseline, error) {
 	}
 	if len(b.Tensors) == 0 || len(b.History) == 0 {
 		return nil, fmt.Errorf("%s: is damaged: it holds %d tensors and %d lines of history, want one of each at least", name, len(b.Tensors), len(b.History))
+	}
+	if b.Kept != nil {
+		if err := b.Kept.check(); err != nil {
+			return nil, fmt.Errorf("%s: is damaged: %w", name, err)
+		}
 	}
 	seen := map[key]bool{}
 	for i, t := range b.Tensors {

@@ -82,6 +82,11 @@ func (b *Baseline) Check(name string, p *Print) (*Result, error) {
 	if err := b.foreign(name, p); err != nil {
 		return nil, err
 	}
+	for _, x := range pairs {
+		if x.Step == b.Tensors[0].Step && x.Direction == "inputs" && x.dtype().IsInt() && x.base.dtype().IsInt() && x.gap > 0 {
+			return nil, fmt.Errorf("the baseline is foreign to %s: %s: token ids or positions differ in the first step: another prompt", name, x)
+		}
+	}
 	r.Compared = len(pairs)
 	r.judge(pairs)
 	r.conclude()

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/baseline"
+	"github.com/ilref/ilref/il"
+)
+
+// keptForms are the values of --keep.
+var keptForms = []string{"fingerprint", "session"}
+
+// keepsSession reports whether a baseline is a folder with a session in it.
+func keepsSession(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
+}
+
+// fingerprintAlone refuses flags of a comparison, which a fingerprint cannot
+// serve.
+func fingerprintAlone(path string, set *pflag.FlagSet) (err error) {
+	judging := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f := newFlags()
+	f.addJudging(judging)
+	f.addReports(judging)
+	set.Visit(func(x *pflag.Flag) {
+		if err == nil && judging.Lookup(x.Name) != nil {
+			err = fmt.Errorf("--%s needs the session itself, and %s is a fingerprint: save with --keep session, or compare the two sessions", x.Name, path)
+		}
+	})
+	return err
+}
+
+// saveSession makes the folder of a baseline beside its place, and puts it
+// there when it is complete.
+func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseline.Entry) error {
+	files, err := baseline.List(s.Dir)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(filepath.Dir(f.path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(f.path), os.Getpid()))
+	if err := os.Mkdir(tmp, 0o777); err != nil {
+		return cannotWrite(f.path, err)
+	}
+	defer os.RemoveAll(tmp)
+	b, err := first(ctx, s, e)
+	if err != nil {
+		return err
+	}
+	if b.Kept, err = files.Keep(ctx, tmp); err != nil {
+		return fmt.Errorf("baseline save: %w", err)
+	}
+	out, err := newOutput(filepath.Join(tmp, baseline.FileName), nil)
+	if err != nil {
+		return err
+	}
+	defer out.abort()
+	if err := writeBaseline(out, b); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, f.path); err != nil {
+		return cannotWrite(f.path, err)
+	}
+	return nil
+}
+
+// diffKept is ildiff on the session that a baseline keeps.
+func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, stdout, stderr io.Writer) (*compare.Report, error) {
+	var report *compare.Report
+	_, err := diff(ctx, f.flags, kept, dir, func(r *compare.Report) error {
+		report = r
+		if len(r.Workloads) > 0 && r.Workloads[0].Forward == r.Modules[0].Forward {
+			return fmt.Errorf("%s: the baseline is foreign to %s: step %d: %s", path, dir, r.Workloads[0].Forward, r.Workloads[0].Why)
+		}
+		return nil
+	}, stdout, stderr)
+	return report, err
+}
+
+func (f *baselineFlags) checkSession(ctx context.Context, path, dir string, stdout, stderr io.Writer) (int, error) {
+	_, kept, err := baseline.LoadKept(ctx, path)
+	if err != nil {
+		return 0, err
+	}
+	r, err := f.diffKept(ctx, path, kept, dir, stdout, stderr)
+	if err != nil {
+		return 0, err
+	}
+	return r.ExitCode(), nil
+}
+
+// acceptSession copies the session beside the one that is kept; the moment that
+// replaces this one is the renaming of the file that names it.
+func (f *baselineFlags) acceptSession(ctx context.Context, path, dir string, e baseline.Entry, stdout, stderr io.Writer) (int, error) {
+	b, kept, err := baseline.LoadKept(ctx, path)
+	if err != nil {
+		return 0, err
+	}
+	s, err := il.Open(dir)
+	if err != nil {
+		return 0, err
+	}
+	files, err := baseline.List(s.Dir)
+	if err != nil {
+		return 0, err
+	}
+	out, err := newOutput(filepath.Join(path, baseline.FileName), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer out.abort()
+	p, unfit, err := takePrint(ctx, s, b)
+	if err != nil {
+		return 0, err
+	}
+	r, err := f.diffKept(ctx, path, kept, dir, stdout, stderr)
+	if err != nil {
+		return 0, err
+	}
+	c := r.Coverage
+	less := len(c.MissingInTarget)+len(c.Skipped)+len(c.Unreadable) > 0 || c.Compared == 0
+	if why := f.refusal(unfit, less, r.ExitCode() == 0); why != "" {
+		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
+		return max(1, r.ExitCode()), report(err)
+	}
+	e.Reason = f.reason
+	if d := r.FirstDivergence; d != nil {
+		e.DespiteGap = fmt.Sprintf("%s: %s", d.Key, d.Why)
+	}
+	b.History, b.Tensors = append(b.History, e), p.Tensors
+	former := b.Kept.Session
+	if b.Kept, err = files.Keep(ctx, path); err != nil {
+		return 0, fmt.Errorf("baseline accept: %w", err)
+	}
+	if err := writeBaseline(out, b); err != nil {
+		return 0, err
+	}
+	if former != b.Kept.Session {
+		if err := os.RemoveAll(filepath.Join(path, former)); err != nil {
+			return 0, fmt.Errorf("%s keeps the new session now, but the former one cannot be removed: %w", path, err)
+		}
+	}
+	_, err = fmt.Fprintf(stdout, "Accepted: %s is now that of %s.\n", path, e.Session)
+	return 0, report(err)
+}
