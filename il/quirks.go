@@ -26,11 +26,13 @@ const (
 	QuirksVLLM Quirks = "vllm"
 )
 
-// ParseQuirks reads the name of quirks: "vllm", or "" for none.
+// ParseQuirks reads the name of quirks: "vllm", or "none" or "" for none.
 func ParseQuirks(s string) (Quirks, error) {
 	switch q := Quirks(s); q {
 	case QuirksNone, QuirksVLLM:
 		return q, nil
+	case "none":
+		return QuirksNone, nil
 	}
 	return QuirksNone, fmt.Errorf("unknown quirks %q: expected %q, the bugs of the GPU logger's filter", s, QuirksVLLM)
 }

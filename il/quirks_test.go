@@ -15,7 +15,10 @@ func TestParseQuirks(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, q)
 	}
-	_, err := ParseQuirks("vLLM")
+	q, err := ParseQuirks("none")
+	require.NoError(t, err)
+	require.Equal(t, QuirksNone, q)
+	_, err = ParseQuirks("vLLM")
 	require.EqualError(t, err, `unknown quirks "vLLM": expected "vllm", the bugs of the GPU logger's filter`)
 }
 

@@ -71,6 +71,15 @@ func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseli
 	return nil
 }
 
+// checkFlags refuses what diff would, before a session of any size is read.
+func (f *baselineFlags) checkFlags() error {
+	if _, err := f.options(); err != nil {
+		return err
+	}
+	_, err := f.wanted()
+	return err
+}
+
 // diffKept is ildiff on the session that a baseline keeps.
 func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, stdout, stderr io.Writer) (*compare.Report, error) {
 	var report *compare.Report
@@ -85,6 +94,9 @@ func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, st
 }
 
 func (f *baselineFlags) checkSession(ctx context.Context, path, dir string, stdout, stderr io.Writer) (int, error) {
+	if err := f.checkFlags(); err != nil {
+		return 0, err
+	}
 	_, kept, err := baseline.LoadKept(ctx, path)
 	if err != nil {
 		return 0, err
@@ -99,6 +111,9 @@ func (f *baselineFlags) checkSession(ctx context.Context, path, dir string, stdo
 // acceptSession copies the session beside the one that is kept; the moment that
 // replaces this one is the renaming of the file that names it.
 func (f *baselineFlags) acceptSession(ctx context.Context, path, dir string, e baseline.Entry, stdout, stderr io.Writer) (int, error) {
+	if err := f.checkFlags(); err != nil {
+		return 0, err
+	}
 	b, kept, err := baseline.LoadKept(ctx, path)
 	if err != nil {
 		return 0, err

@@ -22,9 +22,9 @@ type reports []struct {
 	*output
 }
 
-// open pairs the n-th --format with the n-th -o; one format may be without, and
-// goes to stdout.
-func (f *flags) open(stdout io.Writer) (out reports, err error) {
+// wanted returns the formats of the reports: the n-th --format is for the n-th
+// -o, and one may be without.
+func (f *flags) wanted() ([]string, error) {
 	wanted := f.formats
 	if len(wanted) == 0 {
 		wanted = []string{"text"}
@@ -39,6 +39,15 @@ func (f *flags) open(stdout io.Writer) (out reports, err error) {
 		return nil, fmt.Errorf("--format is given %d times and -o %d times: the n-th -o is the file of the n-th --format, so give each a --format", len(f.formats), len(f.outputs))
 	case n > 1:
 		return nil, fmt.Errorf("--format is given %d times and -o %d times: one report alone can go to stdout, so give all but the last a file, as in --format html -o report.html --format text", len(f.formats), len(f.outputs))
+	}
+	return wanted, nil
+}
+
+// open opens what the reports go to, the one without -o to stdout.
+func (f *flags) open(stdout io.Writer) (out reports, err error) {
+	wanted, err := f.wanted()
+	if err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,8 @@ Exit codes:
   2  usage, or not a session
   130  interrupted`
 
+var lintFormats = []string{"text", "json"}
+
 // addLint makes "ildiff lint SESSION" part of ildiff. Its exit code goes to
 // code.
 func addLint(root *cobra.Command, code *int, stdout io.Writer) {
@@ -41,8 +44,8 @@ func addLint(root *cobra.Command, code *int, stdout io.Writer) {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format %q: want one of text, json", format)
+			if !slices.Contains(lintFormats, format) {
+				return fmt.Errorf("--format %q: want one of %s", format, strings.Join(lintFormats, ", "))
 			}
 			*code, err = lintSession(cmd.Context(), args[0], format, path, stdout)
 			return err
@@ -53,8 +56,6 @@ func addLint(root *cobra.Command, code *int, stdout io.Writer) {
 	cmd.Flags().StringVar(&format, "format", "text", "findings as text or json (`FORMAT`)")
 	cmd.Flags().StringVarP(&path, "output", "o", "", "write the findings to `FILE` instead of stdout")
 	root.AddCommand(cmd)
-	root.CompletionOptions.DisableDefaultCmd = true // two sessions may have any names
-	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
 }
 
 func lintSession(ctx context.Context, dir, format, path string, stdout io.Writer) (int, error) {

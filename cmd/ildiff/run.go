@@ -13,6 +13,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
 )
 
@@ -26,6 +27,7 @@ const long = `Ildiff compares two sessions of intermediate tensors (vLLM's inter
 or ilref run) and names the first module that is wrong.
 
 REFERENCE and TARGET are session directories: those that hold step_0, step_1, …
+(one that is named as a command is given by a path, ./lint).
 Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
@@ -61,6 +63,9 @@ const examples = `  ildiff gpu-session cpu-session
   ildiff A B --format json -o report.json
   ildiff A B --format html -o report.html --format junit -o junit.xml --format text`
 
+// colors are the values of --color.
+var colors = []string{"auto", "always", "never"}
+
 // flags holds the values of the command line.
 type flags struct {
 	steps, color, mapFile                       string
@@ -75,30 +80,37 @@ type flags struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := 0
-	cmd := newCommand(func(f *flags, args []string) (err error) {
-		code, err = diff(ctx, f, args[0], args[1], nil, stdout, stderr)
-		return err
-	})
-	addLint(cmd, &code, stdout)
-	addMap(cmd, stdout)
-	addSuggest(cmd, stdout)
-	addBaseline(cmd, &code, stdout, stderr)
+	cmd := newRoot(&code, stdout, stderr)
 	cmd.SetArgs(args)
-	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
 	err := cmd.ExecuteContext(ctx)
 	switch {
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "ildiff: interrupted")
 		return exitInterrupted
 	case err != nil:
-		fmt.Fprintln(stderr, "ildiff:", oneLine(err))
+		fmt.Fprintln(stderr, "ildiff:", cli.OneLine(err))
 		return exitError
 	}
 	return code
 }
 
-func newCommand(do func(*flags, []string) error) *cobra.Command {
+// newRoot is the command line. Exit codes other than those of errors go to code.
+func newRoot(code *int, stdout, stderr io.Writer) *cobra.Command {
+	cmd := newCommand(func(cmd *cobra.Command, f *flags, args []string) (err error) {
+		*code, err = diff(cmd.Context(), f, args[0], args[1], nil, stdout, stderr)
+		return err
+	})
+	addLint(cmd, code, stdout)
+	addMap(cmd, stdout)
+	addSuggest(cmd, stdout)
+	addBaseline(cmd, code, stdout, stderr)
+	complete(cmd)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	return cmd
+}
+
+func newCommand(do func(*cobra.Command, *flags, []string) error) *cobra.Command {
 	f := newFlags()
 	cmd := &cobra.Command{
 		Use:     "ildiff REFERENCE TARGET",
@@ -111,7 +123,7 @@ func newCommand(do func(*flags, []string) error) *cobra.Command {
 			}
 			return nil
 		},
-		RunE:                  func(_ *cobra.Command, args []string) error { return do(f, args) },
+		RunE:                  func(cmd *cobra.Command, args []string) error { return do(cmd, f, args) },
 		SilenceUsage:          true,
 		SilenceErrors:         true,
 		DisableFlagsInUseLine: true,
@@ -214,13 +226,8 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 }
 
 func (f *flags) options() (*compare.Options, error) {
-	for _, c := range []struct {
-		name, value string
-		allowed     []string
-	}{{"color", f.color, []string{"auto", "always", "never"}}} {
-		if !slices.Contains(c.allowed, c.value) {
-			return nil, fmt.Errorf("--%s %q: want one of %s", c.name, c.value, strings.Join(c.allowed, ", "))
-		}
+	if !slices.Contains(colors, f.color) {
+		return nil, fmt.Errorf("--color %q: want one of %s", f.color, strings.Join(colors, ", "))
 	}
 	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
@@ -245,6 +252,3 @@ func (f *flags) options() (*compare.Options, error) {
 	o.Steps = steps
 	return o, nil
 }
-
-// oneLine joins the lines of an error.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

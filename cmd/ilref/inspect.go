@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +23,8 @@ the statistics are null above 1 GiB unless --hash-all is given.`,
 		Example: "  ilref inspect step_0/model.norm/outputs_0_cuda_0.pt\n  ilref inspect --format json pytorch_model.bin",
 		Args:    exactArgs("a FILE.pt"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format %q: expected text or json", format)
+			if !slices.Contains(inspectFormats, format) {
+				return fmt.Errorf("--format %q: expected %s", format, oneOf(inspectFormats))
 			}
 			report, err := inspect.File(args[0], opts)
 			if err != nil {

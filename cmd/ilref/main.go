@@ -13,6 +13,8 @@ import (
 	"os/signal"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ilref/ilref/internal/cli"
 )
 
 func main() {
@@ -35,20 +37,7 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // run is the program: what main does, testable.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:   "ilref",
-		Short: "Run a Llama-style model on the CPU and log its intermediate tensors as vLLM does",
-		Long: `ilref runs a Hugging Face checkpoint on the CPU and logs the inputs and outputs of
-its modules through the same pipeline as vLLM's intermediate tensor logging:
-same config, module names, call order, files and steps. ildiff compares the
-session it writes with a session of a GPU run.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newRunCommand(), newReplayCommand(), newInspectCommand(), newTokenizeCommand(), newDetokenizeCommand())
+	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -63,6 +52,25 @@ session it writes with a session of a GPU run.`,
 		fmt.Fprintln(stderr, "ilref: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintln(stderr, "ilref:", err)
+	fmt.Fprintln(stderr, "ilref:", cli.OneLine(err))
 	return exitError
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ilref",
+		Short: "Run a Llama-style model on the CPU and log its intermediate tensors as vLLM does",
+		Long: `ilref runs a Hugging Face checkpoint on the CPU and logs the inputs and outputs of
+its modules through the same pipeline as vLLM's intermediate tensor logging:
+same config, module names, call order, files and steps. ildiff compares the
+session it writes with a session of a GPU run.`,
+		Example:       "  ilref run --prompt 'func main() {' --max-tokens 8",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(newRunCommand(), newReplayCommand(), newInspectCommand(), newTokenizeCommand(), newDetokenizeCommand())
+	complete(root)
+	return root
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -50,12 +49,15 @@ The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors (default: the config's first device_names, or cpu)")
 	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
 	fl.StringVar(&f.sessionID, "session-id", "", "`NAME` of the session's directory (default: a random UUID)")
-	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "`N` threads to compute with; the result does not depend on it")
+	threadsFlag(fl, &f.threads)
 	fl.SetNormalizeFunc(aliases)
 	return cmd
 }
 
 func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) error {
+	if err := f.checkWords(); err != nil {
+		return err
+	}
 	if f.config != "" && f.configPath != "" {
 		return errors.New("--il-config and --il-config-path are both given: give one of them")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,10 +69,10 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
   ilref run --prompt 'func main() {' --max-tokens 8
 
   # log a run of a checkpoint
-  ilref run --model ./Llama-3.2-1B --il-config-path cfg.json --prompt-ids 128000,9906 --max-tokens 4
+  ilref run --model ./Llama-3.2-1B --il-config-path cfg.json --prompt 'Hello' --max-tokens 4
 
   # run the tokens of a GPU session again and compare
-  ilref run --model ./Llama-3.2-1B --diff /tmp/vllm_intermediates/010fed05-4a36-4c19-ab44-7cd67e3f63ce`,
+  ilref run --model ./Llama-3.2-1B --diff gpu-session`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runModel(cmd.Context(), &f, cmd.Flags(), cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -107,10 +106,15 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors, such as cuda:0 (default: the config's first device_names, or cpu)")
 	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
 	fl.StringVar(&f.sessionID, "session-id", "", "`NAME` of the session's directory (default: a random UUID)")
-	fl.IntVar(&f.threads, "threads", runtime.NumCPU(), "`N` threads to compute with; the result does not depend on it")
+	threadsFlag(fl, &f.threads)
 	fl.StringVar(&f.color, "color", "auto", "colour the table of --diff: `WHEN` auto, always or never")
 	fl.SetNormalizeFunc(aliases)
 	return cmd
+}
+
+func threadsFlag(fl *pflag.FlagSet, n *int) {
+	fl.IntVar(n, "threads", runtime.NumCPU(), "`N` threads to compute with; the result does not depend on it")
+	fl.Lookup("threads").DefValue = "one a CPU"
 }
 
 // aliases accepts the names of vLLM's own options too.
@@ -211,6 +215,9 @@ func (f *runFlags) oracle(ctx context.Context, ckpt *model.Checkpoint, job *job,
 
 // check refuses flags that contradict each other, before anything is opened.
 func (f *runFlags) check(set *pflag.FlagSet) error {
+	if err := f.checkWords(); err != nil {
+		return err
+	}
 	if f.diff != "" {
 		if f.like != "" {
 			return errors.New("--like and --diff both name a session: give one of them")
@@ -242,10 +249,6 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 		return fmt.Errorf("--top-p %v: expected above 0, at most 1", f.sampling.TopP)
 	case f.logprobs < 0:
 		return fmt.Errorf("--logprobs %d: expected 0 or more", f.logprobs)
-	case f.dynamicRope != string(model.DynamicVLLM) && f.dynamicRope != string(model.DynamicTransformers):
-		return fmt.Errorf("--dynamic-rope %q: expected vllm or transformers", f.dynamicRope)
-	case !slices.Contains([]string{"auto", "always", "never"}, f.color):
-		return fmt.Errorf("--color %q: expected auto, always or never", f.color)
 	case f.threads < 1:
 		return fmt.Errorf("--threads %d: expected 1 or more", f.threads)
 	}
