@@ -137,3 +137,41 @@ func columnsOf(r *compare.Report) []column {
 		return !slices.ContainsFunc(r.Tensors, func(t *compare.Tensor) bool { return c.of(t) != "" })
 	})
 }
+
+// trim leaves the table of a group the columns in which one of its tensors has
+// a figure: most layers have no logits.
+func (g *groupView) trim(all []column) {
+	used := make([]bool, len(all))
+	for i, c := range all {
+		used[i] = c.Title == "rel_l2"
+	}
+	for _, c := range g.Calls {
+		for _, r := range c.Rows {
+			for i, cell := range r.Cells {
+				used[i] = used[i] || cell != ""
+			}
+		}
+	}
+	for i, c := range all {
+		if used[i] {
+			g.Columns = append(g.Columns, c)
+		}
+	}
+	for _, c := range g.Calls {
+		for n, r := range c.Rows {
+			var cells []string
+			for i, cell := range r.Cells {
+				if used[i] {
+					cells = append(cells, cell)
+				}
+			}
+			c.Rows[n].Cells = cells
+		}
+	}
+}
+
+// Width is how many columns the table has.
+func (g *groupView) Width() int { return len(g.Columns) + 2 }
+
+// Rest is how many columns the words "equal to the bit" span.
+func (g *groupView) Rest(v rowView) int { return len(g.Columns) - len(v.Cells) }

@@ -59,7 +59,6 @@ type pageView struct {
 	Legend                                      []colorKey
 	Measure                                     measure
 	Columns                                     []column
-	Width                                       int // columns of the table of tensors
 	Forwards                                    []*forwardView
 	Short                                       bool // rows were left out
 }
@@ -88,6 +87,7 @@ type groupView struct {
 	Name, Class, Summary string
 	Open                 bool
 	Calls                []*callView
+	Columns              []column // of the table of its tensors
 }
 
 // called is embedded under a name that does not hide its field Module.
@@ -128,7 +128,6 @@ func newPage(r *compare.Report, o Options) *pageView {
 		Findings: findings(r, o), Measure: measureOf(r), Columns: columnsOf(r),
 	}
 	p.Legend = p.Measure.legend()
-	p.Width = len(p.Columns) + 2
 	for _, s := range []struct {
 		name string
 		compare.Side
@@ -180,7 +179,11 @@ func (p *pageView) forwards(r *compare.Report, looks map[*compare.Tensor]int) {
 			}
 			calls = append(calls, c)
 		}
-		p.Forwards = append(p.Forwards, newForward(calls, r.FirstDivergence))
+		f := newForward(calls, r.FirstDivergence)
+		for _, g := range f.Groups {
+			g.trim(p.Columns)
+		}
+		p.Forwards = append(p.Forwards, f)
 	}
 	if r.FirstDivergence == nil && len(p.Forwards) > 0 {
 		p.Forwards[0].Open = true
@@ -198,9 +201,6 @@ func (p *pageView) row(t *compare.Tensor, look int) rowView {
 	}
 	return v
 }
-
-// Rest is how many columns the words "equal to the bit" span.
-func (p *pageView) Rest(v rowView) int { return len(p.Columns) - len(v.Cells) }
 
 func newForward(calls []*callView, d *compare.Divergence) *forwardView {
 	f := &forwardView{Name: fmt.Sprintf("step %d", calls[0].Forward), Heat: newHeatMap(calls), Depth: newDepthPlot(calls)}

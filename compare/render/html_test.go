@@ -96,6 +96,7 @@ func TestHTMLFault(t *testing.T) {
 		require.Contains(t, s, left)
 	}
 	require.NotContains(t, s, ">local<", "no column without figures")
+	require.Equal(t, 3, strings.Count(s, `in nats">KL`), "in the tables that have logits alone")
 	require.NotContains(t, written(t, HTML, r, Options{}), "How large the differences are", "nothing to read again")
 }
 

@@ -24,12 +24,12 @@ type junitCounts struct {
 	Tests    int    `xml:"tests,attr"`
 	Failures int    `xml:"failures,attr"`
 	Errors   int    `xml:"errors,attr"`
-	Skipped  int    `xml:"skipped,attr"`
 	Time     string `xml:"time,attr"` // seconds; always 0, so that equal reports give equal bytes
 }
 
 type junitSuite struct {
 	junitCounts
+	Skipped    int             `xml:"skipped,attr"` // Jenkins has it of a suite alone
 	Properties []junitProperty `xml:"properties>property"`
 	Cases      []*junitCase    `xml:"testcase"`
 }
