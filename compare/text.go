@@ -13,7 +13,7 @@ import (
 type TextOptions struct {
 	All   bool // a line for every tensor instead of every module call
 	Color bool // SGR colours
-	Width int  // of the terminal: columns are left out, names never cut; 0 shows all columns
+	Width int  // of the terminal: columns are left out and sentences wrapped, names never cut; 0 is unlimited
 }
 
 // listed is how many names a list in the text shows.
@@ -53,7 +53,7 @@ type textWriter struct {
 }
 
 func (t *textWriter) line(format string, args ...any) {
-	fmt.Fprintf(t, format+"\n", args...)
+	fmt.Fprintln(t, texttab.Wrap(fmt.Sprintf(format, args...), t.opts.Width))
 }
 
 func (t *textWriter) paint(s string, style texttab.Style) string {
