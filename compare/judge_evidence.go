@@ -70,7 +70,8 @@ func anyFailed(c *call) bool {
 func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
 	f, ratio := t.Floor, j.evidence.limit()
 	floor = max(floor, f.noise)
-	out := f.apart() > j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
+	slack := max(1, ratio/DefaultRatioLimit)
+	out := f.apart() > slack*j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
 	switch {
 	case out && !j.failed:
 		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(ratio)))
@@ -95,7 +96,8 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	}
 	t.Verdict = inheritedIf(j.failed && f.leaves(ratio, floor))
 	passed := math.Hypot(noise, gain*in.excess)
-	switch lim := limit(noise, floor, gain*in.apart); {
+	slack := max(1, ratio/DefaultRatioLimit) // who allows more of the one allows more of the other
+	switch lim := slack * limit(noise, floor, gain*in.apart); {
 	case anyFailed(c):
 		t.Verdict = Inherited
 	case j.failed && (in.left || in.apart > floor):
