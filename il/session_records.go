@@ -3,13 +3,15 @@ package il
 import "slices"
 
 // Records reports whether the session recorded the inputs or the outputs of a
-// call of a module. A GPU logger's filter may have taken one of them alone.
+// call of a module. A GPU logger's filter may have taken one of them alone; of a
+// call that was made in memory nothing is known to be left out.
 func (s *Session) Records(step int, module string, call int, d Direction) bool {
 	c := s.calls[callKey{step, module, call}]
 	switch {
 	case c == nil:
 		return false
-	case c.side[d] != "" || slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == d }):
+	case c.side == nil, c.side[d] != "",
+		slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == d }):
 		return true
 	}
 	// Without side files a call that was given no tensors leaves no trace but

@@ -98,10 +98,50 @@ func withPositions(s *il.Session) *il.Session {
 }
 
 func positionsCall(positions []int) *il.Call {
+	return &il.Call{Module: "model.layers.0", Slots: []*il.Slot{positionsSlot("0", positions, len(positions))}}
+}
+
+func positionsSlot(path string, positions []int, shape ...int) *il.Slot {
 	f := il.VirtualTensor("cpu", "positions", func() (*tensor.Tensor, io.Closer, error) {
-		return tensor.FromInts(tensor.Int64, positions, len(positions)), closers{}, nil
+		return tensor.FromInts(tensor.Int64, positions, shape...), closers{}, nil
 	})
-	return &il.Call{Module: "model.layers.0", Slots: []*il.Slot{{Direction: il.Inputs, Path: "0", Tensors: []*il.TensorFile{f}}}}
+	return &il.Slot{Direction: il.Inputs, Path: path, Tensors: []*il.TensorFile{f}}
+}
+
+// withHFPositions records the positions of a session of transformers as the
+// releases before 5 do, found as withPositions does. Where they cannot be told,
+// of a batch or of a token whose step before is not recorded, it adds none.
+func withHFPositions(hf *il.Session) *il.Session {
+	var steps []*il.Step
+	next, after := 0, -1 // the position behind a step
+	for _, st := range hf.Steps {
+		out := &il.Step{Number: st.Number, Calls: st.Calls}
+		steps = append(steps, out)
+		embed, rope := hf.Call(st.Number, "model.embed_tokens", 0), hf.Call(st.Number, hfPositions.module, 0)
+		if embed == nil || rope != nil && rope.Slot(il.Inputs, hfPositions.arg) != nil {
+			continue
+		}
+		shape := slotShape(embed.Slot(il.Inputs, "0"))
+		switch {
+		case len(shape) != 2 || shape[0] != 1:
+			continue
+		case shape[1] > 1:
+			next = 0
+		case after != st.Number-1:
+			continue
+		}
+		positions := make([]int, shape[1])
+		for i := range positions {
+			positions[i] = next + i
+		}
+		next, after = next+len(positions), st.Number
+		slots := []*il.Slot{positionsSlot(hfPositions.arg, positions, shape...)}
+		if rope != nil {
+			slots = slices.Concat(rope.Slots, slots)
+		}
+		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: hfPositions.module, Slots: slots})
+	}
+	return il.NewSession(hf.Dir, hf.Variant, steps)
 }
 
 func (p *pass) add(c requests.Chunk) {

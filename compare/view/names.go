@@ -11,21 +11,30 @@ import (
 )
 
 // names gives a session of transformers the names of vLLM's modules where the
-// other session has them. Tensors that only one of the two schemes has leave
-// both sessions; rows are sessions that still tell the tokens and positions.
-func names(ref, target *il.Session) (r, t *il.Session, rows [2]*il.Session, n Notes) {
+// other session has them, or where both shall have them. Tensors that only one
+// of the two schemes has leave both sessions; rows are sessions that still tell
+// the tokens and positions.
+func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
 	switch {
 	case isHF(ref) && isVLLM(target):
 		r, t, n.NoPartner = renamed(ref, target)
-		n.Warnings = append(n.Warnings, "reference: transformers' modules are compared under vLLM's names")
+		n.Warnings = append(n.Warnings, "reference: "+hfNamed)
 		return r, t, [2]*il.Session{withPositions(r), target}, n
 	case isHF(target) && isVLLM(ref):
 		t, r, n.NoPartner = renamed(target, ref)
-		n.Warnings = append(n.Warnings, "target: transformers' modules are compared under vLLM's names")
+		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, withPositions(t)}, n
+	case both && isHF(ref) && isHF(target):
+		r, a := underVLLMNames(ref)
+		t, b := underVLLMNames(target)
+		n.NoPartner = a.alone + b.alone
+		n.Warnings = append(n.Warnings, hfNamed)
+		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
 	}
 	return ref, target, [2]*il.Session{ref, target}, n
 }
+
+const hfNamed = "transformers' modules are compared under vLLM's names"
 
 func isHF(s *il.Session) bool   { return hasWord(s, hfWord) && !hasWord(s, vllmWord) }
 func isVLLM(s *il.Session) bool { return hasWord(s, vllmWord) }
@@ -43,6 +52,13 @@ func hasWord(s *il.Session, words map[string]bool) bool {
 // session of vLLM what transformers does not have. alone counts the tensors
 // that left.
 func renamed(hf, vllm *il.Session) (h, v *il.Session, alone int) {
+	h, m := underVLLMNames(hf)
+	v, gone := m.without(vllm)
+	return h, v, m.alone + gone
+}
+
+// underVLLMNames maps a session of transformers onto vLLM's modules.
+func underVLLMNames(hf *il.Session) (*il.Session, *hfMapper) {
 	layers := 0
 	for _, st := range hf.Steps {
 		for _, c := range st.Calls {
@@ -53,8 +69,7 @@ func renamed(hf, vllm *il.Session) (h, v *il.Session, alone int) {
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
-	v, gone := m.without(vllm)
-	return derive(hf, m.steps.list()), v, m.alone + gone
+	return derive(hf, m.steps.list()), m
 }
 
 type hfMapper struct {

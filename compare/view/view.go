@@ -4,6 +4,7 @@
 //
 //	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, mapfile.go
 //	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
+//	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	align   rows by request and position                               align.go, layout.go
 package view
 
@@ -18,6 +19,10 @@ import (
 type Options struct {
 	StepOffset *int // target step n is the reference's n+offset; rows are not matched then
 	Map        *Map // the target's names for the reference's modules, nil for none
+
+	// Canonical gives both sides the names of Canonical also where they agree
+	// on others.
+	Canonical bool
 }
 
 // Notes is what the transforms found.
@@ -53,12 +58,18 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 			return nil, nil, notes, err
 		}
 	}
-	r, t, rows, n := names(ref, target)
+	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
 	joinedR, n := Ranks(r, t)
 	notes.add("reference", n)
 	joinedT, n := Ranks(t, r)
 	notes.add("target", n)
+	if o.Canonical || !sameRopes(joinedR, joinedT) {
+		joinedR, n.Warnings = oneRope(joinedR)
+		notes.add("reference", Notes{Warnings: n.Warnings})
+		joinedT, n.Warnings = oneRope(joinedT)
+		notes.add("target", Notes{Warnings: n.Warnings})
+	}
 	if o.StepOffset != nil {
 		t, err = shift(joinedT, *o.StepOffset)
 		return joinedR, t, notes, err
@@ -66,6 +77,24 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
 	notes.add("", n)
 	return r, t, notes, nil
+}
+
+// Canonical gives a session by itself the form of one process of vLLM on one
+// device, in which ilref computes it again: transformers' modules have vLLM's
+// names, the parts of tensor-parallel ranks are put together, and the stages of
+// a pipeline share a rotary embedding. other may be the session that it is
+// compared with, or nil: see Ranks.
+func Canonical(s, other *il.Session) (*il.Session, Notes) {
+	var n Notes
+	if isHF(s) {
+		s, _ = underVLLMNames(withHFPositions(s))
+		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
+	}
+	s, ranks := Ranks(s, other)
+	n.add("", ranks)
+	s, stages := oneRope(s)
+	n.Warnings = append(n.Warnings, stages...)
+	return s, n
 }
 
 // derive makes a session with other steps of one.
