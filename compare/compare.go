@@ -44,6 +44,7 @@ func Sessions(ref, target *il.Session, opts Options) (*Report, error) {
 // SessionsContext is Sessions that stops when ctx ends, with its error.
 func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options) (*Report, error) {
 	rawRef, rawTarget := ref, target
+	opts.View.Canonical = opts.View.Canonical || opts.Evidence.given() // ilref, which makes it, has no other names
 	ref, target, notes, err := view.Prepare(ref, target, opts.View)
 	if err != nil {
 		return nil, err

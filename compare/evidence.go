@@ -22,6 +22,9 @@ type Evidence struct {
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
 }
 
+// given reports whether there is any.
+func (e *Evidence) given() bool { return e.Replay != nil || e.Oracle != nil }
+
 // rule is the best that the evidence allows.
 func (e *Evidence) rule() Rule {
 	switch {

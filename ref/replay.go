@@ -37,7 +37,8 @@ type Unreplayed struct {
 // Replay computes every recorded call of a session from the session's own
 // recorded inputs, each on its own, so that a module's output differs from the
 // recorded one only by what that module did. Attention takes its keys and
-// values from the session's earlier calls; a self_attn, which records no
+// values from the session's earlier calls, and queries and keys that are not
+// recorded from the rotary embedding before it; a self_attn, which records no
 // inputs, takes them from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
 func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
@@ -116,7 +117,7 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 	if err := nn.CheckInputs(m, r.engine.numerics.DType(), in); err != nil {
 		return err
 	}
-	s := &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
+	s := r.bare()
 	if s.Spans, err = r.attending(m, in); err != nil {
 		return err
 	}
@@ -128,6 +129,11 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 	rec.Pre(c.Module, shown)
 	rec.Post(c.Module, shown, m.Forward(s, in))
 	return nil
+}
+
+// bare is a step that nothing sees.
+func (r *replayer) bare() *nn.Step {
+	return &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
 }
 
 // inputs reads what a module was given.
@@ -146,12 +152,41 @@ func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 			continue
 		}
 		x, err := r.read(c, il.Inputs, i)
+		if a, ok := m.(*nn.Attention); ok && i < 2 && c.Slot(il.Inputs, strconv.Itoa(i)) == nil {
+			x, err = r.rotated(a, i)
+		}
 		if err != nil {
 			return nil, err
 		}
 		in = append(in, x)
 	}
 	return in, nil
+}
+
+// rotated finds the queries (0) or the keys (1) of an attention that did not
+// record them: what its rotary embedding returned, or returns for what it was
+// given. The rotary embedding of all layers is called once by each.
+func (r *replayer) rotated(m *nn.Attention, i int) (*tensor.Tensor, error) {
+	self, ok := r.modules[strings.TrimSuffix(m.Name(), ".attn")].(*nn.SelfAttention)
+	if !ok {
+		return nil, fmt.Errorf("inputs %d of %s was not logged", i, m.Name())
+	}
+	at := slices.IndexFunc(r.step.Calls, func(c *il.Call) bool { return c.Module == self.RotaryEmb.Name() && c.Index == m.Layer })
+	if at < 0 {
+		return nil, fmt.Errorf("inputs %d of %s was not logged, nor call %d of %s", i, m.Name(), m.Layer, self.RotaryEmb.Name())
+	}
+	c := r.step.Calls[at]
+	if c.Slot(il.Outputs, strconv.Itoa(i)) != nil {
+		return r.read(c, il.Outputs, i)
+	}
+	in, err := r.inputs(c, self.RotaryEmb)
+	if err == nil {
+		err = nn.CheckInputs(self.RotaryEmb, r.engine.numerics.DType(), in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return self.RotaryEmb.Forward(r.bare(), in).(il.Tuple).Tensor(i), nil
 }
 
 // selfAttentionInputs finds positions and hidden states in the calls beside

@@ -94,6 +94,53 @@ func TestReplayReasons(t *testing.T) {
 	require.Equal(t, "input 0 is bfloat16[11,64], expected float32 (T, 64)", typed["step_0 model.layers.1.mlp"])
 }
 
+// TestReplayRotates replays attention that recorded neither queries nor keys,
+// nor its rotary embedding what it returned: as transformers has it.
+func TestReplayRotates(t *testing.T) {
+	ckpt, err := model.Open(fixture.Checkpoint("llama3-gqa"))
+	require.NoError(t, err)
+	defer ckpt.Close()
+	m, err := model.Build(ckpt, model.Options{})
+	require.NoError(t, err)
+	engine, err := NewEngine(m, Config{DType: tensor.BFloat16, Rounding: nn.VLLM2025, Threads: 1})
+	require.NoError(t, err)
+	replay := func(drop func(c *il.Call, slot *il.Slot) bool) ([]Unreplayed, map[string]*count) {
+		dir := fixture.Session(t, "llama3-gqa-bf16")
+		whole, err := il.Open(dir)
+		require.NoError(t, err)
+		s, err := il.Open(dir)
+		require.NoError(t, err)
+		for _, st := range s.Steps {
+			for _, c := range st.Calls {
+				c.Slots = slices.DeleteFunc(c.Slots, func(slot *il.Slot) bool { return drop(c, slot) })
+			}
+		}
+		rec := &counting{t: t, session: whole, counts: map[string]*count{}}
+		skipped, err := engine.Replay(context.Background(), s, nil, rec, func(int, int, int, int) {})
+		require.NoError(t, err)
+		return skipped, rec.counts
+	}
+	const attn, rope = "model.layers.1.self_attn.attn", "model.layers.0.self_attn.rotary_emb"
+	rotated := func(c *il.Call, slot *il.Slot) bool {
+		return c.Module == attn && slot.Direction == il.Inputs && slot.Path != "2"
+	}
+	for _, outputs := range []bool{true, false} {
+		skipped, counts := replay(func(c *il.Call, slot *il.Slot) bool {
+			return rotated(c, slot) || !outputs && c.Module == rope && slot.Direction == il.Outputs && c.Index == 1
+		})
+		require.Empty(t, skipped)
+		require.Greater(t, float64(counts[attn].equal), 0.98*float64(counts[attn].total))
+	}
+	skipped, _ := replay(func(c *il.Call, slot *il.Slot) bool { return rotated(c, slot) || c.Module == rope && c.Index == 1 })
+	reasons := map[string]string{}
+	for _, u := range skipped {
+		reasons[fmt.Sprintf("step_%d %s %d", u.Step, u.Module, u.Call)] = u.Reason
+	}
+	require.Equal(t, "inputs 0 of model.layers.0.self_attn.rotary_emb was not logged", reasons["step_0 "+attn+" 0"])
+	require.Equal(t, "the keys and values of positions 0 to 10 were not logged", reasons["step_1 model.layers.1 0"])
+	require.NotContains(t, reasons, "step_0 model.layers.1 0")
+}
+
 // counting counts the elements of replayed outputs that equal the recorded
 // ones, by module.
 type counting struct {

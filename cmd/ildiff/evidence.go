@@ -77,9 +77,9 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
 	}
 	remove = func() { os.RemoveAll(dir) }
-	joined, _ := view.Ranks(target, reference)
+	canonical, _ := view.Canonical(target, reference)
 	var skipped []ref.Unreplayed
-	if e.Replay, skipped, err = evidence.Replay(ctx, joined, ckpt, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

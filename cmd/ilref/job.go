@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
@@ -21,9 +22,10 @@ type job struct {
 	stop             []string
 	maxBatchedTokens int
 
-	like   *il.Session
-	plan   *requests.Plan
-	silent bool // the tokens are not printed
+	recorded *il.Session // that is re-run
+	like     *il.Session // the same as one process on one device logs it
+	plan     *requests.Plan
+	silent   bool // the tokens are not printed
 }
 
 // quiet is the same job without its tokens on standard output.
@@ -73,11 +75,13 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 
 // planLike prepares the re-run of a session.
 func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
-	like, err := il.Open(dir)
+	recorded, err := il.Open(dir)
 	if err != nil {
 		return err
 	}
-	warn(stderr, like.Warnings...)
+	warn(stderr, recorded.Warnings...)
+	like, notes := view.Canonical(recorded, nil)
+	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err
 	}
@@ -88,7 +92,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 	if d := ref.ActivationDType(like); d != tensor.Invalid && d != dtype {
 		warn(stderr, fmt.Sprintf("%s: its activations are %s, this run computes in %s: --dtype %s would match", like.Dir, d, dtype, d))
 	}
-	j.like, j.plan = like, plan
+	j.recorded, j.like, j.plan = recorded, like, plan
 	return engine.CheckPlan(plan)
 }
 

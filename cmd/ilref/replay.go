@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
@@ -27,6 +28,10 @@ module did, however far a fault has spread: ildiff SESSION REPLAY shows the loca
 gaps. Attention takes keys and values from the earlier recorded calls; self_attn,
 which records no inputs, takes them from its neighbours. What cannot be replayed
 is listed on standard error with the reason.
+
+The parts of tensor-parallel ranks are put together first, the rotary embeddings
+of pipeline stages are one, and transformers' modules have vLLM's names: the
+replay is that of one process on one device.
 
 The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays",
@@ -66,6 +71,8 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 		return err
 	}
 	warn(stderr, session.Warnings...)
+	session, notes := view.Canonical(session, nil)
+	warn(stderr, notes.Warnings...)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
 		f.dtype = d.String()
 	}
@@ -106,6 +113,7 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 		return err
 	}
 	warn(stderr, logger.Warnings()...)
+	warn(stderr, notes.Findings(session)...)
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), u.Reason)
 	}

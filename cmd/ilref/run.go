@@ -160,7 +160,7 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 		}
 	}
 	if f.diff != "" {
-		return f.compare(ctx, job.like, session, oracle, stdout)
+		return f.compare(ctx, job.recorded, session, oracle, stdout)
 	}
 	return nil
 }

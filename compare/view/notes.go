@@ -1,6 +1,7 @@
 package view
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,6 +21,34 @@ func (n *Notes) Finding(f *il.TensorFile) string {
 		a.mu.Unlock()
 	}
 	return strings.Join(out, "; ")
+}
+
+// Findings lists, a line each, the findings of a prepared session's tensors
+// that have been opened; of a step, for what parts once stays apart, the first.
+func (n *Notes) Findings(s *il.Session) []string {
+	var out []string
+	for _, st := range s.Steps {
+		more, first := 0, ""
+		for _, c := range st.Calls {
+			for _, slot := range c.Slots {
+				for _, f := range slot.Tensors {
+					switch why := n.Finding(f); {
+					case why != "" && first == "":
+						first = f.File + ": " + why
+					case why != "":
+						more++
+					}
+				}
+			}
+		}
+		if more > 0 {
+			first = fmt.Sprintf("%s; so too in %d more tensors of step %d", first, more, st.Number)
+		}
+		if first != "" {
+			out = append(out, first)
+		}
+	}
+	return out
 }
 
 // RankOf names the device that an element of a tensor put together of several
