@@ -107,11 +107,15 @@ func nameRank(p *slotPair, notes *view.Notes) {
 const rankShare = 10
 
 // blameRank adds to the reason of the first divergence which rank's part of the
-// tensor is at fault, where it is one rank's.
+// tensor is at fault, where it is one rank's. Where there is a replay it is what
+// the target is measured by.
 func (r *Report) blameRank(c *call, p *slotPair, notes *view.Notes) {
 	ref, target := p.files()
 	if ref == nil {
 		return
+	}
+	if p.replay != nil && len(p.replay.Tensors) == 1 {
+		ref = p.replay.Tensors[0]
 	}
 	var gaps map[string]float64
 	_ = withTensors(ref, target, func(x, y *tensor.Tensor) (err error) {

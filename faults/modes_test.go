@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 )
@@ -57,6 +58,7 @@ func (b *Bench) Replay(t *testing.T, right Setting, s *il.Session) *il.Session {
 	r, c := b.run(right, m)
 	e, err := r.engine(c)
 	require.NoError(t, err)
+	s, _ = view.Canonical(s, nil)
 	_, err = e.Replay(context.Background(), s, nil, logger, func(int, int, int, int) {})
 	require.NoError(t, err)
 	require.NoError(t, logger.Close())

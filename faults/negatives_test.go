@@ -156,16 +156,17 @@ func (n negative) sessions(t *testing.T, b *Bench) (ref, target *il.Session, rig
 		ref = b.Session(t, x)
 	}
 	if n.ranks {
-		return ref, b.ranks(t, y), right
+		return ref, b.ranks(t, y, nil), right
 	}
 	return ref, b.Session(t, y), right
 }
 
-// ranks runs a model as tensor-parallel ranks.
-func (b *Bench) ranks(t *testing.T, s Setting) *il.Session {
+// ranks runs a model as tensor-parallel ranks; leaving is Ranks.Leaving.
+func (b *Bench) ranks(t *testing.T, s Setting, leaving func(rank int, module string, out il.Value)) *il.Session {
 	cfg, _ := b.logging(t, s)
 	hooks, err := NewRanks(cfg, b.Config)
 	require.NoError(t, err)
+	hooks.Leaving = leaving
 	b.Compute(t, s, hooks)
 	dir, err := hooks.Close()
 	require.NoError(t, err)

@@ -118,9 +118,6 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 func (s *scores) negative(t *testing.T, b *Bench, n negative) {
 	ref, target, right := n.sessions(t, b)
 	for _, m := range modes {
-		if n.ranks && m.name == "replay" {
-			continue // the calls of a rank cannot be computed again
-		}
 		out, r := judge(t, b, m, right, ref, target)
 		if m.name == modes[0].name {
 			s.measure(r)
