@@ -50,6 +50,7 @@ func splitCall(name string, names map[string]bool) (module string, call int) {
 // call reads the directory of one call.
 func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call, error) {
 	c := &Call{Dir: filepath.Join(sc.dir, raw.name, name), side: map[Direction]string{}}
+	slots := slotsOf{c, map[fileName]*Slot{}}
 	c.Module, c.Index = splitCall(name, names)
 	if !raw.dirs[name] {
 		return c, nil
@@ -68,7 +69,7 @@ func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call
 		case !ok:
 			odd = append(odd, e.Name())
 		case f.kind == tensorFile:
-			c.addTensor(f, &TensorFile{Device: f.device, File: path, refused: sc.refuse(path, e)})
+			slots.addTensor(f, &TensorFile{Device: f.device, File: path, refused: sc.refuse(path, e)})
 		case f.kind == sideFile:
 			sc.json = true
 			if sc.refuse(path, e) == nil {
@@ -76,12 +77,12 @@ func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call
 			}
 		case f.kind == stubFile:
 			sc.json = true
-			sc.addStub(c, f, path, sc.refuse(path, e))
+			sc.addStub(slots, f, path, sc.refuse(path, e))
 		}
 	}
 	sc.warnNames(c.Dir, odd, "not a file of a session, ignored")
 	sc.warnNames(c.Dir, temp, "left by a run that is still going, or died")
-	sc.singleStub(c)
+	sc.singleStub(slots)
 	slices.SortFunc(c.Slots, func(a, b *Slot) int {
 		return cmp.Or(cmp.Compare(slices.Index(directions, a.Direction), slices.Index(directions, b.Direction)), naturalCompare(a.Path, b.Path))
 	})
@@ -106,24 +107,32 @@ func (sc *scanner) refuse(path string, e fs.DirEntry) error {
 	return nil
 }
 
+// slotsOf finds the slots of a call while its files are listed.
+type slotsOf struct {
+	call *Call
+	at   map[fileName]*Slot // by direction and slot
+}
+
 // slot returns the slot of a file, made where it is new.
-func (c *Call) slot(f fileName) *Slot {
-	s := c.Slot(f.direction, f.slot)
+func (c slotsOf) slot(f fileName) *Slot {
+	key := fileName{direction: f.direction, slot: f.slot}
+	s := c.at[key]
 	if s == nil {
 		s = &Slot{Direction: f.direction, Path: f.slot}
-		c.Slots = append(c.Slots, s)
+		c.at[key] = s
+		c.call.Slots = append(c.call.Slots, s)
 	}
 	return s
 }
 
-func (c *Call) addTensor(f fileName, t *TensorFile) {
+func (c slotsOf) addTensor(f fileName, t *TensorFile) {
 	s := c.slot(f)
 	s.Tensors = append(s.Tensors, t)
 }
 
 // addStub reads a stub. One that cannot be read still takes its slot, with the
 // reason, so that the tensor is not lost.
-func (sc *scanner) addStub(c *Call, f fileName, path string, refused error) {
+func (sc *scanner) addStub(c slotsOf, f fileName, path string, refused error) {
 	stub := &Stub{}
 	err := refused
 	if err == nil {
@@ -139,9 +148,9 @@ func (sc *scanner) addStub(c *Call, f fileName, path string, refused error) {
 
 // singleStub finds the stub of a single result: the logger writes it as
 // outputs.json, over the side file of that name.
-func (sc *scanner) singleStub(c *Call) {
-	path, ok := c.side[Outputs]
-	if !ok || slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == Outputs }) {
+func (sc *scanner) singleStub(c slotsOf) {
+	path, ok := c.call.side[Outputs]
+	if !ok || slices.ContainsFunc(c.call.Slots, func(s *Slot) bool { return s.Direction == Outputs }) {
 		return
 	}
 	stub, err := readStub(path)

@@ -16,6 +16,8 @@ type stepFacts struct {
 	dir    string
 	calls  []*callFacts
 	last   bool // no step follows
+
+	tokens map[string]hashed // of a device, once asked for
 }
 
 // forward reports whether the step holds more than the logits of the step
@@ -43,6 +45,9 @@ type callFacts struct {
 	noDir bool // listed only
 	open  bool // the run ended within it
 	quirk bool // half of it was left out by the logger's own filter
+
+	inputs map[string]hashed // of a device, once asked for
+	given  bool              // it records positional arguments
 }
 
 func (c *callFacts) name() string { return callName(c.Module, c.Index) }

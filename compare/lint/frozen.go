@@ -95,16 +95,35 @@ func (l *linter) acrossSteps() {
 	}
 }
 
+// hashed is a hash where one is known.
+type hashed struct {
+	sum uint64
+	ok  bool
+}
+
 // inputsHash is the hash of all recorded inputs of a call, or of the tokens of
 // its step where it records none; not ok where neither is known.
 func (c *callFacts) inputsHash(device string) (uint64, bool) {
-	if h, ok := hashInputs(c, device); ok || c.has[il.Inputs] && !c.onlyKeywords() {
-		return h, ok
+	if c.inputs == nil {
+		c.inputs = c.hashInputs()
+		c.given = c.has[il.Inputs] && !c.onlyKeywords()
+	}
+	h := c.inputs[device]
+	if !h.ok && !c.given {
+		h = c.step.tokensHash(device)
+	}
+	return h.sum, h.ok
+}
+
+// tokensHash is the hash of the token ids and positions of a step.
+func (s *stepFacts) tokensHash(device string) hashed {
+	if h, done := s.tokens[device]; done {
+		return h
 	}
 	var h maphash.Hash
 	h.SetSeed(seed)
 	n := 0
-	for _, x := range c.step.calls {
+	for _, x := range s.calls {
 		if lastName(x.Module) == "embed_tokens" || x.layer >= 0 && x.rel == "" {
 			if f := x.find(device, il.Inputs, "0"); f != nil && f.whole && f.dtype.IsInt() {
 				maphash.WriteComparable(&h, f.hash)
@@ -112,7 +131,11 @@ func (c *callFacts) inputsHash(device string) (uint64, bool) {
 			}
 		}
 	}
-	return h.Sum64(), n > 0
+	if s.tokens == nil {
+		s.tokens = map[string]hashed{}
+	}
+	s.tokens[device] = hashed{h.Sum64(), n > 0}
+	return s.tokens[device]
 }
 
 // onlyKeywords reports a side file that tells of no positional argument.
@@ -122,18 +145,22 @@ func (c *callFacts) onlyKeywords() bool {
 	return err == nil && ok && len(t) == 0
 }
 
-func hashInputs(c *callFacts, device string) (uint64, bool) {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	n := 0
+// hashInputs is the hash of the inputs on each device; not ok where one could
+// not be read.
+func (c *callFacts) hashInputs() map[string]hashed {
+	hashes, out := map[string]*maphash.Hash{}, map[string]hashed{}
 	for _, f := range c.facts {
-		if f.slot.Direction == il.Inputs && f.device() == device {
-			if !f.whole {
-				return 0, false
-			}
-			maphash.WriteComparable(&h, f.hash)
-			n++
+		if f.slot.Direction != il.Inputs {
+			continue
 		}
+		h := hashes[f.device()]
+		if h == nil {
+			h = &maphash.Hash{}
+			h.SetSeed(seed)
+			hashes[f.device()], out[f.device()] = h, hashed{ok: true}
+		}
+		maphash.WriteComparable(h, f.hash)
+		out[f.device()] = hashed{h.Sum64(), out[f.device()].ok && f.whole}
 	}
-	return h.Sum64(), n > 0
+	return out
 }

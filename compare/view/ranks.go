@@ -87,11 +87,14 @@ func layerOf(module string) int {
 // deviceGroups lists the devices of every group of a step.
 func deviceGroups(st *il.Step) map[string][]string {
 	groups := map[string][]string{}
+	type member struct{ group, device string }
+	seen := map[member]bool{}
 	for _, c := range st.Calls {
 		g := groupOf(c.Module)
 		for _, s := range c.Slots {
 			for _, f := range s.Tensors {
-				if !slices.Contains(groups[g], f.Device) {
+				if m := (member{g, f.Device}); !seen[m] {
+					seen[m] = true
 					groups[g] = append(groups[g], f.Device)
 				}
 			}
@@ -131,13 +134,11 @@ func (j *rankJoiner) slot(step int, c *il.Call, s *il.Slot, group []string) *il.
 
 // missing lists the devices of a group that files lack.
 func missing(group []string, files []*il.TensorFile) string {
-	var out []string
-	for _, d := range group {
-		if !slices.ContainsFunc(files, func(f *il.TensorFile) bool { return f.Device == d }) {
-			out = append(out, d)
-		}
+	has := map[string]bool{}
+	for _, f := range files {
+		has[f.Device] = true
 	}
-	return strings.Join(out, ", ")
+	return strings.Join(slices.DeleteFunc(slices.Clone(group), func(d string) bool { return has[d] }), ", ")
 }
 
 // infer understands a slot of an unknown module from the other side's shape:
