@@ -145,8 +145,11 @@ func Open(dir string) (*Session, error) {
 	case 1:
 		return scanSession(found[0])
 	case 0:
-		if _, ok := stepNumber(filepath.Base(dir)); ok {
+		if isStep(dir) {
 			return nil, fmt.Errorf("%s is one step of a session: name the directory above it", dir)
+		}
+		if step := filepath.Dir(dir); isStep(step) {
+			return nil, fmt.Errorf("%s is one call of a session: name the directory above %s", dir, step)
 		}
 		return nil, fmt.Errorf("%s is not a session: expected the directories step_0, step_1, … in it, or one session below it", dir)
 	}
@@ -181,6 +184,9 @@ func findSessions(dir string) ([]string, error) {
 func readDir(dir string) ([]os.DirEntry, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
+		if archive[strings.ToLower(filepath.Ext(dir))] {
+			return nil, fmt.Errorf("%s is an archive: unpack it and name the session directory (it holds step_0, step_1, …)", dir)
+		}
 		return nil, fmt.Errorf("%s is a file, expected a session directory (it holds step_0, step_1, …)", dir)
 	}
 	var entries []os.DirEntry
@@ -191,6 +197,14 @@ func readDir(dir string) ([]os.DirEntry, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	return entries, nil
+}
+
+// archive are the ends of the names of files that may hold a session.
+var archive = map[string]bool{".zip": true, ".tar": true, ".tgz": true, ".gz": true, ".xz": true, ".bz2": true, ".zst": true, ".7z": true}
+
+func isStep(dir string) bool {
+	_, ok := stepNumber(filepath.Base(dir))
+	return ok
 }
 
 func hasStep(entries []os.DirEntry) bool {

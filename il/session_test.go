@@ -255,6 +255,42 @@ func TestNotASession(t *testing.T) {
 	write(t, "", step, "a", "inputs.json")
 	_, err = Open(step)
 	require.EqualError(t, err, step+" is one step of a session: name the directory above it")
+	call := filepath.Join(step, "a")
+	_, err = Open(call)
+	require.EqualError(t, err, call+" is one call of a session: name the directory above "+step)
+	write(t, "PK", top, "session.ZIP")
+	_, err = Open(filepath.Join(top, "session.ZIP"))
+	require.EqualError(t, err, filepath.Join(top, "session.ZIP")+" is an archive: unpack it and name the session directory (it holds step_0, step_1, …)")
+}
+
+// TestUnprintableNames: what a terminal would obey is in no name of a session.
+func TestUnprintableNames(t *testing.T) {
+	dir := t.TempDir()
+	step := filepath.Join(dir, "step_0")
+	write(t, "model.norm\nred\x1b[31m\n", step, callsFile)
+	write(t, "x", step, "model.norm", "outputs_cpu.pt")
+	for _, path := range [][]string{
+		{step, "model.\x1b[31mred", "outputs_cpu.pt"},
+		{step, "two\nlines", "outputs_cpu.pt"},
+		{step, "model.norm", "outputs_\x1b[2J_cpu.pt"},
+		{dir, "step_\x07", "x"},
+	} {
+		if err := os.MkdirAll(filepath.Join(path[:len(path)-1]...), 0o755); err != nil {
+			t.Skip("no such names on this system")
+		}
+		write(t, "x", path...)
+	}
+	s, err := Open(dir)
+	require.NoError(t, err)
+	require.Len(t, s.Steps, 1)
+	require.Len(t, s.Steps[0].Calls, 1)
+	require.Equal(t, []string{"outputs/=cpu"}, slots(s.Steps[0].Calls[0]))
+	require.ElementsMatch(t, []string{
+		filepath.Join(step, callsFile) + `: not the name of a module, ignored: "red\x1b[31m"`,
+		step + `: not a module's directory, ignored: "model.\x1b[31mred", "two\nlines"`,
+		filepath.Join(step, "model.norm") + `: not a file of a session, ignored: "outputs_\x1b[2J_cpu.pt"`,
+		dir + `: not a step of a session, ignored: "step_\a"`,
+	}, s.Warnings)
 }
 
 // TestOddEntries: nothing odd is lost without a word, and nothing of it is
