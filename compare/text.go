@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/internal/texttab"
 )
 
@@ -72,7 +73,7 @@ func (t *textWriter) header() {
 		if len(s.DTypes) > 0 {
 			types = ", " + strings.Join(s.DTypes, " and ")
 		}
-		t.line("%-9s  %s  (%s%s)", s.name, s.Dir, formatSteps(s.Steps), types)
+		t.line("%-9s  %s  (%s%s)", s.name, terminal.Printable(s.Dir), formatSteps(s.Steps), types)
 	}
 }
 
@@ -80,7 +81,7 @@ func (t *textWriter) header() {
 func (t *textWriter) conclusion() {
 	r := t.report
 	if d := r.FirstDivergence; d != nil {
-		t.line("%s %s: %s.", t.paint("First divergence:", texttab.Bold), d.location(), d.Why)
+		t.line("%s %s: %s.", t.paint("First divergence:", texttab.Bold), d.location(), terminal.Printable(d.Why))
 		t.detail(d)
 		t.otherFailures()
 		return
@@ -206,7 +207,7 @@ func (t *textWriter) workloads() {
 			t.line("  … and %s more", count(len(ws)-i, "step"))
 			break
 		}
-		t.line("  step %d: %s", w.Forward, w.Why)
+		t.line("  step %d: %s", w.Forward, terminal.Printable(w.Why))
 	}
 }
 
@@ -292,7 +293,7 @@ func (t *textWriter) list(title string, names []string) {
 			t.line("  … and %d more (the JSON report lists all)", len(names)-i)
 			break
 		}
-		t.line("  %s", n)
+		t.line("  %s", terminal.Printable(n))
 	}
 }
 

@@ -2,7 +2,10 @@ package il
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 type fileKind uint8
@@ -28,6 +31,9 @@ type fileName struct {
 // "<direction>[_<slot>].json". The device is the last word, with its number
 // where it has one: no device of torch has an underscore in its name.
 func parseFileName(name string) (f fileName, ok bool) {
+	if !printable(name) {
+		return f, false
+	}
 	base, isTensor := strings.CutSuffix(name, ".pt")
 	if !isTensor {
 		var isJSON bool
@@ -53,6 +59,23 @@ func parseFileName(name string) (f fileName, ok bool) {
 	}
 	f.slot, f.device, ok = cutDevice(rest)
 	return f, ok
+}
+
+// printable reports whether a name is one that a module, an argument or a key
+// has: text, without what a terminal would obey.
+func printable(name string) bool {
+	return utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) })
+}
+
+// quoted quotes the names that are not plain text.
+func quoted(names []string) []string {
+	out := slices.Clone(names)
+	for i, n := range out {
+		if !printable(n) {
+			out[i] = strconv.Quote(n)
+		}
+	}
+	return out
 }
 
 // cutDevice parts "_0_1_cuda_0" into the slot "0_1" and the device "cuda:0".

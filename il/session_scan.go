@@ -89,7 +89,7 @@ func (sc *scanner) warn(format string, args ...any) {
 // warnNames warns of things in a directory, once for all of them.
 func (sc *scanner) warnNames(where string, names []string, what string) {
 	if len(names) > 0 {
-		sc.warn("%s: %s: %s", where, what, abbreviate(names, 5))
+		sc.warn("%s: %s: %s", where, what, abbreviate(quoted(names), 5))
 	}
 }
 
@@ -138,7 +138,7 @@ func (sc *scanner) step(name string) (*rawStep, error) {
 				return nil, err
 			}
 			raw.hasTxt = true
-		case !strings.HasPrefix(e.Name(), ".") && sc.isDir(path, e):
+		case !strings.HasPrefix(e.Name(), ".") && printable(e.Name()) && sc.isDir(path, e):
 			raw.dirs[e.Name()] = true
 		default:
 			odd = append(odd, e.Name())
@@ -175,7 +175,7 @@ func (sc *scanner) readCalls(dir string, e fs.DirEntry) ([]string, error) {
 			}
 		}
 		seen[name] = true
-		if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || name == "." {
+		if !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) || name == "." || !printable(name) {
 			odd = append(odd, strconv.Quote(name))
 			continue
 		}

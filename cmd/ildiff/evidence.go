@@ -12,6 +12,7 @@ import (
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/ref/evidence"
@@ -83,7 +84,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {
-		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, u.Reason)
+		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))
 	}
 	return e, remove, nil
 }

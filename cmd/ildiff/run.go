@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -201,6 +202,9 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 		return 0, err
 	}
 	var warnings []string
+	if sameDirectory(ref.Dir, target.Dir) {
+		warnings = append(warnings, "reference and target are one directory: they cannot differ")
+	}
 	for _, c := range captures {
 		if w := c.faults(); w != "" {
 			warnings = append(warnings, w)
@@ -251,4 +255,10 @@ func (f *flags) options() (*compare.Options, error) {
 	}
 	o.Steps = steps
 	return o, nil
+}
+
+func sameDirectory(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }

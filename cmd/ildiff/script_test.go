@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("S", root)
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
+			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
@@ -115,7 +116,7 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 	warn(stderr, logger.Warnings()...)
 	warn(stderr, notes.Findings(session)...)
 	for _, u := range skipped {
-		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), u.Reason)
+		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), terminal.Printable(u.Reason))
 	}
 	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", logger.Logged(), len(skipped))
 	if err == nil && logger.Logged() == 0 {

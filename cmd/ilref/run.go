@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/gopher1m"
 	"github.com/ilref/ilref/model/nn"
@@ -348,7 +349,7 @@ func (f *runFlags) ilConfig() (*il.Config, error) {
 
 func warn(w io.Writer, lines ...string) {
 	for _, l := range lines {
-		fmt.Fprintln(w, "ilref: warning:", l)
+		fmt.Fprintln(w, "ilref: warning:", terminal.Printable(l))
 	}
 }
 

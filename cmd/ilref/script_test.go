@@ -25,6 +25,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("LLAMA", fixture.Checkpoint("llama3-gqa"))
+			env.Setenv("ESC", "\x1b[31m")
 			env.Setenv("SHARDED", fixture.Checkpoint("llama-sharded"))
 			return nil
 		},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/internal/texttab"
 )
 
@@ -22,7 +23,7 @@ const (
 // many findings of one rule it shows the first.
 func WriteText(w io.Writer, r *Result, color bool) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%s: %s, %s, %s read (%s), %s checked\n", r.Dir, count(r.Checked.Steps, "step"), count(r.Checked.Calls, "module call"),
+	fmt.Fprintf(b, "%s: %s, %s, %s read (%s), %s checked\n", terminal.Printable(r.Dir), count(r.Checked.Steps, "step"), count(r.Checked.Calls, "module call"),
 		count(r.Checked.Tensors, "tensor"), size(r.Checked.Bytes), identities(r.Checked.Identities))
 	if len(r.Findings) > 0 {
 		fmt.Fprintln(b)

@@ -1,8 +1,13 @@
 package cli
 
-import "strings"
+import (
+	"strings"
 
-// OneLine joins the lines of an error, cobra's suggestions among them.
+	"github.com/ilref/ilref/internal/terminal"
+)
+
+// OneLine joins the lines of an error, cobra's suggestions among them, for a
+// terminal.
 func OneLine(err error) string {
 	var lines []string
 	for line := range strings.Lines(err.Error()) {
@@ -10,5 +15,5 @@ func OneLine(err error) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, " ")
+	return terminal.Printable(strings.Join(lines, " "))
 }

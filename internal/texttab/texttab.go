@@ -1,11 +1,14 @@
 // Package texttab lays out tables for a terminal: columns as wide as their
-// widest cell, two spaces apart, never cut. Numbers align right.
+// widest cell, two spaces apart, never cut. Numbers align right; what a terminal
+// would obey is escaped.
 package texttab
 
 import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ilref/ilref/internal/terminal"
 )
 
 // Style is a colour of a terminal (SGR, ECMA-48 8.3.117).
@@ -91,7 +94,7 @@ func (t *Table) widths() []int {
 	for _, r := range t.Rows {
 		for i, c := range r.Cells {
 			if !r.Span || i == 0 {
-				widths[i] = max(widths[i], utf8.RuneCountInString(c.Text))
+				widths[i] = max(widths[i], utf8.RuneCountInString(terminal.Printable(c.Text)))
 			}
 		}
 	}
@@ -125,6 +128,7 @@ func (t *Table) writeRow(b *strings.Builder, r Row, widths []int, show []bool, c
 		if !show[i] {
 			continue
 		}
+		c.Text = terminal.Printable(c.Text)
 		pad := max(0, widths[i]-utf8.RuneCountInString(c.Text))
 		if r.Span && i > 0 {
 			pad = 0
