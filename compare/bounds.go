@@ -11,13 +11,14 @@ import (
 // Bounds are explicit limits; nil ones are not asked for. Where any is set,
 // every tensor must keep to all of them, and the default rule is not applied.
 type Bounds struct {
-	RTol, ATol *float64 // no value may be off by more than ATol + RTol·|reference|; one alone takes the other from torch's default for the type
-	MaxAbs     *float64
-	MinCosine  *float64
-	MaxRelL2   *float64
+	RTol      *float64 `json:"rtol,omitzero"` // no value may be off by more than ATol + RTol·|reference|; one alone takes the other from torch's default for the type
+	ATol      *float64 `json:"atol,omitzero"`
+	MaxAbs    *float64 `json:"max_abs,omitzero"`
+	MinCosine *float64 `json:"min_cosine,omitzero"`
+	MaxRelL2  *float64 `json:"max_rel_l2,omitzero"`
 	// MaxMismatched is the share of the values, 0 to 1, that RTol and ATol allow
 	// to be off by more; nil means none where one of them is set.
-	MaxMismatched *float64
+	MaxMismatched *float64 `json:"max_mismatched,omitzero"`
 }
 
 func (b *Bounds) set() bool {

@@ -9,6 +9,9 @@
 //	judge     noise or fault, and the first divergence             judge.go, container.go, bounds.go
 //	report    the result tree                                      report.go
 //
+// Several machines measure a part each (part.go), and the judge is given all
+// parts (merge.go).
+//
 // The writers (text.go, json.go) only read the tree.
 package compare
 
@@ -43,43 +46,77 @@ func Sessions(ref, target *il.Session, opts Options) (*Report, error) {
 
 // SessionsContext is Sessions that stops when ctx ends, with its error.
 func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options) (*Report, error) {
-	rawRef, rawTarget := ref, target
+	c, err := begin(ref, target, &opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.measure(ctx, nil); err != nil {
+		return nil, err
+	}
+	return c.judge(), ctx.Err()
+}
+
+// comparison is two sessions on their way through the stages.
+type comparison struct {
+	rawRef, rawTarget *il.Session
+	ref, target       *il.Session // made comparable
+	notes             view.Notes
+	opts              *Options
+	sel               *selection
+	forwards          []*forward
+	layers            int // of the model; 0 is unknown
+}
+
+// begin goes as far as names and tokens lead.
+func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
+	c := &comparison{rawRef: ref, rawTarget: target, opts: opts}
 	opts.View.Canonical = opts.View.Canonical || opts.Evidence.given() // ilref, which makes it, has no other names
-	ref, target, notes, err := view.Prepare(ref, target, opts.View)
-	if err != nil {
+	var err error
+	if c.ref, c.target, c.notes, err = view.Prepare(ref, target, opts.View); err != nil {
 		return nil, err
 	}
-	if err := sameModel(ref, target); err != nil {
+	if err := sameModel(c.ref, c.target); err != nil {
 		return nil, err
 	}
-	sel, err := newSelection(ref, target, opts)
-	if err != nil {
+	if c.sel, err = newSelection(c.ref, c.target, *opts); err != nil {
 		return nil, err
 	}
-	forwards := order(ref, target, sel)
-	if err := opts.applyPolicy(forwards, ref, target); err != nil {
+	c.forwards = order(c.ref, c.target, c.sel)
+	if err := opts.applyPolicy(c.forwards, c.ref, c.target); err != nil {
 		return nil, err
 	}
-	workloads(forwards)
-	if err := measure(ctx, forwards, opts.Bounds.tolerance, opts.Progress); err != nil {
-		return nil, err
+	workloads(c.forwards)
+	c.layers = layerCount(c.ref, c.target)
+	return c, nil
+}
+
+// measure finds the figures of every tensor; then, where there is one, is
+// called with every pair that was measured, several at a time.
+func (c *comparison) measure(ctx context.Context, then func(*slotPair)) error {
+	if err := measure(ctx, c.forwards, c.opts.Bounds.tolerance, c.opts.Progress, then); err != nil {
+		return err
 	}
-	if err := opts.Evidence.gather(ctx, target, forwards, sel); err != nil {
-		return nil, err
+	if err := c.opts.Evidence.gather(ctx, c.target, c.forwards, c.sel); err != nil {
+		return err
 	}
-	nameTokens(forwards, opts.TokenText)
-	r := newReport(rawRef, rawTarget, forwards)
-	r.takeNotes(&notes)
-	if opts.Bounds.set() {
+	nameTokens(c.forwards, c.opts.TokenText)
+	return nil
+}
+
+// judge reads no tensor but of those that may be at fault.
+func (c *comparison) judge() *Report {
+	r := newReport(c.rawRef, c.rawTarget, c.forwards)
+	r.takeNotes(&c.notes)
+	if c.opts.Bounds.set() {
 		r.Rule = RuleBounds
-		judgeBounds(r, forwards, opts.Bounds)
+		judgeBounds(r, c.forwards, c.opts.Bounds)
 	} else {
-		r.Rule = opts.rule()
-		judgeNoise(r, forwards, layerCount(ref, target), &opts.Evidence)
+		r.Rule = c.opts.rule()
+		judgeNoise(r, c.forwards, c.layers, &c.opts.Evidence)
 	}
-	r.judgeRanks(forwards, &notes)
-	r.summarise(forwards)
-	r.hints(forwards)
-	r.conclude(opts.MinCoverage)
-	return r, ctx.Err()
+	r.judgeRanks(c.forwards, &c.notes)
+	r.summarise(c.forwards)
+	r.hints(c.forwards)
+	r.conclude(c.opts.MinCoverage)
+	return r
 }

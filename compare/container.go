@@ -29,8 +29,8 @@ func (j *noiseJudge) source(c *call, p *slotPair, children []*slotPair) (source,
 		if x.result.DTypes != p.result.DTypes || len(x.result.Shape) != len(p.result.Shape) {
 			continue
 		}
-		inRef, err1 := sameBits(p.ref.Tensors[0], x.ref.Tensors[0])
-		inTarget, err2 := sameBits(p.target.Tensors[0], x.target.Tensors[0])
+		inRef, err1 := p.sameBits(x, 0)
+		inTarget, err2 := p.sameBits(x, 1)
 		for _, err := range []error{err1, err2} {
 			if err != nil {
 				j.Warnings = append(j.Warnings, fmt.Sprintf("%s: cannot be checked against its children: %v", c.module, err))
@@ -88,7 +88,7 @@ const lookBack = 24
 // the bit, and in the other is not: what lies between the two modules, and is
 // not recorded, has changed it.
 func (j *noiseJudge) changedOnTheWay(p *slotPair) string {
-	if p.result.Gap.Identical() || isInteger(p.result) || p.ref == nil || p.target == nil {
+	if p.result.Gap.Identical() || isInteger(p.result) || p.carried == nil && (p.ref == nil || p.target == nil) {
 		return ""
 	}
 	made := j.made[max(0, len(j.made)-lookBack):]
@@ -102,8 +102,8 @@ func (j *noiseJudge) changedOnTheWay(p *slotPair) string {
 		if x.result.DTypes != p.result.DTypes || !slices.Equal(x.result.Shape, p.result.Shape) {
 			continue
 		}
-		inRef, err1 := sameBits(p.ref.Tensors[0], x.ref.Tensors[0])
-		inTarget, err2 := sameBits(p.target.Tensors[0], x.target.Tensors[0])
+		inRef, err1 := p.sameBits(x, 0)
+		inTarget, err2 := p.sameBits(x, 1)
 		switch {
 		case err1 != nil || err2 != nil || inRef && inTarget:
 			return ""

@@ -3,6 +3,7 @@ package compare
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/view"
@@ -20,6 +21,17 @@ type Evidence struct {
 	// how far Floor is from Oracle is what rounding costs. Both or none.
 	Oracle, Floor *il.Session
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
+
+	allowed Rule       // of parts that were put together: the rule that the sessions they had allow
+	found   []Measured // what each session has told
+}
+
+// Measured is how many tensors of the target a session of Evidence could be
+// held against.
+type Measured struct {
+	Name    string `json:"name"`
+	Dir     string `json:"dir"`
+	Tensors int    `json:"tensors"`
 }
 
 // given reports whether there is any.
@@ -28,6 +40,8 @@ func (e *Evidence) given() bool { return e.Replay != nil || e.Oracle != nil }
 // rule is the best that the evidence allows.
 func (e *Evidence) rule() Rule {
 	switch {
+	case e.allowed != "":
+		return e.allowed
 	case e.Replay != nil:
 		return RuleReplay
 	case e.Oracle != nil:
@@ -51,7 +65,7 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 		return fmt.Errorf("an oracle without a floor, or a floor without an oracle, tells nothing: give both")
 	}
 	if e.Replay != nil {
-		found, err := against(ctx, "replay", e.Replay, target, sel)
+		found, err := e.against(ctx, "replay", e.Replay, target, sel)
 		if err != nil {
 			return err
 		}
@@ -64,11 +78,11 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 	if e.Oracle == nil {
 		return nil
 	}
-	found, err := against(ctx, "oracle", e.Oracle, target, sel)
+	found, err := e.against(ctx, "oracle", e.Oracle, target, sel)
 	if err != nil {
 		return err
 	}
-	pair, err := against(ctx, "floor", e.Floor, target, sel)
+	pair, err := e.against(ctx, "floor", e.Floor, target, sel)
 	if err != nil {
 		return err
 	}
@@ -76,7 +90,7 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 	if err != nil {
 		return fmt.Errorf("floor: %w", err)
 	}
-	floor, err := against(ctx, "oracle", e.Oracle, lined, sel)
+	floor, err := e.against(ctx, "oracle", e.Oracle, lined, sel)
 	if err != nil {
 		return err
 	}
@@ -92,8 +106,8 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 // against measures how far target is from a session that holds the same
 // tokens. Tensors of forwards with other tokens are left out, and it is an
 // error where nothing is left: evidence that says nothing must not look like
-// some that found nothing.
-func against(ctx context.Context, name string, s, target *il.Session, sel *selection) (map[Key]*slotPair, error) {
+// some that found nothing. Of a part that is told when all are together.
+func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, sel *selection) (map[Key]*slotPair, error) {
 	target, s, _, err := view.Prepare(target, s, view.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -103,15 +117,38 @@ func against(ctx context.Context, name string, s, target *il.Session, sel *selec
 	}
 	fs := order(s, target, sel)
 	workloads(fs)
-	if err := measure(ctx, fs, metric.DefaultTolerance, nil); err != nil {
+	sel.narrow(fs)
+	withoutTelling(fs)
+	if err := measure(ctx, fs, metric.DefaultTolerance, nil, nil); err != nil {
 		return nil, err
 	}
 	out := map[Key]*slotPair{}
 	each(fs, func(p *slotPair) { out[p.Key] = p })
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", name, s.Dir, target.Dir)
+	m := Measured{name, s.Dir, len(out)}
+	if e.found = append(e.found, m); sel.own == nil {
+		return out, m.check(target.Dir)
 	}
 	return out, nil
+}
+
+// withoutTelling leaves out calls that returned nothing: a part of a replay
+// repeats the inputs of others' calls that tell the tokens.
+func withoutTelling(fs []*forward) {
+	for _, f := range fs {
+		for _, c := range f.calls {
+			if c.ref != nil && !slices.ContainsFunc(c.ref.Slots, func(s *il.Slot) bool { return s.Direction != il.Inputs }) {
+				c.slots = nil
+			}
+		}
+	}
+}
+
+// check refuses a session that tells nothing.
+func (m Measured) check(target string) error {
+	if m.Tensors == 0 {
+		return fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", m.Name, m.Dir, target)
+	}
+	return nil
 }
 
 // each visits the compared pairs of judged forwards.

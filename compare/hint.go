@@ -22,16 +22,13 @@ func (r *Report) hints(fs []*forward) {
 	n := 0
 	clean := map[string]bool{} // modules that have passed an earlier forward
 	for _, f := range fs {
-		rows := &tokens{}
-		if t := tokensOf(f); t != nil && f.work == sameWork {
-			rows = t
-		}
+		rows := f.hintRows()
 		for _, c := range f.calls {
 			d := r.FirstDivergence
 			var hint string
 			switch ps := failing(c); {
 			case f.work == otherTokens && d != nil && d.Step == c.step && d.Module == c.module:
-				hint = tokenHint(tokenInputs(c))
+				hint = c.tokenHint()
 			case len(ps) == 0:
 				clean[c.module] = clean[c.module] || c.report != nil && c.report.Verdict == Pass
 				continue
@@ -39,7 +36,7 @@ func (r *Report) hints(fs []*forward) {
 				if n++; n > hinted {
 					continue
 				}
-				hint = hintFor(c, ps, rows, clean[c.module])
+				hint = r.hintFor(c, ps, rows, clean[c.module])
 			}
 			if c.report != nil {
 				c.report.Hint = hint
@@ -49,6 +46,14 @@ func (r *Report) hints(fs []*forward) {
 			}
 		}
 	}
+}
+
+// hintRows is what is known of a forward's rows.
+func (f *forward) hintRows() *tokens {
+	if t := tokensOf(f); t != nil && f.work == sameWork {
+		return t
+	}
+	return &tokens{}
 }
 
 // failing are the tensors of a call that failed.
@@ -81,25 +86,44 @@ var rules = []func(*suspect) string{
 	(*suspect).rowScale, (*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).logits, (*suspect).uniform,
 }
 
-// hintFor tries each rule on every tensor of a call that failed.
-func hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool) string {
-	var ss []*suspect
+// clue is what one tensor of a call that failed tells: the first rule that has
+// something to say.
+type clue struct {
+	rule int // after all rules where none has
+	hint string
+}
+
+// hintFor takes the tensor whose rule comes first.
+func (r *Report) hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool) string {
+	best := clue{rule: len(rules)}
 	for _, p := range ps {
-		if isInteger(p.result) {
-			return integerHint(p)
+		x, ok := clue{}, true
+		if p.carried == nil {
+			x = clueOf(c, p, rows, wasClean)
+		} else if x, ok = p.carried.clue(c, wasClean); !ok {
+			r.unhinted = append(r.unhinted, p.Key.String())
+			return ""
 		}
-		if s := newSuspect(c, p, rows, wasClean); s != nil {
-			ss = append(ss, s)
+		if x.rule < best.rule {
+			best = x
 		}
 	}
-	for _, rule := range rules {
-		for _, s := range ss {
+	return best.hint
+}
+
+// clueOf tries the rules on a tensor. Integers have one of their own.
+func clueOf(c *call, p *slotPair, rows *tokens, wasClean bool) clue {
+	if isInteger(p.result) {
+		return clue{-1, integerHint(p)}
+	}
+	if s := newSuspect(c, p, rows, wasClean); s != nil {
+		for i, rule := range rules {
 			if hint := rule(s); hint != "" {
-				return hint
+				return clue{i, hint}
 			}
 		}
 	}
-	return ""
+	return clue{rule: len(rules)}
 }
 
 // newSuspect reads a tensor and the best reference there is, nil where it

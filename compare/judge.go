@@ -70,6 +70,7 @@ type noiseJudge struct {
 	history  map[string]handed // by module: the keys and values it has stored
 	reported bool              // that the reference is suspect
 	rounds   bool              // that a module rounds elsewhere
+	alone    bool              // of a part: what failed excuses nothing, for another part may tell that it did not
 
 	// Of the forward at hand:
 	made      []*slotPair // its compared outputs
@@ -79,11 +80,18 @@ type noiseJudge struct {
 }
 
 func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
-	j := &noiseJudge{Report: r, evidence: e, layers: layers, history: map[string]handed{}}
+	newNoiseJudge(r, layers, e).judge(fs)
+}
+
+func newNoiseJudge(r *Report, layers int, e *Evidence) *noiseJudge {
+	return &noiseJudge{Report: r, evidence: e, layers: layers, history: map[string]handed{}}
+}
+
+func (j *noiseJudge) judge(fs []*forward) {
 	for _, f := range fs {
 		if f.work != sameWork {
-			r.judgeTokens(f)
-			j.failed = j.failed || f.work == otherTokens
+			j.judgeTokens(f)
+			j.failed = !j.alone && (j.failed || f.work == otherTokens)
 			continue
 		}
 		j.seen, j.lastLayer, j.sawNorm, j.made = handed{}, -1, false, nil
@@ -291,7 +299,7 @@ func upTo(gap float64) string {
 }
 
 func (j *noiseJudge) blame(c *call, t *Tensor, why string) {
-	j.failed = true
+	j.failed = !j.alone
 	j.fail(c, t, why)
 }
 

@@ -18,7 +18,8 @@ import (
 // at the same time, each by one goroutine, so that the figures do not depend on
 // how many there are. progress, where there is one, is called by one goroutine
 // with how many of all pairs have been begun, and at the end with all of all.
-func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance, progress func(done, total int)) error {
+// then, where there is one, is called with every pair that was measured.
+func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance, progress func(done, total int), then func(*slotPair)) error {
 	if progress == nil {
 		progress = func(int, int) {}
 	}
@@ -30,9 +31,12 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 			for p := range work {
 				if p.bounds != nil {
 					p.measure(p.bounds.tolerance)
-					continue
+				} else {
+					p.measure(tolerance)
 				}
-				p.measure(tolerance)
+				if then != nil && p.result != nil {
+					then(p)
+				}
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/pyregex"
 )
@@ -47,6 +48,7 @@ type selection struct {
 	steps      []StepRange
 	modules    map[string]bool // nil for all
 	commonOnly bool
+	own        *shard.Units // nil for all
 }
 
 // newSelection refuses a step or a pattern that selects nothing: a comparison
@@ -100,6 +102,20 @@ func (s *selection) has(step int, module string) bool {
 	return len(s.steps) == 0 || slices.ContainsFunc(s.steps, func(r StepRange) bool { return r.First <= step && step <= r.Last })
 }
 
+// narrow leaves the tensors of the selection's own units.
+func (s *selection) narrow(fs []*forward) {
+	if s.own == nil {
+		return
+	}
+	for _, f := range fs {
+		for _, c := range f.calls {
+			if !s.own.Own(c.module, c.index) {
+				c.slots = nil
+			}
+		}
+	}
+}
+
 // fate is what became of a pair of slots.
 type fate int
 
@@ -119,9 +135,11 @@ type slotPair struct {
 	ref, target *il.Slot
 	fate        fate
 	why         string
-	bounds      *Bounds  // that the policy holds it to; nil for the default rule
-	result      *Tensor  // of a compared pair
-	replay      *il.Slot // what the right model returned here for the target's inputs, nil for unknown
+	bounds      *Bounds   // that the policy holds it to; nil for the default rule
+	result      *Tensor   // of a compared pair
+	replay      *il.Slot  // what the right model returned here for the target's inputs, nil for unknown
+	bits        [2]string // hashes of both tensors, in a part and of a part
+	carried     *carried  // of a part that was measured elsewhere, nil where the tensors are at hand
 }
 
 // pairSlots pairs the tensors of one call. Slots of None hold nothing and do

@@ -51,6 +51,9 @@ func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
 // rankFinding describes the ranks of either side that differ where all must be
 // alike.
 func rankFinding(p *slotPair, notes *view.Notes) string {
+	if p.carried != nil {
+		return p.carried.finding
+	}
 	var out []string
 	for _, side := range []struct {
 		name string
@@ -95,11 +98,22 @@ func (p *slotPair) files() (ref, target *il.TensorFile) {
 // nameRank notes the rank that holds the largest difference of a tensor that
 // is put together.
 func nameRank(p *slotPair, notes *view.Notes) {
+	if rank, ok := rankOf(p, notes); ok {
+		p.result.Rank = rank
+	}
+}
+
+// rankOf is that rank, "" for a tensor of one device; not ok where no single
+// tensor of either side differs.
+func rankOf(p *slotPair, notes *view.Notes) (rank string, ok bool) {
+	if p.carried != nil {
+		return p.carried.rank, p.carried.ranked
+	}
 	ref, target := p.files()
 	if ref == nil || p.result.Gap.MaxAbsAt == nil || p.result.Gap.Identical() {
-		return
+		return "", false
 	}
-	p.result.Rank = cmp.Or(notes.RankOf(target, p.result.Gap.MaxAbsAt), notes.RankOf(ref, p.result.Gap.MaxAbsAt))
+	return cmp.Or(notes.RankOf(target, p.result.Gap.MaxAbsAt), notes.RankOf(ref, p.result.Gap.MaxAbsAt)), true
 }
 
 // rankShare is how many times the gap of the other ranks the gap of one must
@@ -110,21 +124,7 @@ const rankShare = 10
 // tensor is at fault, where it is one rank's. Where there is a replay it is what
 // the target is measured by.
 func (r *Report) blameRank(c *call, p *slotPair, notes *view.Notes) {
-	ref, target := p.files()
-	if ref == nil {
-		return
-	}
-	if p.replay != nil && len(p.replay.Tensors) == 1 {
-		ref = p.replay.Tensors[0]
-	}
-	var gaps map[string]float64
-	_ = withTensors(ref, target, func(x, y *tensor.Tensor) (err error) {
-		gaps, err = gapsOfRanks(target, x, y, notes)
-		if len(gaps) < 2 && err == nil {
-			gaps, err = gapsOfRanks(ref, x, y, notes)
-		}
-		return err
-	})
+	gaps := rankGaps(p, notes)
 	worst, next, device := 0.0, 0.0, ""
 	for d, g := range gaps {
 		if g > worst {
@@ -139,6 +139,29 @@ func (r *Report) blameRank(c *call, p *slotPair, notes *view.Notes) {
 	why := fmt.Sprintf("%s; only what rank %s computed differs so (rel_l2 %s, elsewhere at most %s)", r.FirstDivergence.Why, device, num(worst), num(next))
 	r.FirstDivergence.Why, c.report.Why = why, why
 	p.result.Rank = device
+}
+
+// rankGaps measures each rank's part of a tensor, on the side that is put
+// together of several.
+func rankGaps(p *slotPair, notes *view.Notes) (gaps map[string]float64) {
+	if p.carried != nil {
+		return p.carried.rankGaps
+	}
+	ref, target := p.files()
+	if ref == nil {
+		return nil
+	}
+	if p.replay != nil && len(p.replay.Tensors) == 1 {
+		ref = p.replay.Tensors[0]
+	}
+	_ = withTensors(ref, target, func(x, y *tensor.Tensor) (err error) {
+		gaps, err = gapsOfRanks(target, x, y, notes)
+		if len(gaps) < 2 && err == nil {
+			gaps, err = gapsOfRanks(ref, x, y, notes)
+		}
+		return err
+	})
+	return gaps
 }
 
 // gapsOfRanks measures what came from each rank of the file that is put

@@ -33,8 +33,9 @@ type Floor struct {
 	// metric.ChannelRows rows. They are taken as a pair, for their rounding
 	// errors are mostly the same and cancel.
 	Scale *metric.Scale
-	least float64 // the least Scale that is wrong
-	noise float64 // of one module in the types of the target and the emulation
+	least float64         // the least Scale that is wrong
+	noise float64         // of one module in the types of the target and the emulation
+	types [2]tensor.DType // of the emulation, of the target
 }
 
 // lastPlace is the rel_l2 of rounding values of all sizes to the type once:
@@ -65,7 +66,7 @@ func newFloor(target, emulation *metric.Gap, pair *Tensor) *Floor {
 	f := &Floor{
 		Target: target, Emulation: emulation, Apart: pair.Gap,
 		Ratio: over(target.RelL2, emulation.RelL2), Token: math.NaN(), Channel: math.NaN(),
-		least: leastScale(d), noise: max(leafNoise(d), leafNoise(pair.DTypes[0])),
+		least: leastScale(d), noise: max(leafNoise(d), leafNoise(pair.DTypes[0])), types: pair.DTypes,
 	}
 	if t, e := target.WorstToken, emulation.WorstToken; t != nil && e != nil {
 		f.Token = over(t.RelL2, e.RelL2)

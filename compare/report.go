@@ -186,7 +186,8 @@ type Report struct {
 	Fallback          []string // calls that the rule's evidence lacks, judged between the two sessions
 	Warnings          []string
 
-	gap bool // something failed, or the tokens part
+	gap      bool     // something failed, or the tokens part
+	unhinted []string // failing calls that their parts did not suspect
 }
 
 // ExitCode is 0 for a pass, 1 for a gap, 3 where nothing or too little was

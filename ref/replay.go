@@ -42,39 +42,8 @@ type Unreplayed struct {
 // inputs, takes them from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
 func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
-	r := &replayer{engine: e, modules: map[string]nn.Module{}, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}}
-	for _, m := range e.Model.Modules() {
-		r.modules[m.Name()] = m
-	}
-	plan, err := requests.Read(s, histories)
-	if err != nil {
-		r.noPlan = err
-	} else {
-		if err := e.CheckPlan(plan); err != nil {
-			return nil, err
-		}
-		for _, st := range plan.Steps {
-			r.plans[st.Number] = st
-		}
-	}
-	var skipped []Unreplayed
-	for i, st := range s.Steps {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r.begin(st)
-		rec.SkipTo(st.Number)
-		for _, c := range st.Calls {
-			if err := r.call(c, rec); err != nil {
-				skipped = append(skipped, Unreplayed{st.Number, c.Module, c.Index, err.Error()})
-			}
-			if err := rec.Err(); err != nil {
-				return nil, err
-			}
-		}
-		progress(st.Number, len(st.Calls), i+1, len(s.Steps))
-	}
-	return skipped, nil
+	_, skipped, err := e.ReplayPart(ctx, s, histories, nil, rec, progress)
+	return skipped, err
 }
 
 // replayer is a replay on its way through a session.
@@ -84,6 +53,9 @@ type replayer struct {
 	caches  map[int]*nn.Cache // of each request, as recorded
 	plans   map[int]requests.Step
 	noPlan  error // why the rows could not be read as requests
+
+	own  func(module string, call int) bool // of a part, nil for all
+	keys map[int]bool                       // layers whose keys a part needs for what holds the attention
 
 	step  *il.Step
 	spans []nn.Span // of the step, with the recorded caches
@@ -106,19 +78,8 @@ func (r *replayer) begin(st *il.Step) {
 
 // call computes one recorded call and shows it to the recorder.
 func (r *replayer) call(c *il.Call, rec Recorder) error {
-	m := r.modules[c.Module]
-	if m == nil {
-		return errors.New("the model has no module of this name")
-	}
-	in, err := r.inputs(c, m)
+	m, in, s, err := r.prepare(c)
 	if err != nil {
-		return err
-	}
-	if err := nn.CheckInputs(m, r.engine.numerics.DType(), in); err != nil {
-		return err
-	}
-	s := r.bare()
-	if s.Spans, err = r.attending(m, in); err != nil {
 		return err
 	}
 	shown := in
@@ -134,6 +95,25 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 // bare is a step that nothing sees.
 func (r *replayer) bare() *nn.Step {
 	return &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
+}
+
+// prepare finds what a call needs: its module, its inputs and what it attends
+// to.
+func (r *replayer) prepare(c *il.Call) (nn.Module, il.Tuple, *nn.Step, error) {
+	m := r.modules[c.Module]
+	if m == nil {
+		return nil, nil, nil, errors.New("the model has no module of this name")
+	}
+	in, err := r.inputs(c, m)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := nn.CheckInputs(m, r.engine.numerics.DType(), in); err != nil {
+		return nil, nil, nil, err
+	}
+	s := r.bare()
+	s.Spans, err = r.attending(m, in)
+	return m, in, s, err
 }
 
 // inputs reads what a module was given.

@@ -13,6 +13,7 @@ func complete(root *cobra.Command) {
 		"lint":            cli.Operands(cli.Dirs),
 		"map":             two,
 		"suggest":         runs,
+		"merge":           cli.Files("json"),
 		"baseline":        cli.Operands(),
 		"baseline save":   cli.Operands(cli.Dirs),
 		"baseline check":  cli.Operands(cli.Files(), cli.Dirs),

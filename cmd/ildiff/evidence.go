@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
@@ -21,13 +22,14 @@ import (
 // evidenceFlags name the sessions that judge the target better than the
 // reference alone.
 type evidenceFlags struct {
-	replay, model, oracle, floor string
-	ratioLimit                   number
+	replay               []string
+	model, oracle, floor string
+	ratioLimit           number
 }
 
 func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 	f.ratioLimit = number{low: 1, high: 1e6}
-	fs.StringVar(&f.replay, "replay", "", "`SESSION` of what the right model returns for the target's own inputs (ilref replay TARGET): judge each module's own gap")
+	fs.StringArrayVar(&f.replay, "replay", nil, "`SESSION` of what the right model returns for the target's own inputs (ilref replay TARGET): judge each module's own gap; repeatable for one that was made in parts")
 	fs.StringVar(&f.model, "model", "", "checkpoint `DIR` to make that replay with")
 	fs.StringVar(&f.oracle, "oracle", "", "`SESSION` of a float64 run of the target's tokens: with --floor, judge by what rounding costs")
 	fs.StringVar(&f.floor, "floor", "", "`SESSION` of a run of them in the target's dtype (ilref run --like TARGET --with-floor makes both)")
@@ -37,7 +39,7 @@ func (f *evidenceFlags) add(fs *pflag.FlagSet) {
 // check refuses flags that contradict each other, before anything is opened.
 func (f *evidenceFlags) check() error {
 	switch {
-	case f.replay != "" && f.model != "":
+	case len(f.replay) > 0 && f.model != "":
 		return errors.New("--replay names a replay and --model makes one: give one of them")
 	case f.oracle != "" && f.floor == "":
 		return errors.New("--oracle without --floor: the gap to exact values says nothing without what rounding costs; give both (ilref run --like TARGET --with-floor makes them)")
@@ -49,15 +51,18 @@ func (f *evidenceFlags) check() error {
 	return nil
 }
 
-// open opens the sessions, and makes the replay where a model is given. The
-// caller removes what it made.
-func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
+// open opens the sessions, and makes the replay where a model is given, of the
+// target's calls in own (nil for all). The caller removes what it made.
+func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, own func(module string, call int) bool, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
 	remove = func() {}
 	e.RatioLimit = f.ratioLimit.v
+	if e.Replay, err = f.openReplay(target); err != nil {
+		return e, remove, fmt.Errorf("--replay: %w", err)
+	}
 	for _, x := range []struct {
 		name, dir string
 		to        **il.Session
-	}{{"replay", f.replay, &e.Replay}, {"oracle", f.oracle, &e.Oracle}, {"floor", f.floor, &e.Floor}} {
+	}{{"oracle", f.oracle, &e.Oracle}, {"floor", f.floor, &e.Floor}} {
 		if x.dir == "" {
 			continue
 		}
@@ -80,11 +85,34 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	remove = func() { os.RemoveAll(dir) }
 	canonical, _ := view.Canonical(target, reference)
 	var skipped []ref.Unreplayed
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))
 	}
 	return e, remove, nil
+}
+
+// openReplay opens the replay, or puts its parts together. A part in which
+// there was nothing to do is an empty directory.
+func (f *evidenceFlags) openReplay(target *il.Session) (*il.Session, error) {
+	var parts []*il.Session
+	for _, dir := range f.replay {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 {
+			continue
+		}
+		s, err := il.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, s)
+	}
+	switch {
+	case len(f.replay) == 0:
+		return nil, nil
+	case len(parts) == 1:
+		return parts[0], nil
+	}
+	return shard.Join(f.replay[0], target, parts)
 }

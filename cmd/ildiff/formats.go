@@ -7,20 +7,27 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare"
-	"github.com/ilref/ilref/compare/lint"
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
+	"github.com/ilref/ilref/tensor"
 )
 
 var formats = []string{"text", "json", "markdown", "junit", "html"}
 
 // reports are the formats that were asked for, each with where it goes.
-type reports []struct {
+type reports []oneReport
+
+type oneReport struct {
 	format, file string // file is "" for stdout
 	*output
 }
+
+// rendered reports whether package render writes the format.
+func (r oneReport) rendered() bool { return render.Formats[r.format] != nil }
+
+func (r oneReport) isHTML() bool { return r.format == "html" }
 
 // wanted returns the formats of the reports: the n-th --format is for the n-th
 // -o, and one may be without.
@@ -66,10 +73,7 @@ func (f *flags) open(stdout io.Writer) (out reports, err error) {
 		if err != nil {
 			return out, err
 		}
-		out = append(out, struct {
-			format, file string
-			*output
-		}{format, file, o})
+		out = append(out, oneReport{format, file, o})
 	}
 	return out, nil
 }
@@ -80,11 +84,14 @@ func (rs reports) abort() {
 	}
 }
 
-// write writes every report. No file appears before all are complete.
-func (rs reports) write(r *compare.Report, ref, target *il.Session, captures []capture, f *flags, opts *compare.Options) error {
-	o, err := rs.options(ref, target, captures, opts)
-	if err != nil {
-		return err
+// write writes every report. No file appears before all are complete. options
+// gives what the reports for people show beside the comparison.
+func (rs reports) write(r *compare.Report, f *flags, options func() (render.Options, error)) (err error) {
+	var o render.Options
+	if slices.ContainsFunc(rs, oneReport.rendered) {
+		if o, err = options(); err != nil {
+			return err
+		}
 	}
 	for _, x := range rs {
 		switch x.format {
@@ -114,26 +121,13 @@ func writeError(file string, err error) error {
 	return fmt.Errorf("cannot write the report: %w", err)
 }
 
-// options gathers what the reports for people show beside the comparison: what
-// lint finds without reading values, and the tensors themselves.
-func (rs reports) options(ref, target *il.Session, captures []capture, opts *compare.Options) (render.Options, error) {
-	o := render.Options{Bounds: opts.Bounds}
-	for _, x := range rs {
-		if render.Formats[x.format] == nil || o.Reread != nil {
-			continue
-		}
-		a, b, _, err := view.Prepare(ref, target, opts.View)
-		if err != nil {
-			return o, err
-		}
-		o.Reread = render.Sessions(a, b)
-		for _, c := range captures {
-			for _, x := range c.Findings {
-				if x.Severity != lint.Info {
-					o.Lint = append(o.Lint, render.Finding{Severity: string(x.Severity), Message: c.side + ": " + x.Message})
-				}
-			}
-		}
+type rereader = func(t *compare.Tensor, f func(reference, target *tensor.Tensor) error) error
+
+// reread gives the reports the tensors themselves.
+func reread(ref, target *il.Session, o view.Options) (rereader, error) {
+	a, b, _, err := view.Prepare(ref, target, o)
+	if err != nil {
+		return nil, err
 	}
-	return o, nil
+	return render.Sessions(a, b), nil
 }

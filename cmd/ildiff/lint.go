@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ilref/ilref/compare/lint"
+	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 )
@@ -98,8 +100,10 @@ type capture struct {
 	*lint.Result
 }
 
-func lintSides(ctx context.Context, ref, target *il.Session) ([]capture, error) {
-	captures := []capture{{side: "reference"}, {side: "target"}}
+type captures []capture
+
+func lintSides(ctx context.Context, ref, target *il.Session) (captures, error) {
+	captures := captures{{side: "reference"}, {side: "target"}}
 	for i, s := range []*il.Session{ref, target} {
 		found, err := lint.Session(ctx, s, lint.Options{NoValues: true})
 		if err != nil {
@@ -108,6 +112,38 @@ func lintSides(ctx context.Context, ref, target *il.Session) ([]capture, error) 
 		captures[i].Result = found
 	}
 	return captures, nil
+}
+
+// warnings are what is to be known before the numbers, a line for each side
+// whose recording is wrong.
+func (cs captures) warnings(ref, target *il.Session) (out []string) {
+	if sameDirectory(ref.Dir, target.Dir) {
+		out = append(out, "reference and target are one directory: they cannot differ")
+	}
+	for _, c := range cs {
+		if s := c.faults(); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func sameDirectory(a, b string) bool {
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// findings are those that the reports for people show.
+func (cs captures) findings() (out []render.Finding) {
+	for _, c := range cs {
+		for _, x := range c.Findings {
+			if x.Severity != lint.Info {
+				out = append(out, render.Finding{Severity: string(x.Severity), Message: c.side + ": " + x.Message})
+			}
+		}
+	}
+	return out
 }
 
 // faults is a line on what is wrong with the recording, "" for nothing. It

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
@@ -76,6 +76,7 @@ type flags struct {
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
 	all                                         bool
 	stepOffset                                  offset
+	shard                                       string
 	evidence                                    evidenceFlags
 }
 
@@ -98,6 +99,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // newRoot is the command line. Exit codes other than those of errors go to code.
 func newRoot(code *int, stdout, stderr io.Writer) *cobra.Command {
 	cmd := newCommand(func(cmd *cobra.Command, f *flags, args []string) (err error) {
+		if f.shard != "" {
+			return measurePart(cmd.Context(), f, cmd.Flags(), args[0], args[1], stdout, stderr)
+		}
 		*code, err = diff(cmd.Context(), f, args[0], args[1], nil, stdout, stderr)
 		return err
 	})
@@ -105,6 +109,7 @@ func newRoot(code *int, stdout, stderr io.Writer) *cobra.Command {
 	addMap(cmd, stdout)
 	addSuggest(cmd, stdout)
 	addBaseline(cmd, code, stdout, stderr)
+	addMerge(cmd, code, stdout, stderr)
 	complete(cmd)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
@@ -134,6 +139,7 @@ func newCommand(do func(*cobra.Command, *flags, []string) error) *cobra.Command 
 	fs.StringVar(&f.steps, "steps", "", "compare the steps of `LIST` only: numbers and ranges, as in 0,2-4")
 	fs.StringArrayVar(&f.modules, "modules", nil, "compare modules whose name the Python `REGEX` matches anywhere (repeatable)")
 	f.addJudging(fs)
+	fs.StringVar(&f.shard, "shard", "", "measure one of n parts (`I/N`, as in 2/7) and write its report for ildiff merge (see docs/shards.md)")
 	f.addReports(fs)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see ildiff --help)", err)
@@ -183,16 +189,12 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 		return 0, err
 	}
 	defer out.abort()
-	ref, err := il.Open(refDir)
-	if err != nil {
-		return 0, err
-	}
-	target, err := il.Open(targetDir)
+	ref, target, err := openBoth(refDir, targetDir)
 	if err != nil {
 		return 0, err
 	}
 	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, stderr)
+	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, nil, stderr)
 	defer remove()
 	if err != nil {
 		return 0, err
@@ -201,15 +203,6 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 	if err != nil {
 		return 0, err
 	}
-	var warnings []string
-	if sameDirectory(ref.Dir, target.Dir) {
-		warnings = append(warnings, "reference and target are one directory: they cannot differ")
-	}
-	for _, c := range captures {
-		if w := c.faults(); w != "" {
-			warnings = append(warnings, w)
-		}
-	}
 	line := progress.New(stderr)
 	opts.Progress = func(done, total int) { line.Update(done, total, "tensors compared") }
 	report, err := compare.SessionsContext(ctx, ref, target, *opts)
@@ -217,21 +210,31 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 	if err != nil {
 		return 0, err
 	}
-	report.Warnings = append(warnings, report.Warnings...)
+	report.Warnings = append(captures.warnings(ref, target), report.Warnings...)
 	if look != nil {
 		if err := look(report); err != nil {
 			return 0, err
 		}
 	}
-	if err := out.write(report, ref, target, captures, f, opts); err != nil {
-		return 0, err
+	err = out.write(report, f, func() (o render.Options, err error) {
+		o = render.Options{Bounds: opts.Bounds, Lint: captures.findings()}
+		o.Reread, err = reread(ref, target, opts.View)
+		return o, err
+	})
+	return report.ExitCode(), err
+}
+
+func openBoth(refDir, targetDir string) (ref, target *il.Session, err error) {
+	if ref, err = il.Open(refDir); err != nil {
+		return nil, nil, err
 	}
-	return report.ExitCode(), nil
+	target, err = il.Open(targetDir)
+	return ref, target, err
 }
 
 func (f *flags) options() (*compare.Options, error) {
-	if !slices.Contains(colors, f.color) {
-		return nil, fmt.Errorf("--color %q: want one of %s", f.color, strings.Join(colors, ", "))
+	if err := f.checkColor(); err != nil {
+		return nil, err
 	}
 	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
@@ -257,8 +260,9 @@ func (f *flags) options() (*compare.Options, error) {
 	return o, nil
 }
 
-func sameDirectory(a, b string) bool {
-	x, err1 := os.Stat(a)
-	y, err2 := os.Stat(b)
-	return err1 == nil && err2 == nil && os.SameFile(x, y)
+func (f *flags) checkColor() error {
+	if !slices.Contains(colors, f.color) {
+		return fmt.Errorf("--color %q: want one of %s", f.color, strings.Join(colors, ", "))
+	}
+	return nil
 }

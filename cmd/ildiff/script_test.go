@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -42,7 +40,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t)},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir},
 	})
 }
 
@@ -92,14 +90,7 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code N ARGS...")
 	}
-	got := 0
-	if err := ts.Exec("ildiff", args[1:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Check(err)
-		}
-		got = exit.ExitCode()
-	}
+	got := exitCode(ts, ts.Exec("ildiff", args[1:]...))
 	out, errs := ts.ReadFile("stdout"), ts.ReadFile("stderr")
 	if want := args[0]; want != strconv.Itoa(got) {
 		ts.Fatalf("exit code %d, want %s\n%s%s", got, want, out, errs)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
@@ -20,6 +22,7 @@ import (
 
 func newReplayCommand() *cobra.Command {
 	var f runFlags
+	var part string
 	cmd := &cobra.Command{
 		Use:   "replay SESSION [flags]",
 		Short: "Compute each recorded module call again from its own recorded inputs",
@@ -34,17 +37,22 @@ The parts of tensor-parallel ranks are put together first, the rotary embeddings
 of pipeline stages are one, and transformers' modules have vLLM's names: the
 replay is that of one process on one device.
 
+--shard I/N replays one of n parts, which machines can make at the same time:
+part i is what ildiff --shard I/N asks for, and ildiff takes all parts together
+as the whole (see docs/shards.md).
+
 The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
-		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays",
+		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays\n  ilref replay gpu-session --model ./Llama-3.2-1B --shard 2/7 --output-dir replays --session-id part-2",
 		Args:    exactArgs("a SESSION to replay"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.like = args[0]
-			return replaySession(cmd.Context(), &f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return replaySession(cmd.Context(), &f, part, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	fl := cmd.Flags()
 	fl.SortFlags = false
 	fl.StringVar(&f.model, "model", "", "checkpoint `DIR` in Hugging Face's form (default: the bundled gopher-1m)")
+	fl.StringVar(&part, "shard", "", "replay one of n parts of the module calls, as `I/N`: 2/7")
 	fl.StringVar(&f.configPath, "il-config-path", "", "il config `FILE`: replay what it selects")
 	fl.StringVar(&f.config, "il-config", "", "il config as `JSON`")
 	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a request that began before the session's first step; repeatable")
@@ -60,7 +68,7 @@ The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 	return cmd
 }
 
-func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) error {
+func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr io.Writer) error {
 	if err := f.checkWords(); err != nil {
 		return err
 	}
@@ -72,6 +80,10 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 		return err
 	}
 	warn(stderr, session.Warnings...)
+	own, err := partOf(session, part)
+	if err != nil {
+		return err
+	}
 	session, notes := view.Canonical(session, nil)
 	warn(stderr, notes.Warnings...)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
@@ -100,8 +112,9 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 	fmt.Fprintln(stdout, "session", logger.Dir())
 	line := progress.New(stderr)
 	var skipped []ref.Unreplayed
+	made := 0
 	err = mmap.Guard(ckpt.Name, func() (err error) {
-		skipped, err = engine.Replay(ctx, session, histories, logger, func(step, calls, done, total int) {
+		made, skipped, err = engine.ReplayPart(ctx, session, histories, own, logger, func(step, calls, done, total int) {
 			line.Update(done, total, fmt.Sprintf("step %d, %d calls", step, calls))
 		})
 		return err
@@ -118,11 +131,26 @@ func replaySession(ctx context.Context, f *runFlags, stdout, stderr io.Writer) e
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), terminal.Printable(u.Reason))
 	}
-	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", logger.Logged(), len(skipped))
-	if err == nil && logger.Logged() == 0 {
+	if own == nil {
+		made = logger.Logged()
+	}
+	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", made, len(skipped))
+	if err == nil && own == nil && made == 0 {
 		return fmt.Errorf("%s: nothing could be replayed", session.Dir)
 	}
 	return err
+}
+
+// partOf is which calls of a session a part has, nil for all.
+func partOf(session *il.Session, part string) (func(module string, call int) bool, error) {
+	if part == "" {
+		return nil, nil
+	}
+	p, err := shard.Parse(part)
+	if err != nil {
+		return nil, fmt.Errorf("--shard %w", err)
+	}
+	return compare.OwnCalls(p, session), nil
 }
 
 func callName(module string, call int) string {

@@ -10,16 +10,18 @@ import (
 // Logits compares what rows of logits are for: the token they choose and the
 // distribution they give.
 type Logits struct {
-	Rows  int
-	Agree int // rows with the same first largest value
+	Rows  int `json:"rows"`
+	Agree int `json:"agree"` // rows with the same first largest value
 	// NearTies are rows that do not agree, but where the reference prefers its
 	// choice to the target's by no more than TieNoise times the row's noise.
-	NearTies int
+	NearTies int `json:"near_ties"`
 	// Margin is the reference's top1 - top2 in the row where it is smallest
 	// against the row's noise, Noise that noise: the deviation that a normal
 	// distribution of the row's mean |d| has, which a few wrong values do not move.
-	Margin, Noise float64
-	KL, MaxKL     float64 // mean and largest KL(reference ‖ target) of a row, in nats
+	Margin float64 `json:"margin"`
+	Noise  float64 `json:"noise"`
+	KL     float64 `json:"kl"` // mean and largest KL(reference ‖ target) of a row, in nats
+	MaxKL  float64 `json:"max_kl"`
 }
 
 // TieNoise is how many times its noise two logits of a row are apart by chance

@@ -29,30 +29,31 @@ import (
 
 // Gap is what lies between a reference and a target.
 type Gap struct {
-	Numel      int     // logical elements
-	Values     int     // real numbers compared: twice Numel for complex types
-	MaxAbs     float64 // largest |d|
-	MaxAbsAt   []int   // where it is, the first of equals; nil where nothing differs
-	Reference  float64 // the two values there
-	Target     float64
-	OneMinus   float64 // 1 - cosine, accurate near 0 and exactly 0 for equal values
-	RelL2      float64
-	NormRatio  float64
-	Mismatched int    // values outside the tolerance
-	Equal      int    // values that are equal; NaN equals NaN
-	NaN, Inf   [2]int // values of the reference, of the target
-	NonFinite  int    // values where NaN or an infinity meets something else
+	Numel      int     `json:"numel"`               // logical elements
+	Values     int     `json:"values"`              // real numbers compared: twice Numel for complex types
+	MaxAbs     float64 `json:"max_abs"`             // largest |d|
+	MaxAbsAt   []int   `json:"max_abs_at,omitzero"` // where it is, the first of equals; nil where nothing differs
+	Reference  float64 `json:"reference"`           // the two values there
+	Target     float64 `json:"target"`
+	OneMinus   float64 `json:"one_minus_cosine"` // 1 - cosine, accurate near 0 and exactly 0 for equal values
+	RelL2      float64 `json:"rel_l2"`
+	NormRatio  float64 `json:"norm_ratio"`
+	Mismatched int     `json:"mismatched"` // values outside the tolerance
+	Equal      int     `json:"equal"`      // values that are equal; NaN equals NaN
+	NaN        [2]int  `json:"nan"`        // values of the reference, of the target
+	Inf        [2]int  `json:"inf"`
+	NonFinite  int     `json:"non_finite"` // values where NaN or an infinity meets something else
 
-	MeanAbs float64 // mean |d|, over the finite values as are the next two
-	RMSE    float64 // root of the mean d²
-	MaxRel  float64 // largest |d| / max(|r|, torch's atol of the type), noisy near 0
+	MeanAbs float64 `json:"mean_abs"` // mean |d|, over the finite values as are the next two
+	RMSE    float64 `json:"rmse"`     // root of the mean d²
+	MaxRel  float64 `json:"max_rel"`  // largest |d| / max(|r|, torch's atol of the type), noisy near 0
 
 	// Of floating-point values; integers have none.
-	Scale        *Scale  // nil where it is not finite
-	WorstToken   *Worst  // the row, all dimensions but the last, with the largest rel_l2
-	TokenMedian  float64 // of the rows' rel_l2, the upper end of a bucket of an eighth of a power of two
-	WorstChannel *Worst  // the same of the columns, where there are ChannelRows
-	ULP          *ULP    // nil for types without a last place, such as int8
+	Scale        *Scale  `json:"scale,omitzero"`         // nil where it is not finite
+	WorstToken   *Worst  `json:"worst_token,omitzero"`   // the row, all dimensions but the last, with the largest rel_l2
+	TokenMedian  float64 `json:"token_median"`           // of the rows' rel_l2, the upper end of a bucket of an eighth of a power of two
+	WorstChannel *Worst  `json:"worst_channel,omitzero"` // the same of the columns, where there are ChannelRows
+	ULP          *ULP    `json:"ulp,omitzero"`           // nil for types without a last place, such as int8
 }
 
 // ChannelRows is the least number of rows that tells a channel's gap from the
@@ -61,22 +62,22 @@ const ChannelRows = 16
 
 // Scale is the factor s that brings s·r nearest to the target: r·t / r·r.
 type Scale struct {
-	MinusOne float64 // s - 1, accurate near 0
-	StdErr   float64 // its standard error by least squares, values being independent
+	MinusOne float64 `json:"minus_one"` // s - 1, accurate near 0
+	StdErr   float64 `json:"stderr"`    // its standard error by least squares, values being independent
 	// Signs is (rows larger - rows smaller) / √(both): beyond 4 rows agree on the
 	// direction, which neither one huge row nor noise that a row shares brings about.
-	Signs float64
+	Signs float64 `json:"signs"`
 	// Rows is the root mean square of the rows' own scales in units of their
 	// standard errors: 1 to 2 where values are rounded otherwise, for large ones
 	// weigh more, and far above where rows have factors of their own.
-	Rows float64
+	Rows float64 `json:"rows"`
 }
 
 // Worst is a row or a column.
 type Worst struct {
-	Index  int // rows of more than two dimensions in C order
-	RelL2  float64
-	Values int // in it
+	Index  int     `json:"index"` // rows of more than two dimensions in C order
+	RelL2  float64 `json:"rel_l2"`
+	Values int     `json:"values"` // in it
 }
 
 // Cosine returns the cosine similarity.

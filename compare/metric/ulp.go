@@ -10,10 +10,11 @@ import (
 // coarser of the two types at the larger of the two values, so that the two
 // sides may be exchanged and values beside 0 are not astronomically far apart.
 type ULP struct {
-	P99, Max float64 // P99 is the lower end of its bucket, exact up to 16
+	P99 float64 `json:"p99"` // P99 is the lower end of its bucket, exact up to 16
+	Max float64 `json:"max"`
 	// Histogram counts values less than 1 apart (of one type: equal), then in
 	// [1,2), [2,4), [4,8), … up to the largest.
-	Histogram []int
+	Histogram []int `json:"histogram,omitzero"`
 }
 
 func (u *ULP) multiply(copies int) {

@@ -2,9 +2,12 @@ package render
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/shard"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/fixture"
 )
 
 // schemaNode is the part of JSON Schema 2020-12 that the report's schema uses;
@@ -28,7 +34,8 @@ type schemaNode struct {
 	Enum                 []string               `json:"enum"`
 	Properties           map[string]*schemaNode `json:"properties"`
 	Required             []string               `json:"required"`
-	AdditionalProperties *bool                  `json:"additionalProperties"`
+	AdditionalProperties schemaMore             `json:"additionalProperties"`
+	Pattern              string                 `json:"pattern"`
 	Items                *schemaNode            `json:"items"`
 	MinItems, MaxItems   *int
 	Minimum, Maximum     *float64
@@ -45,8 +52,28 @@ func (s *schemaTypes) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(s))
 }
 
-func readSchema(t *testing.T) *schemaNode {
-	b, err := os.ReadFile("../../docs/ildiff.report.v1.schema.json")
+// schemaMore says what members without a name in the schema may be: false for
+// none, or a schema for all.
+type schemaMore struct {
+	refused bool
+	node    *schemaNode
+}
+
+func (m *schemaMore) UnmarshalJSON(b []byte) error {
+	if string(b) == "false" {
+		m.refused = true
+		return nil
+	}
+	return json.Unmarshal(b, &m.node)
+}
+
+const (
+	reportSchema = "ildiff.report.v1.schema.json"
+	partSchema   = "ildiff.part.v1.schema.json"
+)
+
+func readSchema(t *testing.T, name string) *schemaNode {
+	b, err := os.ReadFile("../../docs/" + name)
 	require.NoError(t, err)
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -72,6 +99,9 @@ func (s *schemaNode) check(root *schemaNode, at string, v any) error {
 	case string:
 		if s.Const != nil && s.Const != x || s.Enum != nil && !slices.Contains(s.Enum, x) {
 			return fmt.Errorf("%s: %q, want %v%v", at, x, s.Const, s.Enum)
+		}
+		if s.Pattern != "" && !regexp.MustCompile(s.Pattern).MatchString(x) {
+			return fmt.Errorf("%s: %q, want %s", at, x, s.Pattern)
 		}
 	case json.Number:
 		if f, _ := x.Float64(); s.Minimum != nil && f < *s.Minimum || s.Maximum != nil && f > *s.Maximum {
@@ -105,8 +135,12 @@ func (s *schemaNode) checkObject(root *schemaNode, at string, x map[string]any) 
 			if err := p.check(root, at+"/"+name, e); err != nil {
 				return err
 			}
-		case s.AdditionalProperties != nil && !*s.AdditionalProperties:
+		case s.AdditionalProperties.refused:
 			return fmt.Errorf("%s: %q is not in the schema", at, name)
+		case s.AdditionalProperties.node != nil:
+			if err := s.AdditionalProperties.node.check(root, at+"/"+name, e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -142,27 +176,50 @@ func decode(t *testing.T, b []byte) any {
 func checkSchema(t *testing.T, r *compare.Report) {
 	var b bytes.Buffer
 	require.NoError(t, compare.WriteJSON(&b, r))
-	s := readSchema(t)
+	s := readSchema(t, reportSchema)
 	require.NoError(t, s.check(s, "", decode(t, b.Bytes())))
 }
 
-// Every object of the schema names all its properties and allows no others.
+// Every object of the schemas names all its properties and allows no others.
 func TestSchemaIsClosed(t *testing.T) {
-	s := readSchema(t)
-	require.Equal(t, "https://json-schema.org/draft/2020-12/schema", s.Schema)
-	require.Equal(t, compare.Schema, s.Properties["schema"].Const)
-	nodes := []*schemaNode{s}
-	for _, d := range s.Defs {
-		nodes = append(nodes, d)
-	}
-	for _, n := range nodes {
-		if slices.Contains(n.Type, "object") {
-			require.NotNil(t, n.AdditionalProperties, n.Description)
-			require.False(t, *n.AdditionalProperties)
-			for _, name := range n.Required {
-				require.Contains(t, n.Properties, name)
+	for name, format := range map[string]string{reportSchema: compare.Schema, partSchema: compare.PartSchema} {
+		s := readSchema(t, name)
+		require.Equal(t, "https://json-schema.org/draft/2020-12/schema", s.Schema)
+		require.Equal(t, format, s.Properties["schema"].Const)
+		nodes := []*schemaNode{s}
+		for _, d := range s.Defs {
+			nodes = append(nodes, d)
+		}
+		for _, n := range nodes {
+			if slices.Contains(n.Type, "object") {
+				require.True(t, n.AdditionalProperties.refused, n.Description)
+				for _, name := range n.Required {
+					require.Contains(t, n.Properties, name)
+				}
 			}
 		}
+	}
+}
+
+// The parts of comparisons are as their schema says.
+func TestPartSchema(t *testing.T) {
+	s := readSchema(t, partSchema)
+	for _, target := range []string{"llama3-gqa-bf16-fault-rope_theta", "llama3-gqa-bf16-tp2", "llama3-gqa-bf16-filtered"} {
+		ref, err := il.Open(fixture.Session(t, "llama3-gqa-bf16"))
+		require.NoError(t, err)
+		target, err := il.Open(fixture.Session(t, target))
+		require.NoError(t, err)
+		p, err := compare.MeasurePart(context.Background(), ref, target, compare.Options{Evidence: compare.Evidence{Replay: ref, Oracle: target, Floor: ref}}, shard.Part{Index: 1, Count: 2})
+		require.NoError(t, err)
+		require.NotEmpty(t, p.Calls)
+		p.Findings = []compare.PartFinding{{Severity: "error", Message: "m"}}
+		p.Options = map[string]string{"steps": "0"}
+		p.Calls[0].Slots[0].Tensor.Gap.RMSE = math.NaN()
+		var b bytes.Buffer
+		require.NoError(t, compare.WritePart(&b, p))
+		require.NoError(t, s.check(s, "", decode(t, b.Bytes())))
+		edited := strings.Replace(b.String(), `"rmse":"NaN"`, `"rmse":"none"`, 1)
+		require.ErrorContains(t, s.check(s, "", decode(t, []byte(edited))), `/rmse: "none", want ^(NaN|-?Infinity)$`)
 	}
 }
 
@@ -171,7 +228,7 @@ func TestSchemaRefuses(t *testing.T) {
 	checkSchema(t, evilReport())
 	var b bytes.Buffer
 	require.NoError(t, compare.WriteJSON(&b, evilReport()))
-	s := readSchema(t)
+	s := readSchema(t, reportSchema)
 	for edit, want := range map[[2]string]string{
 		{`"verdict": "fail"`, `"verdict": "good"`}:                               `/verdict: "good", want`,
 		{`"compared": 1`, `"compared": "1"`}:                                     "/coverage/compared: is string, want [integer]",

@@ -31,15 +31,12 @@ func readSteps(s *il.Session) ([]recorded, error) {
 		}
 		r := recorded{step: st.Number, logits: logitRows(s, st.Number+1)}
 		var err error
-		if c := findCall(st, func(m string) bool { return m == "model.embed_tokens" }); c != nil {
+		if c := embeddingCall(st); c != nil {
 			if r.ids, err = ints(s, c, "0"); err != nil {
 				return nil, err
 			}
 		}
-		c := findCall(st, func(m string) bool { return m == "model.layers.0" })
-		if c == nil {
-			c = findCall(st, rotaryName.MatchString)
-		}
+		c := positionsCall(st)
 		if c == nil {
 			return nil, fmt.Errorf("%s: step_%d records no positions: expected the inputs of model.layers.0 or rotary_emb; log one of them to re-run the session", s.Dir, st.Number)
 		}
@@ -55,6 +52,34 @@ func readSteps(s *il.Session) ([]recorded, error) {
 		return nil, fmt.Errorf("%s: no step records a forward pass: nothing to re-run", s.Dir)
 	}
 	return out, nil
+}
+
+func embeddingCall(st *il.Step) *il.Call {
+	return findCall(st, func(m string) bool { return m == "model.embed_tokens" })
+}
+
+func positionsCall(st *il.Step) *il.Call {
+	if c := findCall(st, func(m string) bool { return m == "model.layers.0" }); c != nil {
+		return c
+	}
+	return findCall(st, rotaryName.MatchString)
+}
+
+// Telling are the calls of a step whose inputs Read takes the rows from: token
+// ids, positions, and how many rows of logits the forward before has.
+func Telling(st *il.Step) []*il.Call {
+	var out []*il.Call
+	for _, c := range []*il.Call{embeddingCall(st), positionsCall(st)} {
+		if c != nil {
+			out = append(out, c)
+		}
+	}
+	for _, c := range st.Calls {
+		if c.Module == "logits_processor" {
+			return append(out, c)
+		}
+	}
+	return out
 }
 
 // findCall returns the first call of a matching module that recorded inputs.

@@ -116,11 +116,16 @@ func NewAttention(n string, layer int, shape AttentionShape) *Attention {
 // Forward stores k and v (T, nkv*D) in the requests' caches and maps q
 // (T, nh*D) to (T, nh*D). Rows of no request give zeros.
 func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
-	q, k, v := in.Tensor(0), in.Tensor(1), in.Tensor(2)
+	m.Store(s, in)
+	return s.Attend(in.Tensor(0), m.Layer, m.AttentionShape, s.Spans)
+}
+
+// Store stores k and v as Forward does, and computes nothing.
+func (m *Attention) Store(s *Step, in il.Tuple) {
+	k, v := in.Tensor(1), in.Tensor(2)
 	for _, span := range s.Spans {
 		span.Cache.append(m.Layer, k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
 	}
-	return s.Attend(q, m.Layer, m.AttentionShape, s.Spans)
 }
 
 // SiluAndMul is vLLM's SiluAndMul.

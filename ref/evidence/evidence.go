@@ -18,9 +18,10 @@ import (
 
 // Replay writes, below dir, what the checkpoint's modules return for the inputs
 // that session recorded for them, in its dtype (the checkpoint's where it holds
-// no activations). Calls that cannot be computed are returned with the reason;
-// it is an error where none can.
-func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dir string) (*il.Session, []ref.Unreplayed, error) {
+// no activations). own reports the calls of a part, nil stands for all. Calls
+// that cannot be computed are returned with the reason; it is an error where
+// none of all can.
+func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.Unreplayed, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
@@ -38,11 +39,14 @@ func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, di
 	}
 	var skipped []ref.Unreplayed
 	err = mmap.Guard(ckpt.Name, func() (err error) {
-		skipped, err = engine.Replay(ctx, session, nil, logger, noProgress)
+		_, skipped, err = engine.ReplayPart(ctx, session, nil, own, logger, noProgress)
 		return err
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	if own != nil && logger.Logged() == 0 {
+		return il.NewSession(logger.Dir(), il.VariantA, nil), skipped, logger.Close()
 	}
 	out, err := finish(logger)
 	if err == nil && logger.Logged() == 0 {

@@ -64,7 +64,7 @@ func TestReplay(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			base, target := session(t, c.base), session(t, c.name)
 			joined, _ := view.Ranks(target, base)
-			replay, skipped, err := Replay(context.Background(), joined, checkpoint(t, fixture.Checkpoint(c.checkpoint)), t.TempDir())
+			replay, skipped, err := Replay(context.Background(), joined, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			for _, ref := range []*il.Session{base, target} {

@@ -1,0 +1,196 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/shard"
+	"github.com/ilref/ilref/il"
+)
+
+// inParts compares two sessions in n parts, each by way of its JSON.
+func inParts(t *testing.T, ref, target *il.Session, o Options, n int) []*Part {
+	t.Helper()
+	var parts []*Part
+	for i := n; i > 0; i-- { // in any order
+		p, err := MeasurePart(context.Background(), ref, target, o, shard.Part{Index: i, Count: n})
+		require.NoError(t, err)
+		var b bytes.Buffer
+		require.NoError(t, WritePart(&b, p))
+		p, err = ReadPart(&b, "part")
+		require.NoError(t, err)
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// requireMerged holds the parts of a comparison, put together, against the
+// whole's report.
+func requireMerged(t *testing.T, whole *Report, ref, target *il.Session, o Options, n int) {
+	t.Helper()
+	merged, err := Merge(inParts(t, ref, target, o, n))
+	require.NoError(t, err)
+	require.Equal(t, written(t, whole), written(t, merged))
+}
+
+// written is a report in full, byte for byte.
+func written(t *testing.T, r *Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, WriteJSON(&b, r))
+	require.NoError(t, WriteText(&b, r, TextOptions{}))
+	require.NoError(t, WriteText(&b, r, TextOptions{All: true}))
+	return b.String()
+}
+
+// Every figure of a tensor is in its part, with all its bits.
+func TestPartFigures(t *testing.T) {
+	n := 0.5
+	var fill func(v reflect.Value)
+	fill = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Float64:
+			n += 1.0 / 3
+			v.SetFloat(n)
+		case reflect.Int:
+			n++
+			v.SetInt(int64(n))
+		case reflect.String:
+			n++
+			v.SetString(fmt.Sprint("s", int(n)))
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem())
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+			fill(v.Index(0))
+			fill(v.Index(1))
+		case reflect.Array:
+			fill(v.Index(0))
+			fill(v.Index(1))
+		case reflect.Map:
+			v.Set(reflect.MakeMap(v.Type()))
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(key)
+			fill(value)
+			v.SetMapIndex(key, value)
+		case reflect.Struct:
+			for i := range v.NumField() {
+				if v.Type().Field(i).IsExported() {
+					fill(v.Field(i))
+				}
+			}
+		default:
+			t.Fatalf("%s: a kind that the test does not know", v.Type())
+		}
+	}
+	var p Part
+	fill(reflect.ValueOf(&p).Elem())
+	p.Schema, p.Shard, p.Rule = PartSchema, shard.Part{Index: 1, Count: 2}, RuleFloor
+	for i := range p.Forwards {
+		p.Forwards[i].Work = otherPast
+	}
+	for i := range p.Calls {
+		c := &p.Calls[i]
+		c.Forward, c.At = 0, 0
+		for k := range c.Slots {
+			s := &c.Slots[k]
+			bounds := 1
+			s.Tensor.Floor.DType = "float16"
+			s.Direction, s.Fate, s.Bounds, s.Tensor.DTypes = outputs, "compared", &bounds, [2]string{"bfloat16", "float32"}
+		}
+	}
+	odd := p.Calls[0].Slots[0].Tensor.Gap
+	odd.RelL2, odd.MaxAbs, odd.RMSE, odd.Target, odd.MaxAbsAt = math.Inf(1), math.SmallestNonzeroFloat64, math.Inf(-1), math.Copysign(0, -1), []int{}
+	p.Calls[0].Slots[1].Tensor.Shape = nil
+	var b bytes.Buffer
+	require.NoError(t, WritePart(&b, &p))
+	got, err := ReadPart(&b, "")
+	require.NoError(t, err)
+	require.Equal(t, &p, got)
+	require.True(t, math.Signbit(got.Calls[0].Slots[0].Tensor.Gap.Target))
+	require.NotNil(t, got.Calls[0].Slots[0].Tensor.Gap.MaxAbsAt) // of a tensor without dimensions
+	require.Nil(t, got.Calls[0].Slots[1].Tensor.Shape)
+
+	p.Calls[0].Slots[0].Tensor.Gap.OneMinus = math.NaN()
+	require.NoError(t, WritePart(&b, &p))
+	got, err = ReadPart(&b, "")
+	require.NoError(t, err)
+	require.True(t, math.IsNaN(got.Calls[0].Slots[0].Tensor.Gap.OneMinus))
+}
+
+// Parts that do not fit together are refused, whichever way they were damaged.
+func TestMergeRefuses(t *testing.T) {
+	ref, target := open(t, base), open(t, base+"-filtered")
+	fresh := func() (a, b *Part) {
+		p := inParts(t, ref, target, Options{}, 2)
+		p[0].file, p[1].file = "b.json", "a.json"
+		return p[1], p[0]
+	}
+	for _, c := range []struct {
+		edit func(a, b *Part)
+		want string
+	}{
+		{func(a, b *Part) { b.Version = "v2" }, "a.json was written by ildiff , b.json by v2: make all parts with one version"},
+		{func(a, b *Part) { b.Layers++ }, "a.json and b.json do not agree on what is compared: make all parts again"},
+		{func(a, b *Part) { b.Forwards[1].Why = "other" }, "do not agree on what is compared"},
+		{func(a, b *Part) { b.Rule = RuleReplay }, "do not agree on what is compared"},
+		{func(a, b *Part) { b.Evidence = []Measured{{Name: "replay"}} }, "do not agree on what is compared"},
+		{func(a, b *Part) { b.Target.Fingerprint = "x" }, "a.json and b.json did not read the same target"},
+		{func(a, b *Part) { b.Calls = b.Calls[1:] }, "the parts hold 116 of the 117 calls of the comparison"},
+		{func(a, b *Part) { b.Calls[0] = b.Calls[1] }, "is in another part as well: make all parts again"},
+		{func(a, b *Part) { b.Options = map[string]string{"steps": "0"} }, "a.json was made with no --steps, b.json with --steps 0"},
+	} {
+		a, b := fresh()
+		c.edit(a, b)
+		_, err := Merge([]*Part{b, a})
+		require.ErrorContains(t, err, c.want)
+	}
+	_, err := Merge(nil)
+	require.EqualError(t, err, "no parts to merge")
+}
+
+// FuzzReadPart holds that no file brings a merge down.
+func FuzzReadPart(f *testing.F) {
+	gap := metric.Gap{Numel: 64, Values: 64, MaxAbs: 1, MaxAbsAt: []int{1, 2}, RelL2: 0.1, WorstToken: &metric.Worst{Index: 1}, ULP: &metric.ULP{Histogram: []int{64}}}
+	slot := partSlot{Direction: outputs, Fate: "compared", Bits: [2]string{"a", "b"}, Clues: []partClue{{0, false, 1, "x"}}, Tensor: &partTensor{
+		DTypes: [2]string{"bfloat16", "float32"}, Shape: []int{4, 16}, Gap: &gap, Logits: &metric.Logits{}, Local: &gap, Token: &partToken{},
+		Floor: &partFloor{"float32", &gap, &gap, &gap},
+	}}
+	for _, rule := range []Rule{RuleNoise, RuleReplay, RuleFloor} {
+		p := &Part{
+			Schema: PartSchema, Shard: shard.Part{Index: 1, Count: 1}, Rule: rule, PolicyBounds: []Bounds{{}},
+			Forwards: []partForward{{Calls: 2}},
+			Calls: []partCall{
+				{Module: "model.layers.0", Slots: []partSlot{slot}}, {At: 1, Module: "model.layers.0.self_attn.attn", Slots: []partSlot{slot, {Direction: inputs, Fate: "skipped"}}},
+			},
+		}
+		var b bytes.Buffer
+		require.NoError(f, WritePart(&b, p))
+		f.Add(b.Bytes())
+	}
+	f.Add([]byte(`{"schema":"ildiff.part/v1","shard":{"index":1,"count":1},"rule":"noise","forwards":[{"calls":1,"work":1}],"calls":[{"module":"model.embed_tokens","slots":[{"direction":"outputs","fate":"compared","tensor":{"dtypes":["bfloat16","int8"],"gap":{"rel_l2":"NaN"}}}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ReadPart(bytes.NewReader(data), "f")
+		if err != nil {
+			require.NotContains(t, err.Error(), "\n")
+			return
+		}
+		r, err := Merge([]*Part{p})
+		if err != nil {
+			return
+		}
+		require.NoError(t, WriteText(io.Discard, r, TextOptions{All: true}))
+		require.NoError(t, WriteJSON(io.Discard, r))
+	})
+}

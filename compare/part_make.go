@@ -1,0 +1,128 @@
+package compare
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/ilref/ilref/compare/shard"
+	"github.com/ilref/ilref/il"
+)
+
+// fates are their names in a part.
+var fates = []string{compared: "compared", missingInReference: "missing_in_reference", missingInTarget: "missing_in_target",
+	skipped: "skipped", otherWorkload: "other_workload", unreadable: "unreadable", excluded: "excluded"}
+
+// suspects bounds how many tensors of a part get a hint in advance. The judge
+// blames few, and hints at hinted at most; after a fault many look as if.
+const suspects = 4 * hinted
+
+// part describes what was measured.
+func (c *comparison) part(p shard.Part) *Part {
+	o := c.opts
+	out := &Part{
+		Schema: PartSchema, Shard: p, Evidence: o.Evidence.found,
+		Reference: partSideOf(c.rawRef), Target: partSideOf(c.rawTarget),
+		Rule: o.Evidence.rule(), Policy: o.Policy != nil, RatioLimit: o.Evidence.RatioLimit,
+		MinCoverage: o.MinCoverage, Bounds: o.Bounds, Layers: c.layers,
+		Notes: partNotes{c.notes.Warnings, c.notes.Unmatched, c.notes.NoPartner},
+	}
+	rules := map[*Bounds]int{} // bounds of the policy's rules, which pairs share
+	if o.Policy != nil {
+		for i := range o.Policy.Rules {
+			b := &o.Policy.Rules[i].Bounds
+			rules[b] = len(out.PolicyBounds)
+			out.PolicyBounds = append(out.PolicyBounds, *b)
+		}
+	}
+	c.judgeAlone()
+	var todo [suspected + 1][]func()
+	for i, f := range c.forwards {
+		out.Forwards = append(out.Forwards, partForward{f.number, f.work, f.why, len(f.calls)})
+		rows := sync.OnceValue(f.hintRows)
+		for at, x := range f.calls {
+			if !c.sel.own.Own(x.module, x.index) {
+				continue
+			}
+			call := partCall{Forward: i, At: at, Step: x.step, Module: x.module, Call: x.index, Slots: make([]partSlot, len(x.slots))}
+			if f.work == otherTokens && isEmbedding(x) {
+				call.TokenHint = tokenHint(tokenInputs(x))
+			}
+			for k, p := range x.slots {
+				s := &call.Slots[k]
+				*s = partSlotOf(p)
+				s.Finding = rankFinding(p, &c.notes)
+				if rank, ok := rankOf(p, &c.notes); ok {
+					s.Rank = &rank
+				}
+				if p.bounds != nil {
+					n := rules[p.bounds]
+					s.Bounds = &n
+				}
+				how := o.suspicionOf(f, x, p, s.Finding)
+				todo[how] = append(todo[how], func() { c.suspect(x, p, rows, s) })
+			}
+			out.Calls = append(out.Calls, call)
+		}
+	}
+	most := append(todo[suspected], todo[unlikely]...)
+	concurrently(most[:min(len(most), suspects)])
+	return out
+}
+
+// suspect adds what the judge asks of a tensor at fault.
+func (c *comparison) suspect(x *call, p *slotPair, rows func() *tokens, s *partSlot) {
+	s.RankGaps = rankGaps(p, &c.notes)
+	for _, clean := range []bool{false, true} {
+		if clean && !keepsHistory(x) {
+			break // the rules for others do not ask
+		}
+		k := clueOf(x, p, rows(), clean)
+		s.Clues = append(s.Clues, partClue{x.in.gap, clean, k.rule, k.hint})
+	}
+}
+
+// concurrently calls functions, as many at a time as there are processors.
+func concurrently(fs []func()) {
+	todo := make(chan func())
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for f := range todo {
+				f()
+			}
+		})
+	}
+	for _, f := range fs {
+		todo <- f
+	}
+	close(todo)
+	wg.Wait()
+}
+
+func partSideOf(s *il.Session) PartSide {
+	out := PartSide{Dir: s.Dir, Variant: string(s.Variant), Warnings: s.Warnings, Fingerprint: shard.Fingerprint(s)}
+	for _, st := range s.Steps {
+		out.Steps = append(out.Steps, st.Number)
+	}
+	return out
+}
+
+func partSlotOf(p *slotPair) partSlot {
+	out := partSlot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.fate], Why: p.why, Bits: p.bits}
+	t := p.result
+	if t == nil {
+		return out
+	}
+	out.Tensor = &partTensor{
+		DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
+		Shape:  slices.Clone(t.Shape), Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, Local: t.Local,
+	}
+	if k := t.Token; k != nil {
+		out.Tensor.Token = &partToken{k.Request, k.Position, k.ID, k.Text}
+	}
+	if f := t.Floor; f != nil {
+		out.Tensor.Floor = &partFloor{f.types[0].String(), f.Target, f.Emulation, f.Apart}
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+package shard
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/ilref/ilref/il"
+)
+
+// tail is how many bytes of a file's end count: a .pt file ends with the
+// directory of its ZIP archive, in which every record has its CRC-32, so that
+// the values count although they are not read.
+const tail = 1 << 10
+
+// Fingerprint tells recordings apart, wherever they lie: names, sizes and ends
+// of all files that hold tensors. Parts that disagree on it must not be put
+// together.
+func Fingerprint(s *il.Session) string {
+	var files []*il.TensorFile
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			for _, slot := range c.Slots {
+				files = append(files, slot.Tensors...)
+			}
+		}
+	}
+	ends := each(files, end)
+	h, at := sha256.New(), 0
+	fmt.Fprintf(h, "%q\n", s.Variant)
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			fmt.Fprintf(h, "%d %q %d\n", st.Number, c.Module, c.Index)
+			for _, slot := range c.Slots {
+				fmt.Fprintf(h, "%q %q\n", slot.Direction, slot.Path)
+				if slot.Stub != nil {
+					fmt.Fprintf(h, "%s %v\n", slot.Stub.DType, slot.Stub.Shape)
+				}
+				for _, f := range slot.Tensors {
+					fmt.Fprintf(h, "%q %s\n", f.Device, ends[at])
+					at++
+				}
+			}
+		}
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// each calls f with every file, many at a time: they may lie far away.
+func each[T any](files []*il.TensorFile, f func(*il.TensorFile) T) []T {
+	out := make([]T, len(files))
+	todo := make(chan int)
+	var wg sync.WaitGroup
+	for range 8 * runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range todo {
+				out[i] = f(files[i])
+			}
+		})
+	}
+	for i := range files {
+		todo <- i
+	}
+	close(todo)
+	wg.Wait()
+	return out
+}
+
+// size is 0 for what is no regular file; opening it says why.
+func size(f *il.TensorFile) int64 {
+	info, err := os.Stat(f.File)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
+}
+
+// end describes a file by its size and its last bytes.
+func end(f *il.TensorFile) string {
+	info, err := os.Stat(f.File)
+	if err != nil || !info.Mode().IsRegular() {
+		return "no regular file" // opening it would wait, or fail when it is compared
+	}
+	file, err := os.Open(f.File)
+	if err != nil {
+		return "unreadable"
+	}
+	defer file.Close()
+	n := min(info.Size(), tail)
+	b := make([]byte, n)
+	if _, err := file.ReadAt(b, info.Size()-n); err != nil && err != io.EOF {
+		return "unreadable"
+	}
+	return fmt.Sprintf("%d %x", info.Size(), sha256.Sum256(b))
+}
