@@ -10,8 +10,10 @@ import (
 )
 
 // fates are their names in a part.
-var fates = []string{compared: "compared", missingInReference: "missing_in_reference", missingInTarget: "missing_in_target",
-	skipped: "skipped", otherWorkload: "other_workload", unreadable: "unreadable", excluded: "excluded"}
+var fates = []string{
+	compared: "compared", missingInReference: "missing_in_reference", missingInTarget: "missing_in_target",
+	skipped: "skipped", otherWorkload: "other_workload", unreadable: "unreadable", excluded: "excluded",
+}
 
 // suspects bounds how many tensors of a part get a hint in advance. The judge
 // blames few, and hints at hinted at most; after a fault many look as if.

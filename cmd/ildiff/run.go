@@ -62,6 +62,7 @@ const examples = `  ildiff gpu-session cpu-session
   ildiff A B --model ./Llama-3.2-1B
   ildiff A B --oracle S64 --floor SEMU
   ildiff A B --format json -o report.json
+  ildiff A B --shard 1/2 -o part-1.json
   ildiff A B --format html -o report.html --format junit -o junit.xml --format text`
 
 // colors are the values of --color.
