@@ -118,7 +118,9 @@ func (e *Evidence) against(ctx context.Context, name string, s, target *il.Sessi
 	fs := order(s, target, sel)
 	workloads(fs)
 	sel.narrow(fs)
-	withoutTelling(fs)
+	if name == "replay" {
+		withoutTelling(fs)
+	}
 	if err := measure(ctx, fs, metric.DefaultTolerance, nil, nil); err != nil {
 		return nil, err
 	}
