@@ -90,6 +90,7 @@ func TestUsage(t *testing.T) {
 	clitest.Usage(t, newRoot(new(int), io.Discard, io.Discard), run, map[string][]string{
 		"ildiff":                two,
 		"ildiff lint":           two[:1],
+		"ildiff merge":          two[:1],
 		"ildiff baseline save":  {"no-such-1", "-o", "no-such-3"},
 		"ildiff baseline check": {t.TempDir(), "no-such-2"},
 	})
