@@ -62,7 +62,7 @@ var families = []struct {
 
 // sizes reach every tile height, both widths, and all tails.
 func sizes(rng *rand.Rand) [][3]int {
-	s := [][3]int{{1, 1, 1}, {1, 300, 70}, {2, 129, 65}, {3, 70, 600}, {29, 33, 64}, {515, 3, 7}, {5, 37, 1100}, {260, 2, 1100}, {515, 2, 1100}}
+	s := [][3]int{{1, 1, 1}, {1, 300, 70}, {2, 129, 65}, {2, 35, 128}, {3, 70, 600}, {4, 33, 200}, {29, 33, 64}, {515, 3, 7}, {5, 37, 1100}, {260, 2, 1100}, {515, 2, 1100}}
 	for m := 1; m <= 31; m++ {
 		s = append(s, [3]int{m, 1 + rng.IntN(150), 1 + rng.IntN(150)})
 	}
@@ -159,7 +159,7 @@ func TestMatMulWidens(t *testing.T) {
 			}
 			for _, as := range []tensor.DType{tensor.Invalid, tensor.Float32, tensor.BFloat16, tensor.Float16} {
 				t.Run(fmt.Sprint(d, as), func(t *testing.T) {
-					for _, s := range [][3]int{{1, 131, 70}, {1, 9, 129}, {2, 65, 33}, {3, 40, 600}, {4, 5, 1}, {15, 33, 64}} {
+					for _, s := range [][3]int{{1, 131, 70}, {1, 9, 129}, {1, 40, 600}, {2, 65, 33}, {2, 33, 256}, {3, 40, 600}, {4, 5, 1}, {4, 70, 384}, {15, 33, 64}} {
 						checkMatMuls(t, rng, s[0], s[1], s[2], d, as)
 					}
 				})

@@ -17,11 +17,12 @@ type simd[F real] struct {
 	rows  int // of the largest tile
 	// narrow has the inner kernels by their rows, two vectors wide; wide those
 	// for products of one to three rows.
-	narrow [maxRows + 1]tileKernel[F]
-	wide   [len(wideVectors)]tileKernel[F]
-	pack   packer[F]
-	dots   map[source]dotKernel[F] // by what they read
-	pool   sync.Pool               // of *scratch[F]
+	narrow  [maxRows + 1]tileKernel[F]
+	wide    [len(wideVectors)]tileKernel[F]
+	pack    packer[F]
+	dots    map[source]dotKernel[F] // by what they read
+	streams map[source]stream[F]
+	pool    sync.Pool // of *scratch[F]
 }
 
 // tileKernel computes a tile of C over k steps, from 0 or, if load is set,
@@ -47,15 +48,16 @@ const (
 
 // scratch is the memory of one running product.
 type scratch[F real] struct {
-	a, b []F
-	tile [maxTile]F // a tile of which C has a part
+	staging staging
+	a, b    []F
+	tile    [maxTile]F // a tile of which C has a part
 	packScratch[F]
 }
 
 // product computes C = A·B, or C += A·B if load is set; a has m rows and b,
 // transposed, n.
 func (s *simd[F]) product(m, n, k int, a, b *matrix[F], c []F, ldc int, load bool) {
-	if m == 1 && s.vector(n, k, a, b, c, load) {
+	if s.streamed(m, n, k, a, b, c, ldc, load) || m == 1 && s.vector(n, k, a, b, c, load) {
 		return
 	}
 	mem := s.get()
@@ -164,6 +166,7 @@ func (s *simd[F]) get() *scratch[F] {
 
 func (s *simd[F]) put(mem *scratch[F]) {
 	clear(mem.rows[:]) // holds nothing of the caller's
+	clear(mem.staging.rows[:])
 	s.pool.Put(mem)
 }
 

@@ -41,9 +41,11 @@ func main() {
 			}
 			g.widen64()
 		}, s)
-		write(*out, "dot_"+s.name, func(g *gen) {
-			for _, w := range widenings {
-				g.dot(w)
+		write(*out, "stream_"+s.name, func(g *gen) {
+			for _, r := range streams {
+				for rows := 1; rows <= 4; rows++ {
+					g.stream(r, rows)
+				}
 			}
 		}, s)
 		write(*out, "loops_"+s.name, func(g *gen) {

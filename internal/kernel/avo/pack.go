@@ -42,12 +42,22 @@ func (g *gen) pack(w widening) {
 	constants, free := g.loadConstants(w, g.vector)
 	g.ADDQ(off, ahead)
 	g.Label("block")
-	g.transpose(w.size, rows, 0, off, ahead, free, func(v reg.VecPhysical, tmp []reg.VecPhysical) {
-		w.widen(g, v, constants, tmp, func(e int, v reg.VecPhysical) {
-			g.VMOVUPS(v, mem(dst, 0))
-			g.ADDQ(stride, dst)
+	ptr := g.GP64()
+	load := func(row, disp int, use func(operand.Mem)) {
+		g.MOVQ(mem(rows, 8*row), ptr)
+		use(index(ptr, off, disp))
+		if disp == 0 {
+			g.PREFETCHT1(index(ptr, ahead, 0))
+		}
+	}
+	for disp := 0; disp < 64; disp += g.unit() {
+		g.transpose(w.size, 0, disp, load, free, func(v reg.VecPhysical, tmp []reg.VecPhysical) {
+			w.widen(g, v, constants, tmp, func(e int, v reg.VecPhysical) {
+				g.VMOVUPS(v, mem(dst, 0))
+				g.ADDQ(stride, dst)
+			})
 		})
-	})
+	}
 	g.ADDQ(operand.U8(64), off)
 	g.ADDQ(operand.U8(64), ahead)
 	g.DECQ(blocks)

@@ -5,58 +5,52 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transpose loads a block of 64 bytes of rows first, first+1, …, at byte off,
-// and calls out with the words of all rows, in order, and with registers that
-// are free meanwhile. It prefetches what lies at byte ahead.
-func (g *gen) transpose(size int, rows reg.Register, first int, off, ahead reg.Register, free []reg.VecPhysical, out func(v reg.VecPhysical, tmp []reg.VecPhysical)) {
+// rowLoad emits what loads a row: it calls use with the operand of byte disp.
+type rowLoad func(row, disp int, use func(operand.Mem))
+
+// unit is the number of bytes of a row that are transposed together.
+func (g *gen) unit() int {
 	if g.is512() {
-		g.transpose512(size, rows, first, off, ahead, free, out)
+		return 64
+	}
+	return 16
+}
+
+// transpose loads a unit of rows first, first+1, …, as many as a vector has
+// words, and calls out with the words of all rows, in order, and with
+// registers that are free meanwhile.
+func (g *gen) transpose(size, first, disp int, load rowLoad, free []reg.VecPhysical, out func(v reg.VecPhysical, tmp []reg.VecPhysical)) {
+	if g.is512() {
+		g.transpose512(size, first, disp, load, free, out)
 		return
 	}
 	// The vector that holds words c, c+1, … of rows j and j+q in its lanes, q
 	// words each, is loaded lane by lane; a transposition within the lanes
 	// then gives word after word of all rows.
 	q := 16 / size
-	ptr := g.GP64()
-	for c := range 64 / 16 {
-		x := make([]reg.VecPhysical, q)
-		for j := range x {
-			x[j] = free[j]
-			for i := range 2 {
-				g.MOVQ(mem(rows, 8*(first+j+q*i)), ptr)
-				if i == 0 {
-					g.VMOVUPS(index(ptr, off, 16*c), x[j].AsX())
-				} else {
-					g.VINSERTF128(operand.U8(1), index(ptr, off, 16*c), x[j], x[j])
-				}
-				if c == 0 {
-					g.PREFETCHT1(index(ptr, ahead, 0))
-				}
-			}
-		}
-		p := pool(free[q:])
-		for _, v := range g.transposeLanes(size, &p, x) {
-			out(v, p)
-		}
+	x := make([]reg.VecPhysical, q)
+	for j := range x {
+		x[j] = free[j]
+		load(first+j, disp, func(m operand.Mem) { g.VMOVUPS(m, x[j].AsX()) })
+		load(first+j+q, disp, func(m operand.Mem) { g.VINSERTF128(operand.U8(1), m, x[j], x[j]) })
+	}
+	p := pool(free[q:])
+	for _, v := range g.transposeLanes(size, &p, x) {
+		out(v, p)
 	}
 }
 
-// transpose512 loads whole cache lines, each once: rows are often a multiple
-// of 4 KiB apart, where more than eight lines displace each other from the
-// first-level cache.
-func (g *gen) transpose512(size int, rows reg.Register, first int, off, ahead reg.Register, free []reg.VecPhysical, out func(v reg.VecPhysical, tmp []reg.VecPhysical)) {
+// transpose512 loads whole cache lines, each once.
+func (g *gen) transpose512(size, first, disp int, load rowLoad, free []reg.VecPhysical, out func(v reg.VecPhysical, tmp []reg.VecPhysical)) {
 	q := 16 / size // words of a lane; a group of rows
 	n := 64 / size
 	p := pool(free)
-	ptr := g.GP64()
 	groups := make([][]reg.VecPhysical, 4) // by rows/q, then by word%q; a lane for each word/q
 	for i := range groups {
 		x := make([]reg.VecPhysical, q)
 		for j := range x {
 			x[j] = p.get()
-			g.MOVQ(mem(rows, 8*(first+q*i+j)), ptr)
-			g.VMOVUPS(index(ptr, off, 0), x[j])
-			g.PREFETCHT1(index(ptr, ahead, 0))
+			load(first+q*i+j, disp, func(m operand.Mem) { g.VMOVUPS(m, x[j]) })
 		}
 		groups[i] = g.transposeLanes(size, &p, x)
 	}
