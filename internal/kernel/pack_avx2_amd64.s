@@ -288,26 +288,26 @@ block:
 	VPSLLD      $0x10, Y8, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y8, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y8, Y8
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y9, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y9, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y9, Y9
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y10, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y10, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y10, Y10
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y11, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y11, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y11, Y11
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     16(R8)(BX*1), X0
@@ -336,26 +336,26 @@ block:
 	VPSLLD      $0x10, Y8, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y8, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y8, Y8
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y9, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y9, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y9, Y9
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y10, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y10, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y10, Y10
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y11, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y11, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y11, Y11
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     32(R8)(BX*1), X0
@@ -384,26 +384,26 @@ block:
 	VPSLLD      $0x10, Y8, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y8, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y8, Y8
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y9, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y9, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y9, Y9
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y10, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y10, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y10, Y10
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y11, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y11, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y11, Y11
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
 	MOVQ        (DX), R8
 	VMOVUPS     48(R8)(BX*1), X0
@@ -432,26 +432,26 @@ block:
 	VPSLLD      $0x10, Y8, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y8, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y8, Y8
+	VMOVUPS     Y8, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y9, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y9, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y9, Y9
+	VMOVUPS     Y9, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y10, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y10, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y10, Y10
+	VMOVUPS     Y10, (AX)
 	ADDQ        CX, AX
 	VPSLLD      $0x10, Y11, Y12
 	VMOVUPS     Y12, (AX)
 	ADDQ        CX, AX
-	VPAND       Y15, Y11, Y13
-	VMOVUPS     Y13, (AX)
+	VPAND       Y15, Y11, Y11
+	VMOVUPS     Y11, (AX)
 	ADDQ        CX, AX
 	ADDQ        $0x40, BX
 	ADDQ        $0x40, DI

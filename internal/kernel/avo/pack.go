@@ -87,8 +87,8 @@ func plain(_ *gen, v reg.VecPhysical, _, _ []reg.VecPhysical, out func(int, reg.
 func widenBF16(g *gen, v reg.VecPhysical, constants, tmp []reg.VecPhysical, out func(int, reg.VecPhysical)) {
 	g.VPSLLD(operand.U8(16), v, tmp[0])
 	out(0, tmp[0])
-	g.and(constants[0], v, tmp[1])
-	out(1, tmp[1])
+	g.and(constants[0], v, v)
+	out(1, v)
 }
 
 func widenF16(g *gen, v reg.VecPhysical, constants, tmp []reg.VecPhysical, out func(int, reg.VecPhysical)) {

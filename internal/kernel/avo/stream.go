@@ -90,9 +90,33 @@ func (g *gen) stream(st staging, m int) {
 	g.Label("part")
 	k := 0
 	for range units / times {
+		disp := k / w.elements * w.size
+		if !g.is512() && len(free) >= 10 { // room for the words of both groups: the chains take turns
+			p := pool(free)
+			var words [groups][]reg.VecPhysical
+			for i := range groups {
+				words[i] = g.words(w.size, i*rows/groups, disp, buffered, &p)
+			}
+			for word := range words[0] {
+				var values [groups][]reg.VecPhysical
+				for i := range groups {
+					w.widen(g, words[i][word], constants, p[i:], func(_ int, v reg.VecPhysical) { values[i] = append(values[i], v) })
+				}
+				for e := range values[0] {
+					for r := range m {
+						g.broadcast(w.size, xAt(r, k+e), xk)
+						for i := range groups {
+							g.fma(w.size, xk, values[i][e], acc[r*groups+i])
+						}
+					}
+				}
+				k += w.elements
+			}
+			continue
+		}
 		for i := range groups {
 			at := k
-			g.transpose(w.size, i*rows/groups, k/w.elements*w.size, buffered, free, func(v reg.VecPhysical, tmp []reg.VecPhysical) {
+			g.transpose(w.size, i*rows/groups, disp, buffered, free, func(v reg.VecPhysical, tmp []reg.VecPhysical) {
 				w.widen(g, v, constants, tmp, func(_ int, v reg.VecPhysical) {
 					for r := range m {
 						g.fmaBroadcast(w.size, xAt(r, at), xk, v, acc[r*groups+i])

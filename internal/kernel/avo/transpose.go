@@ -24,20 +24,25 @@ func (g *gen) transpose(size, first, disp int, load rowLoad, free []reg.VecPhysi
 		g.transpose512(size, first, disp, load, free, out)
 		return
 	}
-	// The vector that holds words c, c+1, … of rows j and j+q in its lanes, q
-	// words each, is loaded lane by lane; a transposition within the lanes
-	// then gives word after word of all rows.
+	p := pool(free)
+	for _, v := range g.words(size, first, disp, load, &p) {
+		out(v, p)
+	}
+}
+
+// words is the transposed words of a unit of 16 bytes. The vector that holds
+// words c, c+1, … of rows j and j+q in its lanes, q words each, is loaded lane
+// by lane; a transposition within the lanes then gives word after word of all
+// rows.
+func (g *gen) words(size, first, disp int, load rowLoad, p *pool) []reg.VecPhysical {
 	q := 16 / size
 	x := make([]reg.VecPhysical, q)
 	for j := range x {
-		x[j] = free[j]
+		x[j] = p.get()
 		load(first+j, disp, func(m operand.Mem) { g.VMOVUPS(m, x[j].AsX()) })
 		load(first+j+q, disp, func(m operand.Mem) { g.VINSERTF128(operand.U8(1), m, x[j], x[j]) })
 	}
-	p := pool(free[q:])
-	for _, v := range g.transposeLanes(size, &p, x) {
-		out(v, p)
-	}
+	return g.transposeLanes(size, p, x)
 }
 
 // transpose512 loads whole cache lines, each once.
