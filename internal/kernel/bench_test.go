@@ -1,8 +1,13 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"gonum.org/v1/gonum/blas"
@@ -48,6 +53,53 @@ func BenchmarkMatMul32(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkMemory has more weights than a cache holds and as many threads as
+// -cpu says: products of few rows beside a plain pass over the same bytes.
+func BenchmarkMemory(b *testing.B) {
+	const k = 2048
+	weights := make([]byte, 512<<20)
+	for i := range weights {
+		weights[i] = byte(i*37+i>>8) & 0xbf // finite in every type
+	}
+	threads := runtime.GOMAXPROCS(0)
+	stream := func(name string, f func(part []byte)) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var wg sync.WaitGroup
+				for part := range slices.Chunk(weights, len(weights)/threads/(16*k)*(16*k)) {
+					wg.Go(func() { f(part) })
+				}
+				wg.Wait()
+			}
+			b.ReportMetric(float64(len(weights))/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GB/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	stream("read", func(part []byte) { sink.Store(xor(part)) })
+	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32, tensor.Float8E4M3FN, tensor.Float8E5M2} {
+		for m := 1; m <= maxStreamed; m++ {
+			stream(fmt.Sprintf("%s/%d", d, m), func(part []byte) {
+				n := len(part) / (k * d.Size())
+				MatMul32(make([]float32, m*n), n, make([]float32, m*k), k, m, n, k, Weights{Data: part, DType: d}, false)
+			})
+		}
+	}
+}
+
+var sink atomic.Uint64
+
+// xor reads every byte once.
+func xor(b []byte) uint64 {
+	var x0, x1, x2, x3 uint64
+	for ; len(b) >= 32; b = b[32:] {
+		x0 ^= binary.LittleEndian.Uint64(b)
+		x1 ^= binary.LittleEndian.Uint64(b[8:])
+		x2 ^= binary.LittleEndian.Uint64(b[16:])
+		x3 ^= binary.LittleEndian.Uint64(b[24:])
+	}
+	return x0 ^ x1 ^ x2 ^ x3
 }
 
 // BenchmarkLoops has rows as long as a layer's.
