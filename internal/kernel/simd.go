@@ -20,9 +20,9 @@ type simd[F real] struct {
 	narrow  [maxRows + 1]tileKernel[F]
 	wide    [len(wideVectors)]tileKernel[F]
 	pack    packer[F]
-	dots    map[source]dotKernel[F] // by what they read
-	streams map[source]stream[F]
-	pool    sync.Pool // of *scratch[F]
+	streams map[source]stream[F]    // for few rows, by what they read
+	dots    map[source]dotKernel[F] // for one row, where no stream is
+	pool    sync.Pool               // of *scratch[F]
 }
 
 // tileKernel computes a tile of C over k steps, from 0 or, if load is set,
