@@ -1,158 +1,174 @@
 package metric
 
 import (
+	"errors"
 	"math"
 
 	"github.com/ilref/ilref/tensor"
 )
 
-// floats measures values of any type as float64.
+// partValues is the number of values, in whole rows, that are measured by one
+// goroutine. It is fixed, so that sums do not depend on how many there are.
+const partValues = 1 << 22
+
+// floats measures values of any type as float64: in parts, several at the same
+// time, which are put together in their order.
 func (m *meter) floats(r, t *tensor.Tensor) error {
-	err := eachBlock(r, t, m.n, func(a, b []float64, at int) { m.block(a, b, at) })
-	m.rows.end(m.n)
+	if m.n == 0 {
+		return nil
+	}
+	rows := m.n / m.rows.width
+	each := max(1, partValues/m.rows.width)
+	parts := (rows + each - 1) / each
+	err := inOrder(parts, func() (do func(int) error, done func(int)) {
+		p := m // one part is the whole
+		if parts > 1 {
+			p = m.part()
+		}
+		do = func(i int) error { return p.measurePart(r, t, i*each, min(rows, (i+1)*each)) }
+		return do, func(int) {
+			if p != m {
+				m.merge(p)
+			}
+		}
+	})
 	if err != nil || m.nonFinite > 0 || !m.outOfRange() {
 		return err
 	}
 	return m.rescaled(r, t)
 }
 
-// eachBlock decodes both tensors in step and calls f with the values from
-// index at on.
-func eachBlock(r, t *tensor.Tensor, n int, f func(a, b []float64, at int)) error {
-	var bufs [2][block]float64
-	for at := 0; at < n; at += block {
-		k := min(block, n-at)
-		a, b := bufs[0][:k], bufs[1][:k]
-		if err := r.Float64s(a, at); err != nil {
-			return err
+// errNotFinite says that a value is NaN or infinite, or a difference is.
+var errNotFinite = errors.New("not finite")
+
+// measurePart measures rows lo to hi-1 into a meter that is new or done with.
+func (m *meter) measurePart(r, t *tensor.Tensor, lo, hi int) error {
+	s := newSource(r, t, m)
+	defer s.release()
+	m.reset()
+	err := m.measureRows(s, lo, hi)
+	if errors.Is(err, errNotFinite) {
+		m.reset()
+		m.careful, m.channels = true, channels{}
+		err = m.measureRows(s, lo, hi)
+	}
+	if err != nil {
+		return err
+	}
+	m.ulps.take(&s.pairs)
+	return m.locate(s)
+}
+
+func (m *meter) measureRows(s *source, lo, hi int) error {
+	s.pairs.Reset()
+	for row := lo; row < hi; row++ {
+		if s.stored && !m.careful {
+			s.row[0], s.row[1] = s.r.Row(row), s.t.Row(row)
 		}
-		if err := t.Float64s(b, at); err != nil {
-			return err
+		for c := 0; c < m.rows.width; c += block {
+			if err := m.segment(s, row, c, min(block, m.rows.width-c)); err != nil {
+				return err
+			}
 		}
-		f(a, b, at)
+		m.sums.add(m.rows.now)
+		m.rows.finish()
 	}
 	return nil
 }
 
-// block measures the values from index at on, row by row.
-func (m *meter) block(r, t []float64, at int) {
-	for lo := 0; lo < len(r); {
-		hi := min(len(r), lo+m.rows.left(at+lo))
-		a, b := r[lo:hi], t[lo:hi]
-		d := m.diff[:hi-lo]
-		s, finite := sumsOf(a, b, d)
-		if !finite {
-			s = m.specials(a, b, d, at+lo)
+// segment measures n values of a row from a column on.
+func (m *meter) segment(s *source, row, column, n int) error {
+	at, replaced, p := row*m.rows.width+column, 0, &s.pairs
+	dd, rr := m.channels.from(column, n)
+	if dd == nil {
+		dd, rr = s.unused[0][:n], s.unused[1][:n]
+	}
+	if s.stored && !m.careful {
+		p.Stored(s.row[0][column*s.r.DType.Size():], s.row[1][column*s.t.DType.Size():], dd, rr)
+	} else {
+		a, b, err := s.values(at, n)
+		if err != nil {
+			return err
 		}
-		m.differences(a, b, d, at+lo)
-		m.channels.add(a, d, m.rows.column(at+lo))
-		m.add(s)
-		m.rows.add(s, at+hi)
-		lo = hi
+		overflow := false
+		if m.careful {
+			replaced, overflow = m.specials(a, b, at)
+		}
+		p.Values(a, b, dd, rr, overflow)
 	}
+	var x sums
+	x.dd, x.rr, x.tt, x.rd, x.abs = p.Sums()
+	if !m.careful && !(x.abs <= math.MaxFloat64) { // NaN and infinities stay in a sum
+		return errNotFinite
+	}
+	m.rows.now.add(x)
+	equal := p.Equal()
+	m.ulps.zeros += equal
+	m.equal += equal - replaced
+	m.mismatched += p.Mismatched()
+	m.ulps.max = max(m.ulps.max, p.Units())
+	if d := p.Max(); d > m.max {
+		m.max, m.maxAt, m.maxIn = d, at, n
+	}
+	if p.Exceeds() {
+		return m.relative(s, at, n)
+	}
+	return nil
 }
 
-// sumsOf adds up finite pairs and stores t - r. The products are converted so
-// that no platform fuses them into the additions; two chains of additions hide
-// each other's latency. finite is false where any difference is not.
-func sumsOf(r, t, diff []float64) (s sums, finite bool) {
-	var odd sums
-	n := len(r) &^ 1
-	t, diff = t[:len(r)], diff[:len(r)]
-	for i := 0; i < n; i += 2 {
-		a, b := r[i], t[i]
-		d := b - a
-		diff[i] = d
-		s.dd += float64(d * d)
-		s.rr += float64(a * a)
-		s.tt += float64(b * b)
-		s.ds += float64(d * (a + b))
-		s.abs += math.Abs(d)
-		a, b = r[i+1], t[i+1]
-		d = b - a
-		diff[i+1] = d
-		odd.dd += float64(d * d)
-		odd.rr += float64(a * a)
-		odd.tt += float64(b * b)
-		odd.ds += float64(d * (a + b))
-		odd.abs += math.Abs(d)
-	}
-	if n < len(r) {
-		a, b := r[n], t[n]
-		d := b - a
-		diff[n] = d
-		odd.dd += float64(d * d)
-		odd.rr += float64(a * a)
-		odd.tt += float64(b * b)
-		odd.ds += float64(d * (a + b))
-		odd.abs += math.Abs(d)
-	}
-	s.add(odd)
-	return s, s.abs <= math.MaxFloat64 // NaN and infinities stay in a sum
-}
-
-// specials is sumsOf for rows in which a difference is not finite: pairs that
-// are not are counted, and left out of the sums and of diff.
-func (m *meter) specials(r, t, diff []float64, at int) sums {
-	var s sums
+// specials counts the pairs whose difference is not finite and makes zeros of
+// those with a NaN or an infinity, which adds nothing. overflow: the difference
+// of finite values is not.
+func (m *meter) specials(r, t []float64, at int) (replaced int, overflow bool) {
 	before := m.nonFinite
-	defer func() { m.rows.nonFinite += m.nonFinite - before }()
-	m.channels = channels{}
 	for i, a := range r {
-		b := t[i]
-		d := b - a
-		if d-d != 0 && !m.special(a, b, at+i) { // d is NaN or infinite
-			diff[i] = math.NaN()
+		if d := t[i] - a; d-d == 0 {
 			continue
 		}
-		diff[i] = d
-		s.dd += float64(d * d)
-		s.rr += float64(a * a)
-		s.tt += float64(b * b)
-		s.ds += float64(d * (a + b))
-		s.abs += math.Abs(d)
+		if m.special(a, t[i], at+i) {
+			overflow = true
+			continue
+		}
+		r[i], t[i] = 0, 0
+		replaced++
 	}
-	return s
+	m.rows.nonFinite += m.nonFinite - before
+	return replaced, overflow
 }
 
-// differences finds the figures that are no sums. Sizes are compared by their
-// bits, which for positive values order as the values do.
-func (m *meter) differences(r, t, diff []float64, at int) {
-	const (
-		sign     = 1 << 63
-		infinite = 0x7ff << 52
-	)
-	equal, mismatched := 0, 0
-	u, atol, rtol, maxRel := &m.ulps, m.tol.ATol, m.tol.RTol, m.maxRel
-	least, largest := math.Float64bits(m.least), math.Float64bits(m.max)
-	r, t = r[:len(diff)], t[:len(diff)]
-	for i := range diff {
-		d := math.Float64bits(diff[i]) &^ sign
-		if d == 0 {
-			equal++
-			continue
-		}
-		if d > infinite {
-			continue // NaN: counted by special
-		}
-		a, b := math.Float64bits(r[i])&^sign, math.Float64bits(t[i])&^sign
-		if d > largest {
-			m.note(math.Float64frombits(d), at+i, r[i], t[i])
-			largest = d
-		}
-		outside := 0 // no branch: nobody could predict it
-		if math.Float64frombits(d) > atol+float64(rtol*math.Float64frombits(a)) {
-			outside = 1
-		}
-		mismatched += outside
-		u.add(d, max(a, b))
-		if a = max(a, least); math.Float64frombits(d) > float64(maxRel*math.Float64frombits(a)) {
-			maxRel = math.Float64frombits(d) / math.Float64frombits(a)
+// relative finds the largest relative difference among values one of which has
+// a larger one than all before.
+func (m *meter) relative(s *source, at, n int) error {
+	a, b, err := s.values(at, n)
+	if err != nil {
+		return err
+	}
+	for i, r := range a {
+		d, r := math.Abs(b[i]-r), max(math.Abs(r), m.least)
+		if d-d == 0 && math.FMA(m.maxRel, r, -d) < 0 {
+			m.maxRel = max(m.maxRel, d/r)
 		}
 	}
-	m.equal += equal
-	m.mismatched += mismatched
-	m.maxRel = maxRel
+	s.pairs.SetMaxRel(m.maxRel)
+	return nil
+}
+
+// locate finds the first largest difference in the segment that holds it.
+func (m *meter) locate(s *source) error {
+	if m.maxIn == 0 {
+		return nil
+	}
+	a, b, err := s.values(m.maxAt, m.maxIn)
+	if err != nil {
+		return err
+	}
+	for i, r := range a {
+		if math.Abs(b[i]-r) == m.max {
+			m.maxAt, m.maxIn, m.ref, m.tgt = m.maxAt+i, 0, r, b[i]
+			return nil
+		}
+	}
+	return nil
 }
 
 // special counts a pair whose difference is not finite. It reports whether
@@ -175,65 +191,8 @@ func (m *meter) special(a, b float64, at int) (finite bool) {
 	}
 	m.nonFinite++
 	m.mismatched++
-	m.note(math.Inf(1), at, a, b)
+	if d := math.Inf(1); d > m.max {
+		m.max, m.maxAt, m.maxIn, m.ref, m.tgt = d, at, 0, a, b
+	}
 	return false
-}
-
-// outOfRange reports whether squares may have left the range of float64, which
-// only values of float64 itself can bring about.
-func (m *meter) outOfRange() bool {
-	const small = 0x1p-900
-	if m.equal == m.n {
-		return false // every ratio is known without the sums
-	}
-	return !(m.dd <= math.MaxFloat64 && m.rr <= math.MaxFloat64 && m.tt <= math.MaxFloat64) ||
-		m.dd < small || m.rr < small || m.tt < small
-}
-
-// rescaled finds the ratios again from values scaled by powers of two: each
-// side by its own for the angle and the norms, both by one for the difference.
-func (m *meter) rescaled(r, t *tensor.Tensor) error {
-	var big [2]float64
-	err := eachBlock(r, t, m.n, func(a, b []float64, _ int) {
-		big[0], big[1] = maxFinite(big[0], a), maxFinite(big[1], b)
-	})
-	if err != nil {
-		return err
-	}
-	_, er := math.Frexp(big[0])
-	_, et := math.Frexp(big[1])
-	e := et
-	if big[0] >= big[1] {
-		e = er
-	}
-	var own, same sums
-	var scratch meter
-	err = eachBlock(r, t, m.n, func(a, b []float64, _ int) {
-		var x, y [block]float64
-		own.add(scratch.specials(scale(x[:], a, er), scale(y[:], b, et), m.diff[:], 0))
-		same.add(scratch.specials(scale(x[:], a, e), scale(y[:], b, e), m.diff[:], 0))
-	})
-	cos := own.oneMinusCosine()
-	m.cosine = &cos
-	m.ratios = &[2]float64{
-		math.Ldexp(ratio(math.Sqrt(same.dd), math.Sqrt(own.rr)), e-er),
-		math.Ldexp(ratio(math.Sqrt(own.tt), math.Sqrt(own.rr)), et-er),
-	}
-	return err
-}
-
-func maxFinite(m float64, v []float64) float64 {
-	for _, x := range v {
-		if x = math.Abs(x); x > m && x <= math.MaxFloat64 {
-			m = x
-		}
-	}
-	return m
-}
-
-func scale(dst, v []float64, exp int) []float64 {
-	for i, x := range v {
-		dst[i] = math.Ldexp(x, -exp)
-	}
-	return dst[:len(v)]
 }

@@ -29,7 +29,7 @@ func (m *meter) integers(r, t *tensor.Tensor) error {
 			s.dd += float64(d * d)
 			s.rr += float64(fx * fx)
 			s.tt += float64(fy * fy)
-			s.ds += float64(d * (fx + fy))
+			s.rd += float64(fx * d)
 			if d == 0 {
 				m.equal++
 				continue

@@ -94,8 +94,9 @@ func (g *Gap) Rows() int {
 // Identical reports whether every value is equal.
 func (g *Gap) Identical() bool { return g.Equal == g.Values }
 
-// block is the number of values that are decoded at a time: two blocks of
-// float64 stay in the first-level cache.
+// block is the number of values of a row that are measured at a time: what is
+// decoded stays in the first-level cache. Each block of a row is a sum of its
+// own, and so is each row.
 const block = 2048
 
 // Measure compares two tensors of equal shape. tol nil means DefaultTolerance,
@@ -189,12 +190,12 @@ func leastReference(a, b tensor.DType) float64 {
 	return 1
 }
 
-// scale follows from r·d = (Σ d(r+t) - Σ d²) / 2, without cancellation.
+// scale follows from r·d, without cancellation.
 func (m *meter) scale() *Scale {
 	if m.rr == 0 {
 		return nil
 	}
-	k := (m.ds - m.dd) / (2 * m.rr)
+	k := m.rd / m.rr
 	rest := max(0, m.dd-float64(float64(k*k)*m.rr))
 	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs(), Rows: m.rows.scales()}
 }
@@ -221,100 +222,4 @@ func unravel(i int, shape []int) []int {
 		i /= shape[d]
 	}
 	return at
-}
-
-// meter adds up one comparison.
-type meter struct {
-	sums
-	tol        Tolerance
-	n          int // values
-	max        float64
-	maxAt      int // value index, -1 for none
-	ref, tgt   float64
-	mismatched int
-	equal      int
-	nan, inf   [2]int
-	nonFinite  int
-	cosine     *float64 // 1 - cosine where a rescaled pass had to find it
-	ratios     *[2]float64
-
-	maxRel, least float64 // the largest relative difference, the least it is divided by
-	rows          rows
-	channels      channels
-	ulps          ulps
-	diff          [block]float64
-}
-
-// sums are over finite pairs only.
-type sums struct {
-	dd float64 // Σ d²
-	rr float64 // Σ r²
-	tt float64 // Σ t²
-	ds float64 // Σ d (r + t) = Σ t² - Σ r², without the cancellation
-
-	abs float64 // Σ |d|
-}
-
-func (s *sums) add(o sums) {
-	s.dd += o.dd
-	s.rr += o.rr
-	s.tt += o.tt
-	s.ds += o.ds
-	s.abs += o.abs
-}
-
-// oneMinusCosine follows from ‖d‖² = ‖r‖² + ‖t‖² - 2 r·t:
-//
-//	1 - r·t/(‖r‖‖t‖) = (‖d‖² - (‖t‖-‖r‖)²) / (2 ‖r‖‖t‖)
-//
-// whose error is that of ‖d‖², while 1 minus a quotient near 1 has none of its
-// digits right.
-func (s *sums) oneMinusCosine() float64 {
-	r, t := math.Sqrt(s.rr), math.Sqrt(s.tt)
-	switch {
-	case s.dd == 0:
-		return 0
-	case r == 0 || t == 0:
-		return 1
-	}
-	diff := s.ds / (r + t) // ‖t‖ - ‖r‖
-	return max(0, (s.dd-float64(diff*diff))/(2*r*t))
-}
-
-func ratio(a, b float64) float64 {
-	if a == 0 {
-		return 0
-	}
-	return a / b
-}
-
-func (m *meter) gap() *Gap {
-	g := &Gap{
-		Values: m.n, MaxAbs: m.max, Reference: m.ref, Target: m.tgt, Mismatched: m.mismatched,
-		Equal: m.equal, NaN: m.nan, Inf: m.inf, NonFinite: m.nonFinite, MaxRel: m.maxRel,
-	}
-	if finite := m.n - max(m.nan[0]+m.inf[0], m.nan[1]+m.inf[1], m.nonFinite); finite > 0 {
-		g.MeanAbs, g.RMSE = m.abs/float64(finite), math.Sqrt(m.dd/float64(finite))
-	}
-	if m.cosine != nil && m.dd < 0x1p-900 && m.abs > 0 {
-		g.RMSE = math.NaN() // the squares leave the range of float64
-	}
-	switch {
-	case m.nonFinite > 0:
-		g.OneMinus, g.NormRatio, g.RelL2 = math.NaN(), math.NaN(), math.Inf(1)
-	case m.cosine != nil:
-		g.OneMinus, g.RelL2, g.NormRatio = *m.cosine, m.ratios[0], m.ratios[1]
-	default:
-		g.OneMinus = m.oneMinusCosine()
-		g.RelL2 = ratio(math.Sqrt(m.dd), math.Sqrt(m.rr))
-		g.NormRatio = ratio(math.Sqrt(m.tt), math.Sqrt(m.rr))
-	}
-	return g
-}
-
-// note keeps the first largest gap.
-func (m *meter) note(d float64, at int, r, t float64) {
-	if d > m.max || m.maxAt < 0 {
-		m.max, m.maxAt, m.ref, m.tgt = d, at, r, t
-	}
 }

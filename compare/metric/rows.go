@@ -18,26 +18,6 @@ type rows struct {
 	sizes    [rowBuckets]int32
 }
 
-// left is how many values of its row follow from index at on.
-func (r *rows) left(at int) int { return r.width - at%r.width }
-
-func (r *rows) column(at int) int { return at % r.width }
-
-// add takes the sums of values that end before index end.
-func (r *rows) add(s sums, end int) {
-	r.now.add(s)
-	if end%r.width == 0 {
-		r.finish()
-	}
-}
-
-// end finishes a last row that is not whole; there is none but for tests.
-func (r *rows) end(n int) {
-	if r.width > 0 && n%r.width != 0 {
-		r.finish()
-	}
-}
-
 func (r *rows) finish() {
 	rel := ratio(math.Sqrt(r.now.dd), math.Sqrt(r.now.rr))
 	if r.nonFinite > 0 {
@@ -46,7 +26,7 @@ func (r *rows) finish() {
 	if rel > r.worstRel || r.n == 0 {
 		r.worstRel, r.worstAt = rel, r.n
 	}
-	switch rd := r.now.ds - r.now.dd; { // twice r·d
+	switch rd := r.now.rd; {
 	case rd < 0:
 		r.signed[0]++
 	case rd > 0:
@@ -63,8 +43,7 @@ func (r *rows) finish() {
 
 // scale2 is (scale - 1)² of the row at hand over its variance by least squares.
 func (r *rows) scale2() float64 {
-	along := (r.now.ds - r.now.dd) / 2 // r·d
-	k2 := float64(along*along) / r.now.rr
+	k2 := float64(r.now.rd*r.now.rd) / r.now.rr
 	if k2 == 0 || r.width < 2 {
 		return 0
 	}
@@ -95,6 +74,21 @@ func (r *rows) median() float64 {
 
 // scales is the root mean square of the rows' scales in standard errors.
 func (r *rows) scales() float64 { return math.Sqrt(r.scaled2 / float64(max(r.nonzero, 1))) }
+
+// merge adds the rows that follow.
+func (r *rows) merge(o *rows) {
+	if o.worstRel > r.worstRel || r.n == 0 {
+		r.worstRel, r.worstAt = o.worstRel, r.n+o.worstAt
+	}
+	r.signed[0] += o.signed[0]
+	r.signed[1] += o.signed[1]
+	r.nonzero += o.nonzero
+	r.scaled2 += o.scaled2
+	for i, n := range o.sizes {
+		r.sizes[i] += n
+	}
+	r.n += o.n
+}
 
 func (r *rows) worst() *Worst {
 	if r.n == 0 {
@@ -133,17 +127,22 @@ func (c *channels) init(rows, width int) {
 	}
 }
 
-// add takes values and differences of one row, from a column on.
-func (c *channels) add(r, diff []float64, from int) {
+// from returns n sums from a column on, nil for none.
+func (c *channels) from(column, n int) (dd, rr []float64) {
 	if c.dd == nil {
-		return
+		return nil, nil
 	}
-	dd, rr := c.dd[from:][:len(r)], c.rr[from:][:len(r)]
-	diff = diff[:len(r)]
-	for i, a := range r {
-		d := diff[i]
-		dd[i] += float64(d * d)
-		rr[i] += float64(a * a)
+	return c.dd[column:][:n], c.rr[column:][:n]
+}
+
+// merge adds the sums of further rows.
+func (c *channels) merge(o *channels) {
+	if o.dd == nil {
+		*c = channels{}
+	}
+	for i := range c.dd {
+		c.dd[i] += o.dd[i]
+		c.rr[i] += o.rr[i]
 	}
 }
 

@@ -3,6 +3,7 @@ package metric
 import (
 	"math"
 
+	"github.com/ilref/ilref/internal/kernel"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -49,49 +50,42 @@ func formatOf(d tensor.DType) (format, bool) {
 	return format{}, false
 }
 
-const (
-	// steps divide each power of two, in bits: distances of one type are whole
-	// numbers and told apart up to 16.
-	stepBits = 3
-	// buckets cover 1/2 to 2^63 units; a distance is below 2^(precision+2).
-	buckets = 64 << stepBits
-	// firstBucket is the top of a float64 of 1/2.
-	firstBucket = (1023 - 1) << stepBits
-)
+// stepBits divide each power of two.
+const stepBits = kernel.PairStepBits
 
-// ulps counts distances in buckets of equal ratio.
+// ulps counts distances in the buckets of kernel.Pairs: whole numbers, as those
+// of one type are, are told apart up to 16.
 type ulps struct {
 	known bool
-	least uint64 // biased float64 exponent below which the last place stays
-	shift int    // bucket of a distance of the size of the value
-	top   int    // the highest bucket so far
-	bias  uint64 // bias - e is the biased exponent of what a distance is multiplied by
+	format
 	max   float64
-	count [buckets]int
+	zeros int // equal values, which are in the first bucket too
+	count [kernel.PairBuckets]int
 }
 
 func (u *ulps) init(a, b tensor.DType) {
 	x, ok1 := formatOf(a)
 	y, ok2 := formatOf(b)
 	if u.known = ok1 && ok2; !u.known {
-		x.precision = 1 // any: the counts are not used
+		x = format{1, 0} // any: the counts are not used
 	} else if y.precision < x.precision {
 		x = y
 	}
-	u.bias = uint64(2*1023 + x.precision - 1)
-	u.least = uint64(max(1023+x.least, x.precision)) // so that bias - e stays an exponent
-	u.shift = x.precision << stepBits
+	u.format = x
 }
 
-// add counts a distance d > 0 at a value of the given size, both as bits.
-func (u *ulps) add(d, size uint64) {
-	e := max(size>>52, u.least)
-	i := max(int(d>>(52-stepBits))-int(e<<stepBits)+u.shift, 0)
-	if i >= u.top {
-		u.top = i
-		u.max = max(u.max, math.Float64frombits(d)*math.Float64frombits((u.bias-e)<<52)) // by a power of two: exact
+func (u *ulps) take(p *kernel.Pairs) {
+	for i := range u.count {
+		u.count[i] += p.Count(i)
 	}
-	u.count[i&(buckets-1)]++
+}
+
+func (u *ulps) merge(o *ulps) {
+	u.max = max(u.max, o.max)
+	u.zeros += o.zeros
+	for i, n := range o.count {
+		u.count[i] += n
+	}
 }
 
 // result gives the figures over all finite pairs.
@@ -103,6 +97,9 @@ func (u *ulps) result(m *meter) *ULP {
 	seen := m.equal
 	total := m.n - m.nonFinite
 	for i, n := range u.count {
+		if i == 0 {
+			n -= u.zeros
+		}
 		if n == 0 {
 			continue
 		}
@@ -124,5 +121,5 @@ func edge(i int) float64 {
 	if i == 0 {
 		return 0
 	}
-	return math.Float64frombits(uint64(i+firstBucket) << (52 - stepBits))
+	return math.Float64frombits(uint64(i+kernel.PairFirstBucket) << (52 - stepBits))
 }

@@ -55,6 +55,7 @@ func main() {
 			g.exponentials()
 		}, s)
 	}
+	write(*out, "pairs_"+avx2.name, (*gen).pairs, avx2)
 }
 
 // wide is the number of vectors of a tile with few rows: enough chains to hide

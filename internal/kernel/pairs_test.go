@@ -1,0 +1,127 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/tensor"
+)
+
+// pairTypes are those that Stored reads, and float64.
+var pairTypes = []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32, tensor.Float64}
+
+// nearPairs is n values and others that are equal, some last places off, or
+// anything at all.
+func nearPairs(rng *rand.Rand, n int, value func(*rand.Rand) float32) (r, t []float64) {
+	r, t = make([]float64, n), make([]float64, n)
+	for i := range r {
+		r[i] = float64(value(rng))
+		switch t[i] = r[i]; rng.IntN(4) {
+		case 0:
+			t[i] *= 1 + float64(rng.IntN(64)-32)*0x1p-12
+		case 1:
+			t[i] = float64(value(rng))
+		}
+	}
+	return r, t
+}
+
+// TestPairsAssemblyEqualsPlain compares everything that a call leaves behind,
+// bit by bit, over lengths with every remainder. Bytes end where a page does.
+func TestPairsAssemblyEqualsPlain(t *testing.T) {
+	if pairKernels == nil {
+		t.Skip("no assembly here")
+	}
+	rng := rand.New(rand.NewPCG(31, 32))
+	for i := range 500 {
+		n := 1 + i%67
+		family := families[i%len(families)]
+		r, x := nearPairs(rng, n, family.value)
+		for _, rt := range pairTypes {
+			for _, tt := range pairTypes {
+				if (rt == tensor.Float64) != (tt == tensor.Float64) {
+					continue
+				}
+				a, b := tensor.FromFloat64s(rt, r, n), tensor.FromFloat64s(tt, x, n)
+				comparePairs(t, fmt.Sprint(family.name, rt, tt, n), a, b)
+			}
+		}
+	}
+}
+
+func comparePairs(t *testing.T, name string, a, b *tensor.Tensor) {
+	n := a.Numel()
+	r, x := make([]float64, n), make([]float64, n)
+	require.NoError(t, a.Float64s(r, 0))
+	require.NoError(t, b.Float64s(x, 0))
+	var got, want [2]*Pairs
+	var channels [2][2][]float64
+	for i, p := range []*[2]*Pairs{&want, &got} {
+		dd, rr := make([]float64, n+1), make([]float64, n+1)
+		dd[n], rr[n] = 42, 42
+		for j := range p {
+			p[j] = new(Pairs)
+			p[j].Prepare(1e-5, 1.6e-2, 1e-5, 8+3*j, -126+10*j)
+			p[j].SetMaxRel(0.25)
+			switch {
+			case i == 0:
+				p[j].vectors.measure(r, x, dd[:n], rr[:n])
+			case a.DType == tensor.Float64:
+				p[j].Values(r, x, dd[:n:n], rr[:n:n], false)
+			default:
+				require.True(t, p[j].Reads(a.DType, b.DType))
+				p[j].Stored(atPageEnd(t, a.Data), atPageEnd(t, b.Data), dd[:n:n], rr[:n:n])
+			}
+		}
+		require.Equal(t, [2]float64{42, 42}, [2]float64{dd[n], rr[n]})
+		channels[i] = [2][]float64{dd, rr}
+	}
+	for j := range got {
+		g, w := got[j], want[j]
+		if dd, rr, tt, rd, abs := w.Sums(); !(abs <= math.MaxFloat64) {
+			_, _, _, _, gotAbs := g.Sums()
+			require.False(t, gotAbs <= math.MaxFloat64, name)
+			continue
+		} else {
+			d2, r2, t2, rd2, abs2 := g.Sums()
+			require.Equal(t, [5]float64{dd, rr, tt, rd, abs}, [5]float64{d2, r2, t2, rd2, abs2}, name)
+		}
+		require.Equal(t, w.vectors.dd, g.vectors.dd, name)
+		require.Equal(t, [3]float64{w.Max(), w.Units(), 0}, [3]float64{g.Max(), g.Units(), 0}, name)
+		require.Equal(t, [3]any{w.Exceeds(), w.Equal(), w.Mismatched()}, [3]any{g.Exceeds(), g.Equal(), g.Mismatched()}, name)
+		for i := range PairBuckets {
+			require.Equal(t, w.Count(i), g.Count(i), name)
+		}
+		require.Equal(t, channels[0], channels[1], name)
+	}
+}
+
+func BenchmarkPairs(b *testing.B) {
+	const n = 2048
+	rng := rand.New(rand.NewPCG(33, 34))
+	r, x := make([]float64, n), make([]float64, n)
+	for i := range r {
+		r[i] = rng.NormFloat64()
+		x[i] = r[i] * (1 + 0.01*rng.NormFloat64())
+	}
+	dd, rr := make([]float64, n), make([]float64, n)
+	for _, d := range pairTypes {
+		u, v := tensor.FromFloat64s(d, r, n), tensor.FromFloat64s(d, x, n)
+		var p Pairs
+		p.Prepare(1e-5, 1.6e-2, 1e-5, 8, -126)
+		b.Run(d.String(), func(b *testing.B) {
+			b.SetBytes(int64(2 * n * d.Size()))
+			for b.Loop() {
+				if d != tensor.Float64 && p.Reads(d, d) {
+					p.Stored(u.Data, v.Data, dd, rr)
+				} else {
+					p.Values(r, x, dd, rr, false)
+				}
+			}
+		})
+	}
+}
