@@ -70,22 +70,30 @@ func (g *gen) pair(r, t stored) {
 		results[name] = g.vector[i]
 		g.VXORPD(g.vector[i], g.vector[i], g.vector[i])
 	}
-	absolute, zero := g.vector[10], g.vector[11]
-	g.VMOVUPD(field["absolute"], absolute)
-	g.VXORPD(zero, zero, zero)
+	a, b, next := g.vector[10], g.vector[11], g.vector[14:]
 
-	i, end, at, finite := g.GP64(), g.GP64(), g.GP64(), g.GP64()
+	i, end, at, ahead, finite := g.GP64(), g.GP64(), g.GP64(), g.GP64(), g.GP64()
+	load := func(i reg.Register, a, b reg.VecPhysical) {
+		r.load(g, operand.Mem{Base: rp, Index: i, Scale: uint8(r.size)}, a)
+		t.load(g, operand.Mem{Base: tp, Index: i, Scale: uint8(t.size)}, b)
+	}
 	g.XORQ(i, i)
+	load(i, a, b)
 	g.Label("block")
 	g.LEAQ(mem(i, pairBlock), end)
 	g.CMPQ(end, n)
 	g.CMOVQGT(n, end)
 	g.LEAQ(field["buckets"], at)
 	g.Label("pairs")
-	r.load(g, operand.Mem{Base: rp, Index: i, Scale: uint8(r.size)}, g.vector[12])
-	t.load(g, operand.Mem{Base: tp, Index: i, Scale: uint8(t.size)}, g.vector[13])
+	// What comes next is loaded meanwhile, and the last four twice.
+	g.LEAQ(mem(i, 4), ahead)
+	g.CMPQ(ahead, n)
+	g.CMOVQEQ(i, ahead)
+	load(ahead, next[0], next[1])
 	channel := func(p reg.Register) operand.Mem { return operand.Mem{Base: p, Index: i, Scale: 8} }
-	g.measure(field, results, absolute, zero, g.vector[12:], channel(cdd), channel(crr), mem(at, 0))
+	g.measure(field, results, g.vector[10:14], channel(cdd), channel(crr), mem(at, 0))
+	g.VMOVAPD(next[0], a)
+	g.VMOVAPD(next[1], b)
 	g.ADDQ(operand.U8(32), at)
 	g.ADDQ(operand.U8(4), i)
 	g.CMPQ(i, end)
@@ -108,10 +116,12 @@ func (g *gen) pair(r, t stored) {
 // measure writes what is done with four pairs in v[0] and v[1]. Results that
 // only need the larger or the sign of two positive numbers, or whether a number
 // is 0, are found by integer instructions: maxima and comparisons of float64
-// share their units with multiplications.
-func (g *gen) measure(field map[string]operand.Mem, results map[string]reg.VecPhysical, absolute, zero reg.VecPhysical, v []reg.VecPhysical, dd, rr, bucket operand.Mem) {
+// share their units with multiplications. Independent chains are interleaved,
+// for few instructions can wait.
+func (g *gen) measure(field map[string]operand.Mem, results map[string]reg.VecPhysical, v []reg.VecPhysical, dd, rr, bucket operand.Mem) {
 	a, b, d, x := v[0], v[1], v[2], v[3]
 	sum := func(name string, v reg.VecPhysical) { g.VADDPD(v, results[name], results[name]) }
+	count := func(name string, mask reg.VecPhysical) { g.VPSUBQ(mask, results[name], results[name]) }
 	g.VSUBPD(a, b, d)
 	g.VMULPD(a, a, x)
 	sum("rr", x)
@@ -123,32 +133,30 @@ func (g *gen) measure(field map[string]operand.Mem, results map[string]reg.VecPh
 	sum("dd", x)
 	g.VADDPD(dd, x, x)
 	g.VMOVUPD(x, dd)
-	for _, v := range []reg.VecPhysical{d, a, b} {
-		g.VANDPD(absolute, v, v)
+	for _, v := range []reg.VecPhysical{a, b, d} {
+		g.VANDPD(field["absolute"], v, v)
 	}
-	sum("sum", d)
-	g.VMAXPD(d, results["max"], results["max"])
-	g.VPCMPEQQ(zero, d, x)
-	g.VPSUBQ(x, results["equal"], results["equal"])
-
 	// The last place is that of the larger value; its exponent is inverted.
 	g.VPMAXSD(b, a, x)
+	g.VMULPD(field["rtol"], a, b)
 	g.VPMAXSD(field["place"], x, x)
 	g.VPANDN(field["exponent"], x, x)
+	sum("sum", d)
+	g.VMAXPD(field["least"], a, a)
 	g.VMULPD(d, x, x)
+	g.VADDPD(field["atol"], b, b)
+	g.VMAXPD(d, results["max"], results["max"])
+	g.VFMSUB132PD(field["maxRel"], d, a)
+	g.VPCMPGTQ(b, d, b)
 	g.VMAXPD(x, results["units"], results["units"])
 	g.VPSRAD(operand.U8(17), x, x)
+	count("mismatched", b)
+	g.VPOR(a, results["excess"], results["excess"]) // its sign
 	g.VPMAXSD(field["lowest"], x, x)
+	g.VXORPD(b, b, b)
+	g.VPCMPEQQ(b, d, b)
 	g.VMOVDQU(x, bucket)
-
-	g.VMAXPD(field["least"], a, x)
-	g.VFMSUB132PD(field["maxRel"], d, x)
-	g.VPOR(x, results["excess"], results["excess"]) // its sign
-
-	g.VMULPD(field["rtol"], a, a)
-	g.VADDPD(field["atol"], a, a)
-	g.VPCMPGTQ(a, d, x)
-	g.VPSUBQ(x, results["mismatched"], results["mismatched"])
+	count("equal", b)
 }
 
 // count adds the buckets up to end to eight sets of counters in turn.
