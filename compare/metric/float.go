@@ -9,7 +9,7 @@ import (
 
 // partValues is the number of values, in whole rows, that are measured by one
 // goroutine. It is fixed, so that sums do not depend on how many there are.
-const partValues = 1 << 22
+var partValues = 1 << 22
 
 // floats measures values of any type as float64: in parts, several at the same
 // time, which are put together in their order.
