@@ -97,13 +97,6 @@ func (l *Logits) row(a, b []float64) bool {
 
 // divergence is Σ p (log p - log q) of the two softmaxes.
 func divergence(a, b []float64, maxA, maxB float64) float64 {
-	var za, zb, cross float64
-	for i := range a {
-		x, y := a[i]-maxA, b[i]-maxB
-		e := kernel.Exp(x)
-		za += e
-		zb += kernel.Exp(y)
-		cross += float64(e * (x - y))
-	}
+	za, zb, cross := kernel.SoftmaxSums(a, b, maxA, maxB)
 	return max(0, cross/za+kernel.Log(zb/za))
 }

@@ -13,6 +13,7 @@ func init() {
 	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA || !cpu.X86.HasF16C {
 		return
 	}
+	softmaxKernel = softmaxSums_avx2
 	bf16, f16, f32, f64 := tensor.BFloat16, tensor.Float16, tensor.Float32, tensor.Float64
 	pairKernels = map[[2]tensor.DType]pairKernel{
 		{bf16, bf16}: pairsBF16BF16_avx2, {bf16, f16}: pairsBF16F16_avx2, {bf16, f32}: pairsBF16F32_avx2,

@@ -53,3 +53,9 @@ func pairsF32F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint
 //
 //go:noescape
 func pairsF64F64_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// softmaxSums_avx2 adds e**x, e**y and e**x (x-y) for x = a-most[0], y = b-most[1] to lanes
+// i%4 of s; n is a multiple of 4.
+//
+//go:noescape
+func softmaxSums_avx2(a *float64, b *float64, n int, most *[2]float64, s *[12]float64)

@@ -125,3 +125,27 @@ func BenchmarkPairs(b *testing.B) {
 		})
 	}
 }
+
+// TestSoftmaxAssemblyEqualsPlain has logits from equal to e**-800 apart.
+func TestSoftmaxAssemblyEqualsPlain(t *testing.T) {
+	if softmaxKernel == nil {
+		t.Skip("no assembly here")
+	}
+	simd := softmaxKernel
+	defer func() { softmaxKernel = simd }()
+	rng := rand.New(rand.NewPCG(35, 36))
+	for i := range 2000 {
+		a, b := make([]float64, 1+i%70), make([]float64, 1+i%70)
+		mostA, mostB := math.Inf(-1), math.Inf(-1)
+		for j := range a {
+			a[j] = rng.NormFloat64() * []float64{0, 1, 30, 300}[i%4]
+			b[j] = a[j] + rng.NormFloat64()
+			mostA, mostB = max(mostA, a[j]), max(mostB, b[j])
+		}
+		softmaxKernel = nil
+		za, zb, cross := SoftmaxSums(a, b, mostA, mostB)
+		softmaxKernel = simd
+		za2, zb2, cross2 := SoftmaxSums(a, b, mostA, mostB)
+		require.Equal(t, [3]float64{za, zb, cross}, [3]float64{za2, zb2, cross2})
+	}
+}

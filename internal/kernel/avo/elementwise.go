@@ -220,7 +220,11 @@ func (g *gen) exponentials() {
 		g.VCVTPS2PD(g.half(r[x]), r[5])
 		g.VCVTPS2PD(g.half(r[4]), r[6])
 		for _, h := range []reg.VecPhysical{r[5], r[6]} {
-			g.exp(h, base2, r[7:16])
+			if base2 {
+				g.exp(h, true, -160, 130, r[7:16])
+			} else {
+				g.exp(h, false, -110, 90, r[7:16])
+			}
 		}
 		g.narrow64(r[5], r[out])
 		g.narrow64(r[6], r[4])
@@ -260,9 +264,10 @@ func (g *gen) exponentials() {
 	g.end()
 }
 
-// exp replaces x by its exponential, with an error of less than a unit in the
-// last place: kernel.Exp, or kernel.Exp2 if base2 is set.
-func (g *gen) exp(x reg.VecPhysical, base2 bool, tmp []reg.VecPhysical) {
+// exp replaces x, cut to the range from least to most, by its exponential, with
+// an error of less than a unit in the last place: kernel.Exp, or kernel.Exp2 if
+// base2 is set.
+func (g *gen) exp(x reg.VecPhysical, base2 bool, least, most float64, tmp []reg.VecPhysical) {
 	const (
 		ln2Hi = 6.93147180369123816490e-01
 		ln2Lo = 1.90821492927058770002e-10
@@ -274,10 +279,6 @@ func (g *gen) exp(x reg.VecPhysical, base2 bool, tmp []reg.VecPhysical) {
 		p5    = 4.13813679705723846039e-08
 	)
 	k, hi, lo, rr, t, c, u, w := tmp[0], tmp[1], tmp[2], tmp[3], tmp[4], tmp[5], tmp[6], tmp[7]
-	least, most := -110.0, 90.0
-	if base2 {
-		least, most = -160, 130
-	}
 	// The second operand survives if either is NaN.
 	g.constant(least, u)
 	g.VMAXPD(x, u, x)

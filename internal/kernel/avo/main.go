@@ -55,7 +55,10 @@ func main() {
 			g.exponentials()
 		}, s)
 	}
-	write(*out, "pairs_"+avx2.name, (*gen).pairs, avx2)
+	write(*out, "pairs_"+avx2.name, func(g *gen) {
+		g.pairs()
+		g.softmax()
+	}, avx2)
 }
 
 // wide is the number of vectors of a tile with few rows: enough chains to hide
