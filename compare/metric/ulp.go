@@ -74,8 +74,10 @@ func (u *ulps) init(a, b tensor.DType) {
 	u.format = x
 }
 
+// take adds the counts of p, the largest distance being known.
 func (u *ulps) take(p *kernel.Pairs) {
-	for i := range u.count {
+	top := int(math.Float64bits(u.max)>>(52-stepBits)) - kernel.PairFirstBucket
+	for i := range min(max(top, 0), kernel.PairBuckets-1) + 1 {
 		u.count[i] += p.Count(i)
 	}
 }

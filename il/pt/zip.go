@@ -71,15 +71,19 @@ func openArchive(data []byte) (*archiveReader, error) {
 type extent struct{ start, size, records int }
 
 func findDirectory(data []byte) (extent, error) {
-	eocd := -1
-	for i := len(data) - 22; i >= max(0, len(data)-22-math.MaxUint16); i-- {
-		if string(data[i:i+4]) != endSig || int(le.Uint16(data[i+20:])) != len(data)-i-22 {
-			continue
+	eocd, other := -1, -1
+	last := max(0, len(data)-22) // the last place for an end record
+	for i := max(0, last-math.MaxUint16); i <= last; i++ {
+		k := bytes.Index(data[i:min(last+4, len(data))], []byte(endSig))
+		if k < 0 {
+			break
 		}
-		if eocd >= 0 {
-			return extent{}, faultf(directory, i, "two end records; the other is at %d", eocd)
+		if i += k; i <= len(data)-22 && int(le.Uint16(data[i+20:])) == len(data)-i-22 {
+			eocd, other = i, eocd
 		}
-		eocd = i
+	}
+	if other >= 0 {
+		return extent{}, faultf(directory, other, "two end records; the other is at %d", eocd)
 	}
 	if eocd < 0 {
 		return extent{}, faultf(directory, len(data), "no end record: the file is cut short, or something was appended to it")

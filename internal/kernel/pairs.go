@@ -58,7 +58,7 @@ var float64s = [2]tensor.DType{tensor.Float64, tensor.Float64}
 // pairKernels is the assembly that this CPU can run, by the stored types.
 var pairKernels map[[2]tensor.DType]pairKernel
 
-// Prepare forgets everything, and sets out to count values with
+// Prepare sets out, before Reset, to count values with
 // |d| > atol + rtol*|r| and distances in units of the last place of a format of
 // the given precision, the hidden bit counted, whose last place does not change
 // below 2^lowest. least is the least |r| that a difference is divided by.
@@ -73,7 +73,6 @@ func (p *Pairs) Prepare(atol, rtol, least float64, precision, lowest int) {
 	for i := range p.vectors.lowest {
 		p.vectors.lowest[i] = int32(PairFirstBucket - (precision-2)<<PairStepBits)
 	}
-	p.Reset()
 }
 
 // Reset forgets the counts and sets the relative difference that Exceeds
