@@ -29,7 +29,7 @@ func inOrder(n int, start func() (do func(int) error, done func(int))) error {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		do, done := start()
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			err, f := recovered(do, i)
+			f, err := recovered(do, i)
 			mu.Lock()
 			for turn != i {
 				turned.Wait()
@@ -65,7 +65,7 @@ func inOrder(n int, start func() (do func(int) error, done func(int))) error {
 	return failed
 }
 
-func recovered(do func(int) error, i int) (err error, fault any) {
+func recovered(do func(int) error, i int) (fault any, err error) {
 	defer func() { fault = recover() }()
-	return do(i), nil
+	return nil, do(i)
 }

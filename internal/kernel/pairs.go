@@ -43,7 +43,7 @@ type pairVectors struct {
 	excess                           [pairLanes]uint64    // the sign bit where |d| > maxRel*max(|r|, least)
 	units                            [pairLanes]float64   // the largest |d| / last place
 	equal, mismatched                [pairLanes]int64
-	buckets                          [512]uint64
+	_                                [512]uint64                      // buckets of a block, for the assembly
 	count                            [pairStep][PairBuckets + 8]int64 // not a multiple of a page: lanes would meet in the cache
 }
 
