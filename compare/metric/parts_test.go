@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -66,6 +69,34 @@ func toString(g *Gap) string {
 	d := *g
 	d.Scale, d.WorstToken, d.WorstChannel, d.ULP = nil, nil, nil, nil
 	return fmt.Sprintf("%v %+v %+v %+v %+v", d, g.Scale, g.WorstToken, g.WorstChannel, g.ULP)
+}
+
+// A file that is cut short under any of the goroutines is the error of the
+// caller's mmap.Guard.
+func TestPartsOfAFileCutShort(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a mapped file cannot be cut short there")
+	}
+	old := partValues
+	partValues = 1000
+	defer func() { partValues = old }()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, make([]byte, 1<<20), 0o644))
+	m, err := mmap.Open(path)
+	require.NoError(t, err)
+	defer m.Close()
+	require.NoError(t, os.Truncate(path, 1<<18))
+	shape := []int{1 << 13, 64}
+	x := &tensor.Tensor{DType: tensor.BFloat16, Shape: shape, Stride: tensor.ContiguousStride(shape), Data: m.Bytes()}
+	for range 5 {
+		err = mmap.Guard(path, func() error {
+			_, err := Measure(x, x, nil)
+			return err
+		})
+		require.ErrorIs(t, err, mmap.ErrChanged)
+	}
+	require.Zero(t, helping.Load())
 }
 
 // The first error in order counts, and a panic of any part becomes one of the

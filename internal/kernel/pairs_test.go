@@ -20,11 +20,13 @@ func nearPairs(rng *rand.Rand, n int, value func(*rand.Rand) float32) (r, t []fl
 	r, t = make([]float64, n), make([]float64, n)
 	for i := range r {
 		r[i] = float64(value(rng))
-		switch t[i] = r[i]; rng.IntN(4) {
+		switch t[i] = r[i]; rng.IntN(5) {
 		case 0:
 			t[i] *= 1 + float64(rng.IntN(64)-32)*0x1p-12
 		case 1:
 			t[i] = float64(value(rng))
+		case 2:
+			t[i] *= 1 + 1e-3*rng.NormFloat64() // products are rounded
 		}
 	}
 	return r, t
