@@ -22,9 +22,10 @@ type LoggerOptions struct {
 // does: Pre and Post are the hooks of every module, StepDone that of the root.
 // It is for one goroutine.
 //
-// A file appears under its name only when it is whole. The first failure
-// sticks: from then on the hooks do nothing, and Err, StepDone and Close
-// report it.
+// Files are written while the model computes, and a step's are all there when
+// StepDone returns. A file appears under its name only when it is whole. The
+// first failure, in the order of the calls, sticks: from then on the hooks do
+// nothing, and Err, StepDone and Close report it.
 type Logger struct {
 	cfg    *Config
 	opts   LoggerOptions
@@ -36,9 +37,9 @@ type Logger struct {
 	selections map[string]Selection // by module
 	list       callList             // module_calls.txt of this step
 	reload     reloader
+	writer     writer
 
 	logged int
-	err    error
 }
 
 // NewLogger makes the session's directory, <output_dir>/<id>. A directory that
@@ -87,8 +88,8 @@ func (l *Logger) Dir() string { return l.dir }
 // Logged returns how many calls of modules were logged.
 func (l *Logger) Logged() int { return l.logged }
 
-// Err returns the first failure.
-func (l *Logger) Err() error { return l.err }
+// Err returns the first failure of the calls so far, when they are written.
+func (l *Logger) Err() error { return l.writer.finish() }
 
 // Warnings tells what did not go as the configuration reads.
 func (l *Logger) Warnings() []string {
@@ -103,7 +104,7 @@ func (l *Logger) Warnings() []string {
 // and returns those to go on with. They are the same, except with
 // reload_input_dir, where logged tensors are replaced by recorded ones.
 func (l *Logger) Pre(module string, args Tuple) Tuple {
-	if l.err != nil || !l.cfg.SelectsStep(l.step) {
+	if l.writer.hasFailed() || !l.cfg.SelectsStep(l.step) {
 		return args
 	}
 	call := l.counts[module]
@@ -113,15 +114,16 @@ func (l *Logger) Pre(module string, args Tuple) Tuple {
 	}
 	r, err := l.openCall(module, Inputs, call)
 	if err != nil {
-		l.err = err
+		l.writer.refuse(err)
 		return args
 	}
 	r.reload = &l.reload
 	out, err := r.save(Inputs, args)
 	if err != nil {
-		l.err = err
+		l.writer.refuse(err)
 		return args
 	}
+	l.writer.write(r)
 	l.logged++
 	return out.(Tuple)
 }
@@ -129,7 +131,7 @@ func (l *Logger) Pre(module string, args Tuple) Tuple {
 // Post is the forward hook of a module: it logs what the module returned, and
 // with log_post_fwd_inputs the arguments as the forward left them.
 func (l *Logger) Post(module string, args Tuple, out Value) {
-	if l.err != nil || !l.cfg.SelectsStep(l.step) {
+	if l.writer.hasFailed() || !l.cfg.SelectsStep(l.step) {
 		return
 	}
 	call := l.counts[module] - 1
@@ -143,8 +145,12 @@ func (l *Logger) Post(module string, args Tuple, out Value) {
 	if err == nil && l.cfg.LogPostFwdInputs {
 		_, err = r.save(PostFwdInputs, args)
 	}
-	l.err = err
-	if err == nil && !l.selects(module, Inputs, call) {
+	if err != nil {
+		l.writer.refuse(err)
+		return
+	}
+	l.writer.write(r)
+	if !l.selects(module, Inputs, call) {
 		l.logged++ // Pre did not
 	}
 }
@@ -152,20 +158,26 @@ func (l *Logger) Post(module string, args Tuple, out Value) {
 // StepDone is the forward hook of the root module: the next step begins. What
 // runs between two forwards, as the logits, belongs to the later step.
 func (l *Logger) StepDone() error {
-	l.step++
-	clear(l.counts)
-	if err := l.list.close(); err != nil && l.err == nil {
-		l.err = err
-	}
-	return l.err
+	l.begin(l.step + 1)
+	return l.Err()
 }
 
-// Close ends the session and returns the first failure.
-func (l *Logger) Close() error {
-	if err := l.list.close(); err != nil && l.err == nil {
-		l.err = err
+// begin ends the current step and makes another one current.
+func (l *Logger) begin(step int) {
+	l.step = step
+	clear(l.counts)
+	if err := l.list.close(); err != nil {
+		l.writer.refuse(err)
 	}
-	return l.err
+}
+
+// Close ends the session and returns the first failure. It is to be called
+// also when the run failed: what the hooks were given is written by then.
+func (l *Logger) Close() error {
+	if err := l.list.close(); err != nil {
+		l.writer.refuse(err)
+	}
+	return l.Err()
 }
 
 // selects decides whether the inputs or the outputs of a call (0 for the first
@@ -175,7 +187,7 @@ func (l *Logger) selects(module string, d Direction, call int) bool {
 	if !ok {
 		var err error
 		if s, err = l.cfg.Select(module); err != nil {
-			l.err = fmt.Errorf("il config: module_call_match: %w", err)
+			l.writer.refuse(fmt.Errorf("il config: module_call_match: %w", err))
 			return false
 		}
 		l.selections[module] = s
@@ -183,8 +195,8 @@ func (l *Logger) selects(module string, d Direction, call int) bool {
 	return s.Has(d, call) && (l.opts.Only == nil || l.opts.Only(l.step, module, call, d))
 }
 
-// openCall makes the directory of a call of the current step. What the hook
-// for inputs logs it lists in module_calls.txt.
+// openCall begins a call of the current step. What the hook for inputs logs it
+// lists in module_calls.txt.
 func (l *Logger) openCall(module string, d Direction, call int) (*record, error) {
 	if !filepath.IsLocal(module) || strings.ContainsAny(module, `/\`+"\n") {
 		return nil, fmt.Errorf("module %q: the name cannot be that of a directory", module)
@@ -195,6 +207,6 @@ func (l *Logger) openCall(module string, d Direction, call int) (*record, error)
 			return nil, err
 		}
 	}
-	r := &record{cfg: l.cfg, device: l.device, session: l.dir, dir: filepath.Join(step, name)}
-	return r, makeDir(filepath.Join(l.dir, r.dir))
+	l.reload.call = filepath.Join(step, name)
+	return &record{cfg: l.cfg, device: l.device, dir: filepath.Join(l.dir, l.reload.call)}, nil
 }

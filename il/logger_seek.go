@@ -6,11 +6,7 @@ func (l *Logger) SkipTo(step int) {
 	if step == l.step {
 		return
 	}
-	l.step = step
-	clear(l.counts)
-	if err := l.list.close(); err != nil && l.err == nil {
-		l.err = err
-	}
+	l.begin(step)
 }
 
 // SetCall makes call the index of the next call of a module in this step.

@@ -259,8 +259,8 @@ func TestLoggerDevice(t *testing.T) {
 
 	l = newLogger(t, `{"device_names": ["cuda:1"]}`, LoggerOptions{})
 	l.Pre("m", Tuple{ones(2)})
-	require.Equal(t, []string{"step_0/m/inputs_0_cuda_1.pt"}, names(t, l.Dir()))
 	require.NoError(t, l.Close())
+	require.Equal(t, []string{"step_0/m/inputs_0_cuda_1.pt"}, names(t, l.Dir()))
 }
 
 // TestReload: logged inputs are those of another session, as copies.

@@ -6,20 +6,22 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/tensor"
 )
 
-// record writes the files of one call.
+// record collects the files of one call, for a writer.
 type record struct {
-	cfg     *Config
-	device  string
-	session string
-	dir     string    // of the call, below the session
-	reload  *reloader // where recorded tensors come from; nil for outputs
+	cfg    *Config
+	device string
+	dir    string    // of the call
+	reload *reloader // where recorded tensors come from; nil for outputs
+
+	number int // among the calls of the writer
+	files  []file
+	bytes  int // that they take in memory
 }
 
-// save writes the side file of a value and the tensors in it, and returns the
+// save adds the side file of a value and the tensors in it, and returns the
 // value with those replaced that were reloaded.
 func (r *record) save(d Direction, v Value) (Value, error) {
 	path := r.path(string(d) + ".json")
@@ -27,15 +29,18 @@ func (r *record) save(d Direction, v Value) (Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := writeWhole(path, side); err != nil {
-		return nil, err
-	}
+	r.add(file{path: path, data: side}, len(side))
 	return r.tensors(d, "", v)
 }
 
-func (r *record) path(name string) string { return filepath.Join(r.session, r.dir, name) }
+func (r *record) path(name string) string { return filepath.Join(r.dir, name) }
 
-// tensors writes the tensors in a value. A container adds the index or the key
+func (r *record) add(f file, bytes int) {
+	r.files = append(r.files, f)
+	r.bytes += bytes + fileCost
+}
+
+// tensors adds the tensors in a value. A container adds the index or the key
 // to the slot of what it holds.
 func (r *record) tensors(d Direction, slot string, v Value) (Value, error) {
 	switch v := v.(type) {
@@ -89,22 +94,22 @@ func below(slot, key string) string {
 	return slot + "_" + key
 }
 
-// tensor writes one tensor, or the stub of one that is too large. The stub of
-// a single result overwrites the side file of the same name, as in the logger.
+// tensor adds one tensor, or the stub of one that is too large. The stub of a
+// single result overwrites the side file of the same name, as in the logger.
 func (r *record) tensor(d Direction, slot string, t *tensor.Tensor) (*tensor.Tensor, error) {
 	base := fileBase(d, slot)
 	if limit := r.cfg.MaxTensorSize; limit != nil && t.Numel() > *limit {
-		return t, writeWhole(r.path(base+".json"), encodeStub(t, r.device, *limit))
+		stub := encodeStub(t, r.device, *limit)
+		r.add(file{path: r.path(base + ".json"), data: stub}, len(stub))
+		return t, nil
 	}
 	if !r.cfg.SelectsDevice(r.device) {
 		return t, nil
 	}
 	name := base + "_" + deviceSuffix(r.device) + ".pt"
-	if err := pt.WriteFile(r.path(name), t); err != nil {
-		return nil, err
-	}
+	r.add(file{path: r.path(name), tensor: t}, t.NumBytes())
 	if r.reload == nil {
 		return t, nil
 	}
-	return r.reload.replace(t, filepath.Join(r.dir, name))
+	return r.reload.replace(t, name)
 }

@@ -13,6 +13,7 @@ import (
 // reloader replaces logged inputs by those of a recorded session.
 type reloader struct {
 	dir            string // "" for none
+	call           string // directory of the current call, below the session
 	loaded, absent int
 	firstAbsent    string
 }
@@ -31,13 +32,13 @@ func (r *reloader) check() error {
 	return nil
 }
 
-// replace returns a copy of the tensor that the recorded session holds at a
-// path, or t where it holds none.
-func (r *reloader) replace(t *tensor.Tensor, path string) (*tensor.Tensor, error) {
+// replace returns a copy of the tensor that the recorded session holds under a
+// name for the current call, or t where it holds none.
+func (r *reloader) replace(t *tensor.Tensor, name string) (*tensor.Tensor, error) {
 	if r.dir == "" {
 		return t, nil
 	}
-	file := filepath.Join(r.dir, path)
+	file := filepath.Join(r.dir, r.call, name)
 	x, done, err := (&TensorFile{File: file}).Open()
 	if errors.Is(err, fs.ErrNotExist) {
 		if r.absent++; r.absent == 1 {

@@ -23,6 +23,7 @@ type Recorder interface {
 	SkipTo(step int)
 	// SetCall sets the index of the next call of a module in the step.
 	SetCall(module string, call int)
+	// Err returns the first failure of the calls so far.
 	Err() error
 }
 

@@ -40,9 +40,9 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]in
 			} else {
 				made++
 			}
-			if err := rec.Err(); err != nil {
-				return made, nil, err
-			}
+		}
+		if err := rec.Err(); err != nil {
+			return made, nil, err
 		}
 		progress(st.Number, len(st.Calls), i+1, len(s.Steps))
 	}

@@ -120,10 +120,10 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 		return err
 	})
 	line.Done()
-	if err != nil {
-		return err
+	if closed := logger.Close(); err == nil {
+		err = closed
 	}
-	if err := logger.Close(); err != nil {
+	if err != nil {
 		return err
 	}
 	warn(stderr, logger.Warnings()...)

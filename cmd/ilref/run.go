@@ -185,10 +185,13 @@ func (f *runFlags) execute(ctx context.Context, engine *ref.Engine, ckpt *model.
 		})
 	})
 	line.Done()
-	if err != nil || logger == nil {
+	if logger == nil {
 		return dir, err
 	}
-	if err := logger.Close(); err != nil {
+	if closed := logger.Close(); err == nil { // what was computed is written
+		err = closed
+	}
+	if err != nil {
 		return dir, err
 	}
 	warn(stderr, logger.Warnings()...)

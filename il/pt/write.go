@@ -24,7 +24,8 @@ func Encode(w io.Writer, name string, t *tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	a := archive{w: bufio.NewWriterSize(w, 32<<10), prefix: prefixOf(name)}
+	size := min(t.NumBytes(), 30<<10) + 2<<10 // a small file is one write
+	a := archive{w: bufio.NewWriterSize(w, size), prefix: prefixOf(name)}
 	if err := a.addBytes("data.pkl", pickle); err != nil {
 		return err
 	}

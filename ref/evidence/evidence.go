@@ -42,13 +42,10 @@ func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, ow
 		_, skipped, err = engine.ReplayPart(ctx, session, nil, own, logger, noProgress)
 		return err
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if own != nil && logger.Logged() == 0 {
+	if err == nil && own != nil && logger.Logged() == 0 {
 		return il.NewSession(logger.Dir(), il.VariantA, nil), skipped, logger.Close()
 	}
-	out, err := finish(logger)
+	out, err := finish(logger, err)
 	if err == nil && logger.Logged() == 0 {
 		why := ""
 		if len(skipped) > 0 {
@@ -81,10 +78,7 @@ func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype
 		_, err := engine.Rerun(ctx, plan, noProgress)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return finish(logger)
+	return finish(logger, err)
 }
 
 func noProgress(_, _, _, _ int) {}
@@ -105,8 +99,12 @@ func newLogger(session *il.Session, dir string) (*il.Logger, error) {
 	return il.NewLogger(cfg, il.LoggerOptions{Only: session.Records})
 }
 
-func finish(logger *il.Logger) (*il.Session, error) {
-	if err := logger.Close(); err != nil {
+// finish closes the session, also of a run that failed, and opens it.
+func finish(logger *il.Logger, err error) (*il.Session, error) {
+	if closed := logger.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
 		return nil, err
 	}
 	return il.Open(logger.Dir())
