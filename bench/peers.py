@@ -1,86 +1,40 @@
 """ilref beside its peers in one run, on this machine.
 
-    python3 bench/peers.py WORKDIR ILREF [--threads N] [--repeat N]
+    go build -o bin/ ./cmd/... && go test -c -o bin/ ./internal/kernel ./ref
+    python3 bench/peers.py WORKDIR bin [--parts gemm,model,...] [--threads N] [--repeat N]
 
-Needs a Python with torch, transformers and safetensors, and llama-bench of
-llama.cpp on the PATH (each peer that is missing is left out and said so).
+Needs a Python with numpy, torch, transformers and safetensors, and llama-bench
+of llama.cpp on the PATH (a peer that is missing is left out and said so).
 WORKDIR gets a random-weight checkpoint of Llama-3.2-1B's geometry (2.5 GB) in
 safetensors and GGUF; it is made once.
 
-Prefill is 512 tokens, decode 64. Each figure is the median of the runs; the
-runs of the programs alternate, so that a change of the machine's speed meets
-all of them. ilref's figures are differences of whole runs (513 tokens against
-1; 65 new tokens against 1), so that start-up falls out. CPU seconds are better
-to compare than wall time where the machine is shared.
+  limits   multiply-adds of a core, and bytes read from memory
+  gemm     matrix products on one thread: OpenBLAS, torch
+  model    prefill of 512 and decode of 64: transformers on torch, llama.cpp;
+           bytes of weights a second, and start-up
+  memory   peak anonymous memory beside its bound; less memory than the checkpoint has
+  logging  a run that logs all modules beside the run and plain writes
+  diff     ildiff beside torch, where torch_diff.py is in this folder
+
+Each figure is the best of the rounds; the programs alternate in a round, so
+that a change of the machine's speed meets all of them. ilref's prefill and
+decode are differences of whole runs (513 tokens against 1; 65 new tokens
+against 1), so that start-up falls out. CPU seconds are better to compare than
+wall time where the machine is shared.
 """
 import argparse
 import json
 import os
 import resource
 import shutil
-import statistics
-import struct
 import subprocess
 import sys
 import time
 
-H, L, I, V, NH, NKV, D = 2048, 16, 8192, 128256, 32, 8, 64
-CONFIG = dict(architectures=["LlamaForCausalLM"], attention_bias=False, bos_token_id=128000, dtype="bfloat16", eos_token_id=128001,
-              head_dim=D, hidden_act="silu", hidden_size=H, intermediate_size=I, max_position_embeddings=8192, mlp_bias=False,
-              model_type="llama", num_attention_heads=NH, num_hidden_layers=L, num_key_value_heads=NKV, rms_norm_eps=1e-5,
-              rope_parameters=dict(rope_theta=500000.0, rope_type="default"), tie_word_embeddings=True, vocab_size=V)
-
-
-def weights():
-    import torch
-    g = torch.Generator().manual_seed(1)
-    rand = lambda *s: (torch.randn(*s, generator=g) * 0.02).to(torch.bfloat16)
-    yield "model.embed_tokens.weight", "token_embd.weight", rand(V, H)
-    for i in range(L):
-        for hf, gguf, shape in (("self_attn.q_proj", "attn_q", (NH * D, H)), ("self_attn.k_proj", "attn_k", (NKV * D, H)),
-                                ("self_attn.v_proj", "attn_v", (NKV * D, H)), ("self_attn.o_proj", "attn_output", (H, NH * D)),
-                                ("mlp.gate_proj", "ffn_gate", (I, H)), ("mlp.up_proj", "ffn_up", (I, H)), ("mlp.down_proj", "ffn_down", (H, I))):
-            yield f"model.layers.{i}.{hf}.weight", f"blk.{i}.{gguf}.weight", rand(*shape)
-        for hf, gguf in (("input_layernorm", "attn_norm"), ("post_attention_layernorm", "ffn_norm")):
-            yield f"model.layers.{i}.{hf}.weight", f"blk.{i}.{gguf}.weight", torch.ones(H, dtype=torch.bfloat16)
-    yield "model.norm.weight", "output_norm.weight", torch.ones(H, dtype=torch.bfloat16)
-
-
-def make_checkpoint(folder):
-    import torch
-    from safetensors.torch import save_file
-    os.makedirs(folder, exist_ok=True)
-    tensors = list(weights())
-    save_file({hf: t for hf, _, t in tensors}, os.path.join(folder, "model.safetensors"))
-    write_gguf(os.path.join(folder, "model.gguf"), [(n, t.float() if t.dim() == 1 else t) for _, n, t in tensors])
-    with open(os.path.join(folder, "config.json"), "w") as f:
-        json.dump(CONFIG, f)
-
-
-def write_gguf(path, tensors):
-    """GGUF version 3 (llama.cpp, gguf.md): bfloat16 matrices, float32 norms."""
-    import torch
-    text = lambda s: struct.pack("<Q", len(s)) + s.encode()
-    u32 = lambda k, v: text(k) + struct.pack("<II", 4, v)
-    f32 = lambda k, v: text(k) + struct.pack("<If", 6, v)
-    string = lambda k, v: text(k) + struct.pack("<I", 8) + text(v)
-    meta = [string("general.architecture", "llama"), u32("llama.block_count", L), u32("llama.context_length", 8192),
-            u32("llama.embedding_length", H), u32("llama.feed_forward_length", I), u32("llama.attention.head_count", NH),
-            u32("llama.attention.head_count_kv", NKV), u32("llama.rope.dimension_count", D), f32("llama.rope.freq_base", 500000.0),
-            f32("llama.attention.layer_norm_rms_epsilon", 1e-5), u32("llama.vocab_size", V), string("tokenizer.ggml.model", "no_vocab")]
-    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(meta)) + b"".join(meta)
-    offset, blobs = 0, []
-    for name, t in tensors:
-        kind = 0 if t.dtype == torch.float32 else 30
-        head += text(name) + struct.pack("<I", t.dim()) + b"".join(struct.pack("<Q", s) for s in reversed(t.shape)) + struct.pack("<IQ", kind, offset)
-        data = t.contiguous().view(torch.uint8).numpy().tobytes()
-        data += b"\0" * (-len(data) % 32)
-        offset += len(data)
-        blobs.append(data)
-    with open(path, "wb") as f:
-        f.write(head + b"\0" * (-len(head) % 32))
-        for b in blobs:
-            f.write(b)
+import checkpoint
+import gemm
+import machine
+import memory
 
 
 def timed(f):
@@ -127,42 +81,116 @@ def transformers(args, dtype):
 
 def llama_cpp(args):
     result = {}
-    for what, flags in (("prefill", ["-p", "512", "-n", "0"]), ("decode", ["-p", "0", "-n", "64"])):
+    for what, tokens, flags in (("prefill", 512, ["-p", "512", "-n", "0"]), ("decode", 64, ["-p", "0", "-n", "64"])):
         def run():
-            result[what + "_out"] = subprocess.run(["llama-bench", "-m", os.path.join(args.workdir, "model.gguf"), "-t", str(args.threads), "-r", "1",
-                                                    "-o", "json", *flags], check=True, capture_output=True, text=True).stdout
-        run()
-        tokens = 512 if what == "prefill" else 64
-        result[what] = [tokens / json.loads(result.pop(what + "_out"))[0]["avg_ts"], float("nan")]
+            result["out"] = subprocess.run(["llama-bench", "-m", os.path.join(args.workdir, "model.gguf"), "-t", str(args.threads), "-r", "1",
+                                            "-o", "json", *flags], check=True, capture_output=True, text=True).stdout
+        cpu = timed(run)[1]
+        # CPU seconds: with its start-up and a warm-up of one token
+        result[what] = [tokens / json.loads(result.pop("out"))[0]["avg_ts"], cpu]
     return result
 
 
-def main():
-    p = argparse.ArgumentParser()
-    p.add_argument("workdir")
-    p.add_argument("ilref")
-    p.add_argument("--threads", type=int, default=os.cpu_count())
-    p.add_argument("--repeat", type=int, default=3)
-    args = p.parse_args()
-    if not os.path.exists(os.path.join(args.workdir, "config.json")):
-        make_checkpoint(args.workdir)
-    programs = {"ilref bfloat16": lambda: ilref(args, "bfloat16"), "ilref float32": lambda: ilref(args, "float32"),
-                "transformers float32": lambda: transformers(args, "float32")}
+def missing(module):
+    return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode != 0
+
+
+def model(args):
+    programs = {"ilref bfloat16": lambda: ilref(args, "bfloat16"), "ilref float32": lambda: ilref(args, "float32")}
+    if missing("transformers"):
+        print("\ntransformers is not installed: left out")
+    else:
+        programs["transformers float32"] = lambda: transformers(args, "float32")
     if shutil.which("llama-bench"):
         programs["llama.cpp bfloat16"] = lambda: llama_cpp(args)
     else:
-        print("llama-bench is not on the PATH: left out")
+        print("\nllama-bench is not on the PATH: left out")
     runs = {name: [] for name in programs}
     for _ in range(args.repeat):
         for name, f in programs.items():
             runs[name].append(f())
-    base = None
-    for name, results in runs.items():
-        wall = {w: statistics.median(r[w][0] for r in results) for w in ("prefill", "decode")}
-        cpu = {w: statistics.median(r[w][1] for r in results) for w in ("prefill", "decode")}
-        base = base or wall
-        print(f"{name:22} prefill 512: {wall['prefill']:7.2f} s ({cpu['prefill']:6.2f} CPU s, ilref bfloat16 is {wall['prefill'] / base['prefill']:5.2f} x as fast)   "
-              f"decode 64: {wall['decode']:7.2f} s ({cpu['decode']:6.2f} CPU s, {wall['decode'] / base['decode']:5.2f} x)")
+    best = lambda name, what, i=0: min(r[what][i] for r in runs[name])
+    print(f"\n| {args.threads} threads | prefill of 512 | CPU | ilref bfloat16 is | decode of 64 | CPU | ilref bfloat16 is |\n|---|---|---|---|---|---|---|")
+    for name in programs:
+        row = [name]
+        for what in ("prefill", "decode"):
+            row += [f"{best(name, what):.2f} s", f"{best(name, what, 1):.1f} s", f"{best(name, what) / best('ilref bfloat16', what):.2f} x"]
+        print("| " + " | ".join(row) + " |")
+    weights = os.path.getsize(os.path.join(args.workdir, "model.safetensors"))
+    token = best("ilref bfloat16", "decode") / 64
+    line = f"\nDecode reads {weights / token / 1e9:.1f} GB/s of weights"
+    if args.bandwidth:
+        line += f", {weights / token / 1e9 / args.bandwidth:.2f} of the {args.bandwidth:.1f} GB/s that memory gives"
+    print(line + f". Start-up and the first token of a checkpoint of {weights / 1e9:.1f} GB: {best('ilref bfloat16', 'start'):.2f} s, start-up alone "
+          f"{max(best('ilref bfloat16', 'start') - token, 0):.2f} s.")
+
+
+def logging(args):
+    """BenchmarkLogging of ref; TMPDIR says which disk."""
+    out = subprocess.run([os.path.join(args.bin, "ref.test"), "-test.run", "^$", "-test.bench", "Logging", "-test.benchtime", f"{args.repeat}x"],
+                         check=True, capture_output=True, text=True, env=dict(os.environ, ILREF_BENCH_MODEL=os.path.abspath(args.workdir))).stdout
+    print("\n| logging all modules | the run | writing the same files | both | with logging | of both | CPU |\n|---|---|---|---|---|---|---|")
+    for line in out.splitlines():
+        if not line.startswith("BenchmarkLogging/"):
+            continue
+        f = line.split()
+        v = {unit: float(x) for x, unit in zip(f[2::2], f[3::2])}
+        what = f[0].split("/")[1].split("-")[0]
+        print(f"| {what} ({v['files']:.0f} files, {v['MB']:.0f} MB) | {v['s-plain']:.2f} s | {v['s-WriteFile']:.2f} s | {v['s-plain'] + v['s-WriteFile']:.2f} s "
+              f"| {v['s-logged']:.2f} s | {v['logged/budget']:.2f} | {v['cpu-logged/budget']:.2f} |")
+
+
+def diff(args):
+    """A script of its own sets ildiff beside torch."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_diff.py")
+    if not os.path.exists(script):
+        print("\ntorch_diff.py is not in this folder: ildiff is left out")
+        return
+    print(flush=True)
+    subprocess.run([sys.executable, script, args.workdir, os.path.join(args.bin, "ildiff")], check=True)
+
+
+def limits(args):
+    if not machine.wide():
+        print("\nThe machine's limits are measured with AVX2 or AVX-512 only: left out")
+        return
+    args.peak, args.bandwidth = machine.fma_peak(), machine.read_bandwidth(args.threads)
+    print(f"\nOne core: {args.peak:.0f} GFLOP/s of fused multiply-adds in float32 ({8 * machine.wide()}-bit registers). "
+          f"Memory: {args.bandwidth:.1f} GB/s read by {args.threads} threads, {machine.read_bandwidth(1):.1f} GB/s by one.")
+
+
+PARTS = {
+    "limits": limits,
+    "gemm": lambda args: gemm.report(os.path.join(args.bin, "kernel.test"), args.repeat, args.peak),
+    "model": model,
+    "memory": lambda args: memory.report(args.ilref, args.workdir, checkpoint.CONFIG, args.threads),
+    "logging": logging,
+    "diff": diff,
+}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("workdir")
+    p.add_argument("bin", help="the folder of ilref, ildiff, kernel.test and ref.test")
+    p.add_argument("--parts", default=",".join(PARTS), help="those to run, comma-separated (default: all)")
+    p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--repeat", type=int, default=3, help="rounds")
+    args = p.parse_args()
+    parts = args.parts.split(",")
+    for part in parts:
+        if part not in PARTS:
+            p.error(f"--parts {part}: expected some of {', '.join(PARTS)}")
+    args.bin = os.path.abspath(args.bin)
+    args.ilref, args.peak, args.bandwidth = os.path.join(args.bin, "ilref"), 0, 0
+    if {"model", "memory", "logging"} & set(parts) and not os.path.exists(os.path.join(args.workdir, "config.json")):
+        checkpoint.make_checkpoint(args.workdir)
+    if {"gemm", "model"} & set(parts) and "limits" not in parts:
+        limits(args)
+    for part in parts:
+        PARTS[part](args)
+        sys.stdout.flush()
+    print(f"\nLoad of the machine at the end: {os.getloadavg()[0]:.1f}")
 
 
 main()

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,11 @@ import (
 )
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap are a few large activations: looking for garbage costs
+		// little, and garbage is as large as they are.
+		debug.SetGCPercent(25)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
