@@ -14,7 +14,7 @@ safetensors and GGUF; it is made once.
            bytes of weights a second, and start-up
   memory   peak anonymous memory beside its bound; less memory than the checkpoint has
   logging  a run that logs all modules beside the run and plain writes
-  diff     ildiff beside torch, where torch_diff.py is in this folder
+  diff     ildiff beside torch (torch_diff.py in this folder)
 
 Each figure is the best of the rounds; the programs alternate in a round, so
 that a change of the machine's speed meets all of them. ilref's prefill and
@@ -141,13 +141,15 @@ def logging(args):
 
 
 def diff(args):
-    """A script of its own sets ildiff beside torch."""
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_diff.py")
-    if not os.path.exists(script):
-        print("\ntorch_diff.py is not in this folder: ildiff is left out")
+    """A script of its own sets ildiff beside torch, on sessions that it makes once."""
+    script, sessions = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch_diff.py"), os.path.join(args.workdir, "diff")
+    if not os.path.exists(script) or missing("torch"):
+        print("\ntorch_diff.py or torch is missing: ildiff is left out")
         return
+    if not os.path.exists(sessions):
+        subprocess.run([sys.executable, script, "make", sessions], check=True)
     print(flush=True)
-    subprocess.run([sys.executable, script, args.workdir, os.path.join(args.bin, "ildiff")], check=True)
+    subprocess.run([sys.executable, script, os.path.join(sessions, "a"), os.path.join(sessions, "b"), os.path.join(args.bin, "ildiff")], check=True)
 
 
 def limits(args):
