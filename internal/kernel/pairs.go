@@ -136,41 +136,56 @@ func (p *Pairs) clear() {
 
 // measure is the assembly in plain Go, which also goes on where it ends.
 func (v *pairVectors) measure(r, t, dd, rr []float64) {
-	atol, rtol, least, maxRel, place := v.atol[0], v.rtol[0], v.least[0], v.maxRel[0], v.place[0]
-	lowest := int(v.lowest[0])
-	equal, mismatched := 0, 0
-	t, dd, rr = t[:len(r)], dd[:len(r)], rr[:len(r)]
-	for i, a := range r {
-		b, l := t[i], i%pairLanes
-		if a == b {
-			equal++
-		}
+	for l := range min(pairLanes, len(r)) {
+		v.lane(l, r, t[:len(r)], dd[:len(r)], rr[:len(r)])
+	}
+}
+
+// lane measures every fourth pair from l on. Sizes are compared by their bits,
+// which for values that are not negative order as the values do.
+func (v *pairVectors) lane(l int, r, t, dd, rr []float64) {
+	const absolute = signBit - 1
+	atol, rtol, maxRel, lowest := v.atol[0], v.rtol[0], v.maxRel[0], int(v.lowest[0])
+	least, place := math.Float64bits(v.least[0]), math.Float64bits(v.place[0])
+	sdd, srr, stt, srd, sum := v.dd[l], v.rr[l], v.tt[l], v.rd[l], v.sum[l]
+	most, units := math.Float64bits(v.max[l]), math.Float64bits(v.units[l])
+	equal, mismatched, excess := 0, 0, v.excess[l]
+	for i := l; i < len(r); i += pairLanes {
+		a, b := r[i], t[i]
 		d := b - a
 		d2, r2 := float64(d*d), float64(a*a)
-		v.dd[l] += d2
-		v.rr[l] += r2
-		v.tt[l], v.rd[l] = math.FMA(b, b, v.tt[l]), math.FMA(a, d, v.rd[l])
+		sdd += d2
+		srr += r2
+		stt, srd = math.FMA(b, b, stt), math.FMA(a, d, srd)
 		dd[i] += d2
 		rr[i] += r2
-		d, a, b = math.Abs(d), math.Abs(a), math.Abs(b)
-		v.sum[l] += d
-		v.max[l] = max(v.max[l], d)
+		ab, bb, db := math.Float64bits(a)&absolute, math.Float64bits(b)&absolute, math.Float64bits(d)&absolute
+		d = math.Float64frombits(db)
+		sum += d
+		most = max(most, db)
 
 		// The last place is that of the larger value; its exponent is inverted.
-		size := math.Float64bits(max(a, b, place))
-		u := d * math.Float64frombits(^size&(0x7ff<<52))
-		v.units[l] = max(v.units[l], u)
-		v.count[l][min(max(int(math.Float64bits(u)>>(52-PairStepBits))-lowest, 0), PairBuckets-1)]++
+		size := max(ab, bb, place)
+		u := math.Float64bits(d * math.Float64frombits(^size&(0x7ff<<52)))
+		units = max(units, u)
+		v.count[i%pairStep][min(max(int(u>>(52-PairStepBits))-lowest, 0), PairBuckets-1)]++
 
-		if math.FMA(maxRel, max(a, least), -d) < 0 {
-			v.excess[l] = signBit
+		same, outside := 0, 0 // no branches: nobody could predict them
+		if a == b {
+			same = 1
 		}
-		if d > atol+float64(rtol*a) {
-			mismatched++
+		if d > atol+float64(rtol*math.Float64frombits(ab)) {
+			outside = 1
 		}
+		equal += same
+		mismatched += outside
+		excess |= math.Float64bits(math.FMA(maxRel, math.Float64frombits(max(ab, least)), -d))
 	}
-	v.equal[0] += int64(equal)
-	v.mismatched[0] += int64(mismatched)
+	v.dd[l], v.rr[l], v.tt[l], v.rd[l], v.sum[l] = sdd, srr, stt, srd, sum
+	v.max[l], v.units[l] = math.Float64frombits(most), math.Float64frombits(units)
+	v.equal[l] += int64(equal)
+	v.mismatched[l] += int64(mismatched)
+	v.excess[l] = excess
 }
 
 // sumLanes adds the lanes as a tree.
