@@ -79,7 +79,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	stream("read", func(part []byte) { sink.Store(xor(part)) })
 	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32, tensor.Float8E4M3FN, tensor.Float8E5M2} {
-		for m := 1; m <= maxStreamed; m++ {
+		for m := 1; m <= FewRows; m++ {
 			stream(fmt.Sprintf("%s/%d", d, m), func(part []byte) {
 				n := len(part) / (k * d.Size())
 				MatMul32(make([]float32, m*n), n, make([]float32, m*k), k, m, n, k, Weights{Data: part, DType: d}, false)

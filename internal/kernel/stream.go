@@ -11,13 +11,17 @@ type streamKernel[F real] func(x *F, ldx int, cur, next *byte, rows *[32]*byte, 
 
 // stream is the kernels for one type of stored elements.
 type stream[F real] struct {
-	steps   int                          // of a panel
-	kernels [maxStreamed]streamKernel[F] // by the rows of x, less one
+	steps   int                      // of a panel
+	kernels [FewRows]streamKernel[F] // by the rows of x, less one
 }
 
-// maxStreamed is the largest number of rows of a product that reads its
+// FewRows is the largest number of rows of a product that reads its
 // weights where they lie: more repay packing them.
-const maxStreamed = 4
+const FewRows = 4
+
+// prefetched is how many panels memory is asked for ahead of the one that is
+// loaded: what takes it about as long to answer when all cores ask.
+const prefetched = 2
 
 // staging is the two buffers of a stream kernel and its rows of B: a panel has
 // at most 512 bytes of a row.
@@ -30,7 +34,7 @@ type staging struct {
 // rows of a type with a kernel; it reports whether it has.
 func (s *simd[F]) streamed(m, n, k int, a, b *matrix[F], c []F, ldc int, load bool) bool {
 	st, ok := s.streams[b.source()]
-	if !ok || m > maxStreamed || k < st.steps || b.values != nil && b.kMajor {
+	if !ok || m > FewRows || k < st.steps || b.values != nil && b.kMajor {
 		return false
 	}
 	mem := s.get()
@@ -52,6 +56,7 @@ func (s *simd[F]) streamed(m, n, k int, a, b *matrix[F], c []F, ldc int, load bo
 	}
 	following := func(j int) { b.addresses(mem.staging.rows[:rows], j, min(rows, n-j), 0) }
 	following(0)
+	far := min(prefetched, panels-1)
 	run(0, 1, 0, panel) // for the buffer; the sums are of no use
 	for j := 0; j < n; j += rows {
 		cols := min(rows, n-j)
@@ -62,16 +67,16 @@ func (s *simd[F]) streamed(m, n, k int, a, b *matrix[F], c []F, ldc int, load bo
 				clear(sums)
 			}
 		}
-		if panels > 2 {
-			run(0, panels-2, panel, panel)
+		if here := panels - 1 - far; here > 0 {
+			run(0, here, panel, far*panel)
 		}
-		if panels > 1 { // ahead lie the next rows
-			run(panels-2, 1, done*es-panel, rows*b.ld*es-done*es+panel)
+		if far > 0 { // ahead lie the next rows
+			run(panels-1-far, far, done*es-far*panel, rows*b.ld*es-done*es+far*panel)
 		}
 		if j+rows < n {
 			following(j + rows)
 		}
-		run(panels-1, 1, 0, panel)
+		run(panels-1, 1, 0, far*panel)
 		if done < k {
 			s.pack.panel(&mem.packScratch, mem.b, b, j, cols, done, k-done, rows, 0)
 			s.narrow[m](k-done, &mem.a[rest], &mem.b[0], rows*size, &mem.tile[0], rows*size, true)

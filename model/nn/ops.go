@@ -34,7 +34,7 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 	}
 	type task struct{ part, lo, hi, col int } // rows lo to hi-1 of the part are columns from col
 	var tasks []task
-	step := columns(n, o.threads)
+	step := columns(t, n, k*parts[0].Weight.DType.Size(), o.threads)
 	col := 0
 	for p, part := range parts {
 		for lo := 0; lo < part.Weight.Shape[0]; lo += step {
@@ -66,9 +66,15 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 	return out
 }
 
-// columns is how many output columns one task of Linear computes: enough tasks
-// for the threads to end together, and enough columns to repay packing x.
-func columns(n, threads int) int {
+// columns is how many output columns one task of Linear computes, from rows of
+// so many bytes of weights: enough tasks for the threads to end together, and
+// enough columns to repay packing x. Few rows of x are not packed, and the
+// weights, which are read once, are dealt by their bytes.
+func columns(t, n, bytes, threads int) int {
+	if t <= kernel.FewRows {
+		const each = 512 << 10
+		return max(each/bytes/32*32, 32)
+	}
 	per := (n/(4*threads) + 127) / 128 * 128
 	return min(max(per, 128), 1024)
 }
