@@ -102,7 +102,7 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 		t.Verdict = Inherited
 	case j.failed && (in.left || in.apart > floor):
 	case f.Apart.RelL2 > lim:
-		j.blame(c, t, fmt.Sprintf("the output is off from the emulation, which rounds as it does, by rel_l2 %s, where rounding%s: %s",
+		j.blame(c, t, fmt.Sprintf("the output is off from the emulation, which rounds as the target does, by rel_l2 %s, where rounding%s: %s",
 			num(f.Apart.RelL2), explain(lim, in.apart), f.describe(ratio)))
 	case f.tensorLeaves(ratio, passed), f.tokenLeaves(ratio, passed) && f.row() > math.Hypot(rowNoise*noise, gain*in.row):
 		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", f.describe(ratio)))

@@ -210,7 +210,7 @@ func TestFloorRules(t *testing.T) {
 		why                   string
 	}{
 		{"at the floor", rows, 1e-2, 1e-2, 2e-2, 2e-2, 5e-3, 1e-2, ""},
-		{"hidden by what has accumulated", rows, 4.1e-2, 4e-2, 6e-2, 6e-2, 1e-2, 2e-2, "off from the emulation, which rounds as it does, by rel_l2 1.0e-02"},
+		{"hidden by what has accumulated", rows, 4.1e-2, 4e-2, 6e-2, 6e-2, 1e-2, 2e-2, "off from the emulation, which rounds as the target does, by rel_l2 1.0e-02"},
 		{"drift", rows, 2e-2, 1e-2, 3e-2, 2.9e-2, 5e-3, 1e-2, "leaves the floor"},
 		{"one row is one draw", 1, 2e-2, 9e-3, 2e-2, 9e-3, 7e-3, 7e-3, ""},
 		{"a worst token by chance", rows, 1e-2, 1e-2, 4e-2, 2e-2, 5e-3, 1.5e-2, ""},

@@ -164,6 +164,8 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*Tensor, error) {
 	out := &Tensor{Key: p.Key}
 	err := withTensors(r, t, func(x, y *tensor.Tensor) error {
+		mmap.WillNeed(x.Data)
+		mmap.WillNeed(y.Data)
 		tol := tolerance(x.DType, y.DType)
 		g, err := metric.Measure(x, y, &tol)
 		if err != nil {

@@ -32,7 +32,12 @@ func Open(path string) (*File, error) {
 	}
 	f := &File{m: m}
 	err = mmap.Guard(path, func() error {
-		if err := f.parse(m.Bytes()); err != nil {
+		err := m.Scattered(func() error {
+			b := m.Bytes()
+			mmap.WillNeed(b[max(0, len(b)-1<<17):]) // the end, which is searched for the archive's directory
+			return f.parse(b)
+		})
+		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		return nil
