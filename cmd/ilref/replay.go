@@ -28,10 +28,10 @@ func newReplayCommand() *cobra.Command {
 		Short: "Compute each recorded module call again from its own recorded inputs",
 		Long: `Give every module the inputs that SESSION recorded for it and write what it
 returns as a session. Its outputs differ from the recorded ones by what each
-module did, however far a fault has spread: ildiff SESSION REPLAY shows the local
-gaps. Attention takes keys and values from the earlier recorded calls; self_attn,
-which records no inputs, takes them from its neighbours. What cannot be replayed
-is listed on standard error with the reason.
+module did, however far a fault has spread: ildiff REFERENCE SESSION --replay REPLAY
+shows these local gaps. Attention takes keys and values from the earlier recorded
+calls; self_attn, which records no inputs, takes them from its neighbours. What
+cannot be replayed is listed on standard error with the reason.
 
 The parts of tensor-parallel ranks are put together first, the rotary embeddings
 of pipeline stages are one, and transformers' modules have vLLM's names: the
