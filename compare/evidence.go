@@ -58,6 +58,10 @@ func (e *Evidence) limit() float64 {
 	return DefaultRatioLimit
 }
 
+// slack is how many times what rounding explains the target may be from the
+// emulation: who allows more of the ratio allows more of this.
+func (e *Evidence) slack() float64 { return max(1, e.limit()/DefaultRatioLimit) }
+
 // gather measures the target against the sessions of e and gives every tensor
 // of the report what was found.
 func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward, sel *selection) error {

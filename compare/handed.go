@@ -21,7 +21,7 @@ func (h *handed) add(x handed) {
 
 // handedBy is what a tensor of a call hands on.
 func (j *noiseJudge) handedBy(c *call, t *Tensor) handed {
-	h := handed{gap: typical(t.Gap, gapOf(t))}
+	h := handed{gap: max(gapOf(t), typical(t.Gap))}
 	if f := t.Floor; f != nil {
 		h.apart, h.row, h.excess = f.apart(), f.row(), f.worstExcess()
 		h.left, h.scaled = f.leaves(j.evidence.limit(), coarsest(c)), f.wrongScale()
@@ -29,11 +29,11 @@ func (j *noiseJudge) handedBy(c *call, t *Tensor) handed {
 	return h
 }
 
-// typical is a gap in which a row of huge values, as the first token's, does not
-// hide what most others hand on.
-func typical(g *metric.Gap, gap float64) float64 {
-	if gap == 0 || g.Rows() < 2 {
-		return gap
+// typical is the size of a gap in which a row of huge values, as the first
+// token's, does not hide what most others hand on.
+func typical(g *metric.Gap) float64 {
+	if g.Identical() || g.Rows() < 2 {
+		return sizeOf(g)
 	}
-	return max(gap, g.TokenMedian)
+	return max(sizeOf(g), g.TokenMedian)
 }

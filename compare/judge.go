@@ -102,13 +102,21 @@ func (j *noiseJudge) judge(fs []*forward) {
 // gapOf is the figure that is judged: rel_l2, or infinity where integers or
 // NaNs and infinities differ.
 func gapOf(t *Tensor) float64 {
-	switch {
-	case t.Gap.Identical():
-		return 0
-	case t.Gap.NonFinite > 0, isInteger(t):
+	if isInteger(t) && !t.Gap.Identical() {
 		return math.Inf(1)
 	}
-	return t.Gap.RelL2
+	return sizeOf(t.Gap)
+}
+
+// sizeOf is the rel_l2 of a gap, infinity where NaN or infinities meet others.
+func sizeOf(g *metric.Gap) float64 {
+	switch {
+	case g.Identical():
+		return 0
+	case g.NonFinite > 0:
+		return math.Inf(1)
+	}
+	return g.RelL2
 }
 
 func isInteger(t *Tensor) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }

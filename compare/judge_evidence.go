@@ -70,8 +70,7 @@ func anyFailed(c *call) bool {
 func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
 	f, ratio := t.Floor, j.evidence.limit()
 	floor = max(floor, f.noise)
-	slack := max(1, ratio/DefaultRatioLimit)
-	out := f.apart() > slack*j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
+	out := f.apart() > j.evidence.slack()*j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
 	switch {
 	case out && !j.failed:
 		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(ratio)))
@@ -96,8 +95,7 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	}
 	t.Verdict = inheritedIf(j.failed && f.leaves(ratio, floor))
 	passed := math.Hypot(noise, gain*in.excess)
-	slack := max(1, ratio/DefaultRatioLimit) // who allows more of the one allows more of the other
-	switch lim := slack * limit(noise, floor, gain*in.apart); {
+	switch lim := j.evidence.slack() * limit(noise, floor, gain*in.apart); {
 	case anyFailed(c):
 		t.Verdict = Inherited
 	case j.failed && (in.left || in.apart > floor):

@@ -16,9 +16,10 @@ import (
 
 // measure finds the gap of every pair that can be compared. Pairs are measured
 // at the same time, and the parts of a large one, which are always the same, so
-// that the figures do not depend on how many goroutines there are. progress, where there is one, is called by one goroutine
-// with how many of all pairs have been begun, and at the end with all of all.
-// then, where there is one, is called with every pair that was measured.
+// that the figures do not depend on how many goroutines there are. progress,
+// where there is one, is called by one goroutine with how many of all pairs have
+// been begun, and at the end with all of all. then, where there is one, is called
+// with every pair that was measured.
 func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DType) metric.Tolerance, progress func(done, total int), then func(*slotPair)) error {
 	if progress == nil {
 		progress = func(int, int) {}

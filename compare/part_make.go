@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/workers"
 )
 
 // fates are their names in a part.
@@ -68,7 +69,8 @@ func (c *comparison) part(p shard.Part) *Part {
 		}
 	}
 	most := append(todo[suspected], todo[unlikely]...)
-	concurrently(most[:min(len(most), suspects)])
+	most = most[:min(len(most), suspects)]
+	workers.Each(runtime.GOMAXPROCS(0), len(most), func(i int) { most[i]() })
 	return out
 }
 
@@ -82,24 +84,6 @@ func (c *comparison) suspect(x *call, p *slotPair, rows func() *tokens, s *partS
 		k := clueOf(x, p, rows(), clean)
 		s.Clues = append(s.Clues, partClue{x.in.gap, clean, k.rule, k.hint})
 	}
-}
-
-// concurrently calls functions, as many at a time as there are processors.
-func concurrently(fs []func()) {
-	todo := make(chan func())
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for f := range todo {
-				f()
-			}
-		})
-	}
-	for _, f := range fs {
-		todo <- f
-	}
-	close(todo)
-	wg.Wait()
 }
 
 func partSideOf(s *il.Session) PartSide {

@@ -98,16 +98,7 @@ func (f *Floor) tokenLeaves(ratio, excess float64) bool {
 }
 
 // apart is the gap to the emulation that the tensor hands on.
-func (f *Floor) apart() float64 {
-	switch g := f.Apart; {
-	case g.Identical():
-		return 0
-	case g.NonFinite > 0:
-		return math.Inf(1)
-	default:
-		return typical(g, g.RelL2)
-	}
-}
+func (f *Floor) apart() float64 { return typical(f.Apart) }
 
 // row is the gap to the emulation of the worst row.
 func (f *Floor) row() float64 {

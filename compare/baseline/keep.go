@@ -13,8 +13,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/ilref/ilref/internal/workers"
 )
 
 // FileName is the fingerprint's name in the folder of a baseline that keeps its
@@ -259,27 +260,15 @@ func (f *File) verify(dir string) error {
 	return nil
 }
 
-// each calls do for 0 … n-1, several at the same time, and returns the error
-// of the first that has one.
+// each calls do for 0 … n-1, several at the same time, until ctx ends, and
+// returns its error, or that of the first that has one.
 func each(ctx context.Context, n int, do func(int) error) error {
 	errs := make([]error, n)
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range next {
-				errs[i] = do(i)
-			}
-		})
-	}
-	for i := range n {
-		if ctx.Err() != nil {
-			break
+	workers.Each(runtime.GOMAXPROCS(0), n, func(i int) {
+		if ctx.Err() == nil {
+			errs[i] = do(i)
 		}
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+	})
 	if err := ctx.Err(); err != nil {
 		return err
 	}

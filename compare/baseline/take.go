@@ -3,8 +3,6 @@ package baseline
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"sync"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
@@ -36,23 +34,10 @@ func Take(ctx context.Context, s *il.Session) (*Print, error) {
 			}
 		}
 	}
-	work := make(chan *job)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for j := range work {
-				j.err = j.t.read(j.file)
-			}
-		})
-	}
-	for _, j := range jobs {
-		if ctx.Err() != nil {
-			break
-		}
-		work <- j
-	}
-	close(work)
-	wg.Wait()
+	err := each(ctx, len(jobs), func(i int) error {
+		jobs[i].err = jobs[i].t.read(jobs[i].file)
+		return nil
+	})
 	p := &Print{}
 	for _, j := range jobs {
 		if j.err != nil {
@@ -61,7 +46,7 @@ func Take(ctx context.Context, s *il.Session) (*Print, error) {
 		}
 		p.Tensors = append(p.Tensors, j.t)
 	}
-	return p, ctx.Err()
+	return p, err
 }
 
 func (t *Tensor) read(file *il.TensorFile) error {

@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"sync"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/workers"
 )
 
 // tail is how many bytes of a file's end count: a .pt file ends with the
@@ -53,20 +53,7 @@ func Fingerprint(s *il.Session) string {
 // each calls f with every file, many at a time: they may lie far away.
 func each[T any](files []*il.TensorFile, f func(*il.TensorFile) T) []T {
 	out := make([]T, len(files))
-	todo := make(chan int)
-	var wg sync.WaitGroup
-	for range 8 * runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range todo {
-				out[i] = f(files[i])
-			}
-		})
-	}
-	for i := range files {
-		todo <- i
-	}
-	close(todo)
-	wg.Wait()
+	workers.Each(8*runtime.GOMAXPROCS(0), len(files), func(i int) { out[i] = f(files[i]) })
 	return out
 }
 
