@@ -27,7 +27,7 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 	todo := toMeasure(fs)
 	work := make(chan *slotPair)
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range runtime.GOMAXPROCS(0) + waiting {
 		wg.Go(func() {
 			for p := range work {
 				if p.bounds != nil {
@@ -49,6 +49,9 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 	}
 	return err
 }
+
+// waiting is the number of goroutines that may wait for a disk while others compute.
+const waiting = 2
 
 func feed(ctx context.Context, todo []*slotPair, work chan<- *slotPair, progress func(done, total int)) error {
 	for i, p := range todo {
@@ -163,10 +166,10 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 // gap measures two files. A file that cannot be read is an error, a pair that
 // cannot be compared an *unusable.
 func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*Tensor, error) {
+	r.Load()
+	t.Load()
 	out := &Tensor{Key: p.Key}
 	err := withTensors(r, t, func(x, y *tensor.Tensor) error {
-		mmap.WillNeed(x.Data)
-		mmap.WillNeed(y.Data)
 		tol := tolerance(x.DType, y.DType)
 		g, err := metric.Measure(x, y, &tol)
 		if err != nil {

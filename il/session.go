@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il/pt"
+	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -105,6 +106,14 @@ func (f *TensorFile) Open() (*tensor.Tensor, io.Closer, error) {
 		return nil, nil, fmt.Errorf("%s is empty: the run that wrote it is still going, or died, or its disk was full", f.File)
 	}
 	return pt.OpenTensor(f.File)
+}
+
+// Load brings a file whose values are to be read into the system's cache, where
+// they are not yet.
+func (f *TensorFile) Load() {
+	if f.refused == nil && f.open == nil {
+		mmap.Load(f.File)
+	}
 }
 
 // Slot returns the slot at a path, nil where there is none.

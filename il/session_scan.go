@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ilref/ilref/internal/workers"
 )
 
 // maxCallsFile bounds module_calls.txt, which is read whole.
@@ -45,12 +47,10 @@ func scanSession(dir string) (*Session, error) {
 	names, listed := namesOf(steps)
 	for _, raw := range steps {
 		step := &Step{Number: raw.number}
-		for _, name := range sc.order(raw, listed) {
-			call, err := sc.call(raw, name, names)
-			if err != nil {
-				return nil, err
-			}
-			step.Calls = append(step.Calls, call)
+		if step.Calls, err = sc.readCalls(raw, sc.order(raw, listed), names); err != nil {
+			return nil, err
+		}
+		for _, call := range step.Calls {
 			s.calls[callKey{raw.number, call.Module, call.Index}] = call
 		}
 		s.Steps = append(s.Steps, step)
@@ -64,6 +64,27 @@ func scanSession(dir string) (*Session, error) {
 	}
 	s.Warnings = sc.warnings
 	return s, nil
+}
+
+// atOnce is how many directories are read at the same time: a disk answers many
+// questions as fast as one.
+const atOnce = 16
+
+// readCalls reads the directories of a step's calls.
+func (sc *scanner) readCalls(raw *rawStep, names []string, all map[string]bool) ([]*Call, error) {
+	calls, scanners, errs := make([]*Call, len(names)), make([]scanner, len(names)), make([]error, len(names))
+	workers.Each(atOnce, len(names), func(i int) {
+		scanners[i] = scanner{dir: sc.dir, real: sc.real}
+		calls[i], errs[i] = scanners[i].call(raw, names[i], all)
+	})
+	for i := range names {
+		if errs[i] != nil {
+			return nil, errs[i]
+		}
+		sc.json = sc.json || scanners[i].json
+		sc.warnings = append(sc.warnings, scanners[i].warnings...)
+	}
+	return calls, nil
 }
 
 // withoutLists tells variant C from a session that lost its lists.
@@ -134,7 +155,7 @@ func (sc *scanner) step(name string) (*rawStep, error) {
 	for _, e := range entries {
 		switch {
 		case e.Name() == callsFile:
-			if raw.listed, err = sc.readCalls(path, e); err != nil {
+			if raw.listed, err = sc.readList(path, e); err != nil {
 				return nil, err
 			}
 			raw.hasTxt = true
@@ -150,9 +171,9 @@ func (sc *scanner) step(name string) (*rawStep, error) {
 
 const callsFile = "module_calls.txt"
 
-// readCalls returns the lines of a module_calls.txt, each once: ranks write
+// readList returns the lines of a module_calls.txt, each once: ranks write
 // them one after the other.
-func (sc *scanner) readCalls(dir string, e fs.DirEntry) ([]string, error) {
+func (sc *scanner) readList(dir string, e fs.DirEntry) ([]string, error) {
 	path := filepath.Join(dir, e.Name())
 	if err := sc.check(path, e); err != nil {
 		return nil, err

@@ -102,6 +102,7 @@ type capture struct {
 
 type captures []capture
 
+// lintSides is for after a comparison, when the files are in memory.
 func lintSides(ctx context.Context, ref, target *il.Session) (captures, error) {
 	captures := captures{{side: "reference"}, {side: "target"}}
 	for i, s := range []*il.Session{ref, target} {

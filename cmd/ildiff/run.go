@@ -200,14 +200,14 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*co
 	if err != nil {
 		return 0, err
 	}
-	captures, err := lintSides(ctx, ref, target)
-	if err != nil {
-		return 0, err
-	}
 	line := progress.New(stderr)
 	opts.Progress = func(done, total int) { line.Update(done, total, "tensors compared") }
 	report, err := compare.SessionsContext(ctx, ref, target, *opts)
 	line.Done()
+	if err != nil {
+		return 0, err
+	}
+	captures, err := lintSides(ctx, ref, target)
 	if err != nil {
 		return 0, err
 	}

@@ -60,11 +60,8 @@ func (m *meter) measurePart(r, t *tensor.Tensor, lo, hi int) error {
 }
 
 func (m *meter) measureRows(s *source, lo, hi int) error {
-	s.pairs.Reset()
+	s.prepare(m)
 	for row := lo; row < hi; row++ {
-		if s.stored && !m.careful {
-			s.row[0], s.row[1] = s.r.Row(row), s.t.Row(row)
-		}
 		for c := 0; c < m.rows.width; c += block {
 			if err := m.segment(s, row, c, min(block, m.rows.width-c)); err != nil {
 				return err
@@ -83,8 +80,9 @@ func (m *meter) segment(s *source, row, column, n int) error {
 	if dd == nil {
 		dd, rr = s.unused[0][:n], s.unused[1][:n]
 	}
-	if s.stored && !m.careful {
-		p.Stored(s.row[0][column*s.r.DType.Size():], s.row[1][column*s.t.DType.Size():], dd, rr)
+	if s.stored {
+		r, t := s.bytes(row, column, n)
+		p.Stored(r, t, dd, rr)
 	} else {
 		a, b, err := s.values(at, n)
 		if err != nil {
@@ -98,7 +96,8 @@ func (m *meter) segment(s *source, row, column, n int) error {
 	}
 	var x sums
 	x.dd, x.rr, x.tt, x.rd, x.abs = p.Sums()
-	if !m.careful && !(x.abs <= math.MaxFloat64) { // NaN and infinities stay in a sum
+	most := p.Max()
+	if !m.careful && !(x.abs+most <= math.MaxFloat64) { // NaN and infinities stay in a sum
 		return errNotFinite
 	}
 	m.rows.now.add(x)
@@ -107,8 +106,8 @@ func (m *meter) segment(s *source, row, column, n int) error {
 	m.equal += equal - replaced
 	m.mismatched += p.Mismatched()
 	m.ulps.max = max(m.ulps.max, p.Units())
-	if d := p.Max(); d > m.max {
-		m.max, m.maxAt, m.maxIn = d, at, n
+	if most > m.max {
+		m.max, m.maxAt, m.maxIn = most, at, n
 	}
 	if p.Exceeds() {
 		return m.relative(s, at, n)
@@ -143,9 +142,13 @@ func (m *meter) relative(s *source, at, n int) error {
 	if err != nil {
 		return err
 	}
+	b = b[:len(a)]
 	for i, r := range a {
-		d, r := math.Abs(b[i]-r), max(math.Abs(r), m.least)
-		if d-d == 0 && math.FMA(m.maxRel, r, -d) < 0 {
+		d, r := math.Abs(b[i]-r), math.Abs(r)
+		if r < m.least {
+			r = m.least
+		}
+		if d > float64(m.maxRel*r) && d <= math.MaxFloat64 {
 			m.maxRel = max(m.maxRel, d/r)
 		}
 	}
@@ -163,8 +166,8 @@ func (m *meter) locate(s *source) error {
 		return err
 	}
 	for i, r := range a {
-		if math.Abs(b[i]-r) == m.max {
-			m.maxAt, m.maxIn, m.ref, m.tgt = m.maxAt+i, 0, r, b[i]
+		if d := math.Abs(b[i] - r); d == m.max || s.pairs.Single() && float64(float32(d)) == m.max {
+			m.max, m.maxAt, m.maxIn, m.ref, m.tgt = d, m.maxAt+i, 0, r, b[i]
 			return nil
 		}
 	}

@@ -26,17 +26,14 @@ type File struct {
 // Read them inside mmap.Guard: somebody may cut the file short. The error says
 // file, record and offset, what was found and what was expected.
 func Open(path string) (*File, error) {
+	mmap.LoadEdges(path) // the end is searched for the archive's directory
 	m, err := mmap.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	f := &File{m: m}
 	err = mmap.Guard(path, func() error {
-		err := m.Scattered(func() error {
-			b := m.Bytes()
-			mmap.WillNeed(b[max(0, len(b)-1<<17):]) // the end, which is searched for the archive's directory
-			return f.parse(b)
-		})
+		err := m.Scattered(func() error { return f.parse(m.Bytes()) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}

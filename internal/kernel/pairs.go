@@ -7,86 +7,139 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// Pairs measures pairs of values (r, t), all in float64 whatever the stored
-// types, with d = t - r. Results are those of the last call of Values or
+// Pairs measures pairs of values (r, t) with d = t - r. Sums are in float64. The
+// rest is in float64 too, but in float32 for two half types, which a float32
+// holds the difference of to 2^-24 of its size: |d|, its tolerance and its
+// distance in last places. Results are those of the last call of Values or
 // Stored; Count adds up until Reset. Every sum is four chains of fused
 // multiply-adds, of the elements i%4, then a tree, so that assembly and plain
-// Go give the same bits. Where a value is not finite, so is Abs, and the other
-// results mean nothing.
+// Go give the same bits. Where a value is not finite, or |d| as a float32, so is
+// the sum of |d| or Max, and the other results mean nothing.
 type Pairs struct {
 	vectors pairVectors
-	unit    float64 // what largest units are multiplied by
 	types   [2]tensor.DType
-	stored  pairKernel // of types
-	rest    [2][pairStep]float64
+	single  bool       // compares in float32
+	kernel  pairKernel // of types, where there is one
+	buf     [2][pairChunk]float64
+
+	atol, rtol, least, maxRel, place float64
+	unit                             float64 // what largest units are multiplied by
+	lowest                           int     // bucket
 }
 
 const (
-	pairLanes = 4 // of a sum
-	pairStep  = 8 // pairs that assembly takes at once
+	pairLanes = 4   // of a sum
+	pairStep  = 16  // assembly takes multiples
+	pairChunk = 256 // values that are decoded at once where there is no assembly
 	// PairBuckets counts distances in units of the last place: bucket i holds
 	// those whose exponent and first three bits of fraction are
-	// PairFirstBucket+i, the first one also all below, the last all above.
+	// PairFirstBucket+i, the first one also all below; no format has any above.
 	PairBuckets     = 512
 	PairStepBits    = 3
 	PairFirstBucket = (1023 - 1) << PairStepBits // the top of a float64 of 1/2
 )
 
-// pairVectors is shared with the assembly: avo/pairs.go has its fields.
+// pairVectors is shared with the assembly: avo/pairs.go has its fields. The
+// first ones are four of float64 or eight of float32.
 type pairVectors struct {
-	absolute, exponent               [pairLanes]uint64 // masks
-	atol, rtol, least, maxRel, place [pairLanes]float64
-	lowest                           [2 * pairLanes]int32 // bucket
-	largest                          [pairLanes]float64   // finite number
-	dd, rr, tt, rd, sum              [pairLanes]float64   // Σ d², r², t², r d, |d|
-	max                              [pairLanes]float64   // the largest |d|
-	excess                           [pairLanes]uint64    // the sign bit where |d| > maxRel*max(|r|, least)
-	units                            [pairLanes]float64   // the largest |d| / last place
+	absolute64, absolute, exponent   pairVector // masks
+	atol, rtol, least, maxRel, place pairVector
+	lowest, unused                   [8]int32           // buckets: the first, and one above all, by their bits
+	dd, rr, tt, rd, sum              [pairLanes]float64 // Σ d², r², t², r d, |d|
+	max                              [pairLanes]float64 // the largest |d|
+	excess                           [pairLanes]uint64  // the sign bit where |d| > maxRel*max(|r|, least)
+	units                            [pairLanes]float64 // the largest |d| / last place
 	equal, mismatched                [pairLanes]int64
-	_                                [512]uint64                      // buckets of a block, for the assembly
-	count                            [pairStep][PairBuckets + 8]int64 // not a multiple of a page: lanes would meet in the cache
+	_                                [256]byte                  // buckets to be counted
+	count                            [16][PairBuckets + 8]int64 // not a multiple of a page: lanes would meet in the cache
+}
+
+// pairVector is a vector that holds one number again and again.
+type pairVector [pairLanes]uint64
+
+const twice = 1<<32 + 1 // times 32 bits
+
+func (v *pairVector) fill(bits uint64) { *v = pairVector{bits, bits, bits, bits} }
+
+// set fills v with x, as a float32 where single is set.
+func (v *pairVector) set(x float64, single bool) {
+	if single {
+		v.fill(uint64(math.Float32bits(float32(x))) * twice)
+	} else {
+		v.fill(math.Float64bits(x))
+	}
 }
 
 const signBit = 1 << 63
 
-// pairKernel measures n pairs, a multiple of 8, and adds d² to dd and r² to rr;
-// s is the start of a pairVectors.
-type pairKernel func(r, t *byte, n int, dd, rr *float64, s *uint64)
-
-var float64s = [2]tensor.DType{tensor.Float64, tensor.Float64}
+// pairKernel measures n pairs, a multiple of pairStep; s is the start of a pairVectors.
+// sums also adds d² to dd and r² to rr.
+type pairKernel struct {
+	sums      func(r, t *byte, n int, dd, rr *float64, s *uint64)
+	distances func(r, t *byte, n int, s *uint64)
+}
 
 // pairKernels is the assembly that this CPU can run, by the stored types.
 var pairKernels map[[2]tensor.DType]pairKernel
 
-// Prepare sets out, before Reset, to count values with
-// |d| > atol + rtol*|r| and distances in units of the last place of a format of
-// the given precision, the hidden bit counted, whose last place does not change
-// below 2^lowest. least is the least |r| that a difference is divided by.
-func (p *Pairs) Prepare(atol, rtol, least float64, precision, lowest int) {
-	p.unit = math.Ldexp(1, precision-2)
-	for i := range pairLanes {
-		p.vectors.absolute[i] = 1<<63 - 1
-		p.vectors.exponent[i] = 0x7ff << 52
-		p.vectors.atol[i], p.vectors.rtol[i], p.vectors.least[i] = atol, rtol, least
-		p.vectors.place[i], p.vectors.largest[i] = math.Ldexp(1, lowest), math.MaxFloat64
+// PairTypes are the types of values that Stored reads.
+var PairTypes = []tensor.DType{tensor.BFloat16, tensor.Float16, tensor.Float32, tensor.Float64}
+
+// Prepare sets out, before Reset, to measure values of two of PairTypes, those
+// of Values being float64, and to count values with |d| > atol + rtol*|r| and
+// distances in units of the last place of a format of the given precision, the
+// hidden bit counted, whose last place does not change below 2^lowest. least is
+// the least |r| that a difference is divided by.
+func (p *Pairs) Prepare(r, t tensor.DType, atol, rtol, least float64, precision, lowest int) {
+	p.types, p.single = [2]tensor.DType{r, t}, r.Size() == 2 && t.Size() == 2
+	p.kernel = pairKernels[p.types]
+	p.atol, p.rtol, p.least, p.place = atol, rtol, p.below(least), math.Ldexp(1, lowest)
+	p.unit, p.lowest = math.Ldexp(1, precision-2), PairFirstBucket-(precision-2)<<PairStepBits
+	v := &p.vectors
+	v.absolute64.fill(signBit - 1)
+	if v.absolute.fill(signBit - 1); p.single {
+		v.absolute.fill((1<<31 - 1) * twice)
 	}
-	for i := range p.vectors.lowest {
-		p.vectors.lowest[i] = int32(PairFirstBucket - (precision-2)<<PairStepBits)
+	v.exponent.set(math.Inf(1), p.single)
+	v.atol.set(atol, p.single)
+	v.rtol.set(rtol, p.single)
+	v.least.set(p.least, p.single)
+	v.place.set(p.place, p.single)
+	first := p.lowest
+	if p.single {
+		first -= (1023 - 127) << PairStepBits
 	}
+	for i := range v.lowest {
+		v.lowest[i], v.unused[i] = int32(first), int32(first+PairBuckets)
+	}
+}
+
+// Single reports whether |d| is rounded to float32.
+func (p *Pairs) Single() bool { return p.single }
+
+// below is x, or the float32 at or next below it.
+func (p *Pairs) below(x float64) float64 {
+	if !p.single {
+		return x
+	}
+	f := float32(x)
+	if float64(f) > x {
+		f = math.Nextafter32(f, 0)
+	}
+	return float64(f)
 }
 
 // Reset forgets the counts and sets the relative difference that Exceeds
 // refers to to 0.
 func (p *Pairs) Reset() {
-	p.vectors.count = [pairStep][PairBuckets + 8]int64{}
+	p.vectors.count = [16][PairBuckets + 8]int64{}
 	p.SetMaxRel(0)
 }
 
 // SetMaxRel sets the relative difference that Exceeds refers to.
 func (p *Pairs) SetMaxRel(v float64) {
-	for i := range p.vectors.maxRel {
-		p.vectors.maxRel[i] = v
-	}
+	p.maxRel = p.below(v)
+	p.vectors.maxRel.set(p.maxRel, p.single)
 }
 
 // Values measures two slices of one length, and adds d² to dd and r² to rr,
@@ -95,35 +148,33 @@ func (p *Pairs) Values(r, t, dd, rr []float64, overflow bool) {
 	p.clear()
 	t, dd, rr = t[:len(r)], dd[:len(r)], rr[:len(r)]
 	n := 0
-	if k := pairKernels[float64s]; k != nil && len(r) >= pairStep && !overflow {
+	if p.kernel.sums != nil && len(r) >= pairStep && !overflow {
 		n = len(r) / pairStep * pairStep
-		k((*byte)(unsafe.Pointer(&r[0])), (*byte)(unsafe.Pointer(&t[0])), n, &dd[0], &rr[0], &p.vectors.absolute[0])
+		a, b, s := (*byte)(unsafe.Pointer(&r[0])), (*byte)(unsafe.Pointer(&t[0])), &p.vectors.absolute64[0]
+		p.kernel.sums(a, b, n, &dd[0], &rr[0], s)
+		p.kernel.distances(a, b, n, s)
 	}
-	p.vectors.measure(r[n:], t[n:], dd[n:], rr[n:])
+	p.measure(r[n:], t[n:], dd[n:], rr[n:])
 }
 
-// Reads sets the types of the bytes that Stored measures, and reports whether
-// it can.
-func (p *Pairs) Reads(r, t tensor.DType) bool {
-	p.types = [2]tensor.DType{r, t}
-	p.stored = pairKernels[p.types]
-	return p.stored != nil
-}
-
-// Stored is Values for little-endian bytes of the types of Reads.
+// Stored is Values for little-endian bytes.
 func (p *Pairs) Stored(r, t []byte, dd, rr []float64) {
 	p.clear()
-	n := len(dd) / pairStep * pairStep
 	rs, ts := p.types[0].Size(), p.types[1].Size()
 	r, t, rr = r[:len(dd)*rs], t[:len(dd)*ts], rr[:len(dd)]
-	if n > 0 {
-		p.stored(&r[0], &t[0], n, &dd[0], &rr[0], &p.vectors.absolute[0])
+	n := 0
+	if p.kernel.sums != nil && len(dd) >= pairStep {
+		n = len(dd) / pairStep * pairStep
+		p.kernel.sums(&r[0], &t[0], n, &dd[0], &rr[0], &p.vectors.absolute64[0])
+		p.kernel.distances(&r[0], &t[0], n, &p.vectors.absolute64[0])
 	}
-	if rest := len(dd) - n; rest > 0 {
-		a, b := p.rest[0][:rest], p.rest[1][:rest]
-		tensor.LoadFloat64(a, p.types[0], r[n*rs:])
-		tensor.LoadFloat64(b, p.types[1], t[n*ts:])
-		p.vectors.measure(a, b, dd[n:], rr[n:])
+	for n < len(dd) {
+		end := min(n+pairChunk, len(dd))
+		a, b := p.buf[0][:end-n], p.buf[1][:end-n]
+		tensor.LoadFloat64(a, p.types[0], r[n*rs:end*rs])
+		tensor.LoadFloat64(b, p.types[1], t[n*ts:end*ts])
+		p.measure(a, b, dd[n:end], rr[n:end])
+		n = end
 	}
 }
 
@@ -135,53 +186,63 @@ func (p *Pairs) clear() {
 }
 
 // measure is the assembly in plain Go, which also goes on where it ends.
-func (v *pairVectors) measure(r, t, dd, rr []float64) {
+func (p *Pairs) measure(r, t, dd, rr []float64) {
+	t, dd, rr = t[:len(r)], dd[:len(r)], rr[:len(r)]
 	for l := range min(pairLanes, len(r)) {
-		v.lane(l, r, t[:len(r)], dd[:len(r)], rr[:len(r)])
+		p.vectors.sums(l, r, t, dd, rr)
+		if p.single {
+			comparePairs[float32](p, l, r, t)
+		} else {
+			comparePairs[float64](p, l, r, t)
+		}
 	}
 }
 
-// lane measures every fourth pair from l on. Sizes are compared by their bits,
-// which for values that are not negative order as the values do.
-func (v *pairVectors) lane(l int, r, t, dd, rr []float64) {
-	const absolute = signBit - 1
-	atol, rtol, maxRel, lowest := v.atol[0], v.rtol[0], v.maxRel[0], int(v.lowest[0])
-	least, place := math.Float64bits(v.least[0]), math.Float64bits(v.place[0])
+// sums adds every fourth pair from l on to the sums.
+func (v *pairVectors) sums(l int, r, t, dd, rr []float64) {
 	sdd, srr, stt, srd, sum := v.dd[l], v.rr[l], v.tt[l], v.rd[l], v.sum[l]
-	most, units := math.Float64bits(v.max[l]), math.Float64bits(v.units[l])
-	equal, mismatched, excess := 0, 0, v.excess[l]
 	for i := l; i < len(r); i += pairLanes {
 		a, b := r[i], t[i]
 		d := b - a
-		d2, r2 := float64(d*d), float64(a*a)
-		sdd += d2
-		srr += r2
+		sdd, dd[i] = math.FMA(d, d, sdd), math.FMA(d, d, dd[i])
+		srr, rr[i] = math.FMA(a, a, srr), math.FMA(a, a, rr[i])
 		stt, srd = math.FMA(b, b, stt), math.FMA(a, d, srd)
-		dd[i] += d2
-		rr[i] += r2
-		ab, bb, db := math.Float64bits(a)&absolute, math.Float64bits(b)&absolute, math.Float64bits(d)&absolute
-		d = math.Float64frombits(db)
-		sum += d
-		most = max(most, db)
+		sum += math.Abs(d)
+	}
+	v.dd[l], v.rr[l], v.tt[l], v.rd[l], v.sum[l] = sdd, srr, stt, srd, sum
+}
+
+// comparePairs finds what is not a sum of every fourth pair from l on, in T.
+// Sizes are compared by their bits, which for values that are not negative order
+// as the values do.
+func comparePairs[T float32 | float64](p *Pairs, l int, r, t []float64) {
+	v := &p.vectors
+	atol, rtol, maxRel, least := T(p.atol), T(p.rtol), p.maxRel, p.least
+	place := math.Float64bits(p.place)
+	most, units := math.Float64bits(v.max[l]), math.Float64bits(v.units[l])
+	equal, mismatched, excess := 0, 0, v.excess[l]
+	for i := l; i < len(r); i += pairLanes {
+		a, b := math.Abs(r[i]), math.Abs(t[i])
+		d := math.Abs(float64(T(t[i]) - T(r[i])))
+		most = max(most, math.Float64bits(d))
 
 		// The last place is that of the larger value; its exponent is inverted.
-		size := max(ab, bb, place)
-		u := math.Float64bits(d * math.Float64frombits(^size&(0x7ff<<52)))
+		size := max(math.Float64bits(a), math.Float64bits(b), place)
+		u := math.Float64bits(float64(T(d) * T(math.Float64frombits(^size&(0x7ff<<52)))))
 		units = max(units, u)
-		v.count[i%pairStep][min(max(int(u>>(52-PairStepBits))-lowest, 0), PairBuckets-1)]++
+		v.count[l][min(max(int(u>>(52-PairStepBits))-p.lowest, 0), PairBuckets)]++
 
 		same, outside := 0, 0 // no branches: nobody could predict them
-		if a == b {
+		if d == 0 {
 			same = 1
 		}
-		if d > atol+float64(rtol*math.Float64frombits(ab)) {
+		if T(d) > atol+T(rtol*T(a)) {
 			outside = 1
 		}
 		equal += same
 		mismatched += outside
-		excess |= math.Float64bits(math.FMA(maxRel, math.Float64frombits(max(ab, least)), -d))
+		excess |= math.Float64bits(math.FMA(maxRel, max(a, least), -d))
 	}
-	v.dd[l], v.rr[l], v.tt[l], v.rd[l], v.sum[l] = sdd, srr, stt, srd, sum
 	v.max[l], v.units[l] = math.Float64frombits(most), math.Float64frombits(units)
 	v.equal[l] += int64(equal)
 	v.mismatched[l] += int64(mismatched)

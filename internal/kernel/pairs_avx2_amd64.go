@@ -4,55 +4,105 @@
 
 package kernel
 
-// pairsBF16BF16_avx2 measures n pairs of bfloat16 and bfloat16, a multiple of 8; s is a pairVectors.
+// pairDistancesBF16BF16_avx2 compares n pairs of bfloat16 and bfloat16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsBF16BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairDistancesBF16BF16_avx2(r *byte, t *byte, n int, s *uint64)
 
-// pairsBF16F16_avx2 measures n pairs of bfloat16 and float16, a multiple of 8; s is a pairVectors.
+// pairSumsBF16BF16_avx2 adds up n pairs of bfloat16 and bfloat16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsBF16F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairSumsBF16BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
 
-// pairsBF16F32_avx2 measures n pairs of bfloat16 and float32, a multiple of 8; s is a pairVectors.
+// pairDistancesBF16F16_avx2 compares n pairs of bfloat16 and float16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsBF16F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairDistancesBF16F16_avx2(r *byte, t *byte, n int, s *uint64)
 
-// pairsF16BF16_avx2 measures n pairs of float16 and bfloat16, a multiple of 8; s is a pairVectors.
+// pairSumsBF16F16_avx2 adds up n pairs of bfloat16 and float16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF16BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairSumsBF16F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
 
-// pairsF16F16_avx2 measures n pairs of float16 and float16, a multiple of 8; s is a pairVectors.
+// pairDistancesBF16F32_avx2 compares n pairs of bfloat16 and float32, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF16F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairDistancesBF16F32_avx2(r *byte, t *byte, n int, s *uint64)
 
-// pairsF16F32_avx2 measures n pairs of float16 and float32, a multiple of 8; s is a pairVectors.
+// pairSumsBF16F32_avx2 adds up n pairs of bfloat16 and float32, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF16F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairSumsBF16F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
 
-// pairsF32BF16_avx2 measures n pairs of float32 and bfloat16, a multiple of 8; s is a pairVectors.
+// pairDistancesF16BF16_avx2 compares n pairs of float16 and bfloat16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF32BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairDistancesF16BF16_avx2(r *byte, t *byte, n int, s *uint64)
 
-// pairsF32F16_avx2 measures n pairs of float32 and float16, a multiple of 8; s is a pairVectors.
+// pairSumsF16BF16_avx2 adds up n pairs of float16 and bfloat16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF32F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairSumsF16BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
 
-// pairsF32F32_avx2 measures n pairs of float32 and float32, a multiple of 8; s is a pairVectors.
+// pairDistancesF16F16_avx2 compares n pairs of float16 and float16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF32F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairDistancesF16F16_avx2(r *byte, t *byte, n int, s *uint64)
 
-// pairsF64F64_avx2 measures n pairs of float64 and float64, a multiple of 8; s is a pairVectors.
+// pairSumsF16F16_avx2 adds up n pairs of float16 and float16, a multiple of 16; s is a pairVectors.
 //
 //go:noescape
-func pairsF64F64_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+func pairSumsF16F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// pairDistancesF16F32_avx2 compares n pairs of float16 and float32, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairDistancesF16F32_avx2(r *byte, t *byte, n int, s *uint64)
+
+// pairSumsF16F32_avx2 adds up n pairs of float16 and float32, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairSumsF16F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// pairDistancesF32BF16_avx2 compares n pairs of float32 and bfloat16, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairDistancesF32BF16_avx2(r *byte, t *byte, n int, s *uint64)
+
+// pairSumsF32BF16_avx2 adds up n pairs of float32 and bfloat16, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairSumsF32BF16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// pairDistancesF32F16_avx2 compares n pairs of float32 and float16, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairDistancesF32F16_avx2(r *byte, t *byte, n int, s *uint64)
+
+// pairSumsF32F16_avx2 adds up n pairs of float32 and float16, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairSumsF32F16_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// pairDistancesF32F32_avx2 compares n pairs of float32 and float32, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairDistancesF32F32_avx2(r *byte, t *byte, n int, s *uint64)
+
+// pairSumsF32F32_avx2 adds up n pairs of float32 and float32, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairSumsF32F32_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
+
+// pairDistancesF64F64_avx2 compares n pairs of float64 and float64, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairDistancesF64F64_avx2(r *byte, t *byte, n int, s *uint64)
+
+// pairSumsF64F64_avx2 adds up n pairs of float64 and float64, a multiple of 16; s is a pairVectors.
+//
+//go:noescape
+func pairSumsF64F64_avx2(r *byte, t *byte, n int, dd *float64, rr *float64, s *uint64)
 
 // softmaxSums_avx2 adds e**x, e**y and e**x (x-y) for x = a-most[0], y = b-most[1] to lanes
 // i%4 of s; n is a multiple of 4.
