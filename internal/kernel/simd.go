@@ -15,6 +15,7 @@ type simd[F real] struct {
 	name  string
 	lanes int // elements of a vector
 	rows  int // of the largest tile
+	blocking
 	// narrow has the inner kernels by their rows, two vectors wide; wide those
 	// for products of one to three rows.
 	narrow  [maxRows + 1]tileKernel[F]
@@ -36,15 +37,20 @@ const maxRows = 14
 // latency of an addition.
 var wideVectors = [...]int{1: 8, 2: 4, 3: 4}
 
-// The sizes of packed blocks: of A, which stays in the second-level cache, and
-// of a panel of B, which passes through the first.
-const (
-	bytesA  = 1 << 20
-	bytesB  = 64 << 10
-	rowsA   = 512
-	stepsB  = 512 // at most
-	maxTile = maxRows * 32
+// blocking is the sizes of packed blocks: of A, which stays in the second or
+// third level of the cache, and of a panel of B, which passes through the first.
+// Long panels read and write C less often.
+type blocking struct {
+	bytesA, bytesB int
+	rowsA, stepsB  int // at most
+}
+
+var (
+	shortPanels = blocking{bytesA: 1 << 20, bytesB: 64 << 10, rowsA: 512, stepsB: 512}
+	longPanels  = blocking{bytesA: 2 << 20, bytesB: 128 << 10, rowsA: 256, stepsB: 2048}
 )
+
+const maxTile = maxRows * 32
 
 // scratch is the memory of one running product.
 type scratch[F real] struct {
@@ -63,11 +69,11 @@ func (s *simd[F]) product(m, n, k int, a, b *matrix[F], c []F, ldc int, load boo
 	mem := s.get()
 	defer s.put(mem)
 	size := int(unsafe.Sizeof(F(0)))
-	blocks := parts(m, rowsA)
+	blocks := parts(m, s.rowsA)
 	for i := range blocks {
 		lo, hi := i*m/blocks, (i+1)*m/blocks
 		t := tiling{m: hi - lo, tiles: parts(hi-lo, s.rows), lanes: s.lanes}
-		kb := max(bytesA/(size*t.tiles*t.padded((t.m+t.tiles-1)/t.tiles))/stepsB, 1) * stepsB
+		kb := max(s.bytesA/(size*t.tiles*t.padded((t.m+t.tiles-1)/t.tiles))/s.stepsB, 1) * s.stepsB
 		for k0 := 0; k0 < k; k0 += kb {
 			t.k0, t.k = k0, min(kb, k-k0)
 			s.packA(mem, t, a, lo)
@@ -121,7 +127,7 @@ func (s *simd[F]) multiply(mem *scratch[F], t tiling, b *matrix[F], n int, c []F
 		}
 		width = vectors * s.lanes
 		cols := min(width, n-j)
-		steps := min(stepsB, bytesB/(size*width))
+		steps := min(s.stepsB, s.bytesB/(size*width))
 		direct := b.values != nil && b.kMajor && cols == width && t.tiles == 1
 		for k := 0; k < t.k; k += steps {
 			kc := min(steps, t.k-k)
@@ -161,7 +167,7 @@ func (s *simd[F]) get() *scratch[F] {
 	if mem, ok := s.pool.Get().(*scratch[F]); ok {
 		return mem
 	}
-	return &scratch[F]{b: make([]F, (bytesB+panelSlack)/int(unsafe.Sizeof(F(0))))}
+	return &scratch[F]{b: make([]F, (s.bytesB+panelSlack)/int(unsafe.Sizeof(F(0))))}
 }
 
 func (s *simd[F]) put(mem *scratch[F]) {

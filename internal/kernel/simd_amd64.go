@@ -29,7 +29,7 @@ var avx512Conversions = map[source]packKernel{
 }
 
 var avx512f32 = &simd[float32]{
-	name: "avx512", lanes: 16, rows: 14,
+	name: "avx512", lanes: 16, rows: 14, blocking: shortPanels,
 	narrow: [maxRows + 1]tileKernel[float32]{
 		1: sgemm1x2_avx512, sgemm2x2_avx512, sgemm3x2_avx512, sgemm4x2_avx512, sgemm5x2_avx512, sgemm6x2_avx512, sgemm7x2_avx512, sgemm8x2_avx512, sgemm9x2_avx512, sgemm10x2_avx512, sgemm11x2_avx512, sgemm12x2_avx512, sgemm13x2_avx512, sgemm14x2_avx512,
 	},
@@ -47,7 +47,7 @@ var avx512f32 = &simd[float32]{
 }
 
 var avx512f64 = &simd[float64]{
-	name: "avx512", lanes: 8, rows: 14,
+	name: "avx512", lanes: 8, rows: 14, blocking: shortPanels,
 	narrow: [maxRows + 1]tileKernel[float64]{
 		1: dgemm1x2_avx512, dgemm2x2_avx512, dgemm3x2_avx512, dgemm4x2_avx512, dgemm5x2_avx512, dgemm6x2_avx512, dgemm7x2_avx512, dgemm8x2_avx512, dgemm9x2_avx512, dgemm10x2_avx512, dgemm11x2_avx512, dgemm12x2_avx512, dgemm13x2_avx512, dgemm14x2_avx512,
 	},
@@ -69,7 +69,7 @@ var avx2Conversions = map[source]packKernel{
 }
 
 var avx2f32 = &simd[float32]{
-	name: "avx2", lanes: 8, rows: 6,
+	name: "avx2", lanes: 8, rows: 6, blocking: longPanels,
 	narrow: [maxRows + 1]tileKernel[float32]{
 		1: sgemm1x2_avx2, sgemm2x2_avx2, sgemm3x2_avx2, sgemm4x2_avx2, sgemm5x2_avx2, sgemm6x2_avx2,
 	},
@@ -87,7 +87,7 @@ var avx2f32 = &simd[float32]{
 }
 
 var avx2f64 = &simd[float64]{
-	name: "avx2", lanes: 4, rows: 6,
+	name: "avx2", lanes: 4, rows: 6, blocking: longPanels,
 	narrow: [maxRows + 1]tileKernel[float64]{
 		1: dgemm1x2_avx2, dgemm2x2_avx2, dgemm3x2_avx2, dgemm4x2_avx2, dgemm5x2_avx2, dgemm6x2_avx2,
 	},

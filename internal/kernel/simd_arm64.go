@@ -21,7 +21,7 @@ var neonConversions = map[source]packKernel{
 
 // A vector is a pair of registers.
 var neonf32 = &simd[float32]{
-	name: "neon", lanes: 8, rows: 6,
+	name: "neon", lanes: 8, rows: 6, blocking: shortPanels,
 	narrow: [maxRows + 1]tileKernel[float32]{
 		1: sgemm1x2_neon, sgemm2x2_neon, sgemm3x2_neon, sgemm4x2_neon, sgemm5x2_neon, sgemm6x2_neon,
 	},
@@ -39,7 +39,7 @@ var neonf32 = &simd[float32]{
 }
 
 var neonf64 = &simd[float64]{
-	name: "neon", lanes: 4, rows: 6,
+	name: "neon", lanes: 4, rows: 6, blocking: shortPanels,
 	narrow: [maxRows + 1]tileKernel[float64]{
 		1: dgemm1x2_neon, dgemm2x2_neon, dgemm3x2_neon, dgemm4x2_neon, dgemm5x2_neon, dgemm6x2_neon,
 	},
