@@ -126,6 +126,14 @@ func layout(v []float32, rows, k int, transposed bool) ([]float32, int) {
 	return out, ld
 }
 
+func narrow(v []float64) []float32 {
+	out := make([]float32, len(v))
+	for i, x := range v {
+		out[i] = float32(x)
+	}
+	return out
+}
+
 func widen(v []float32) []float64 {
 	out := make([]float64, len(v))
 	for i, x := range v {

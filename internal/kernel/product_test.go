@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas"
@@ -217,6 +219,56 @@ func checkMatMuls(t *testing.T, rng *rand.Rand, m, n, k int, d, as tensor.DType)
 		MatMul64(out64, ldy, widen(xv), ldx, m, n, k, weights, accumulate)
 		sameBits(t, want64, unguarded(t, out64, m, n))
 	}
+}
+
+// TestMatMulAlignments has rows that begin anywhere in a line of 64 bytes. What
+// lies around them is not used, and -0 stays -0.
+func TestMatMulAlignments(t *testing.T) {
+	const n, k, line = 37, 256, 64
+	everyKernel(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(17, 18))
+		for _, d := range []tensor.DType{tensor.Float64, tensor.Float32, tensor.BFloat16, tensor.Float16} {
+			es := d.Size()
+			buf := make([]byte, n*k*es+2*line)
+			for i := range buf {
+				buf[i] = 0xff // NaN
+			}
+			start := line - int(uintptr(unsafe.Pointer(&buf[0]))%line)
+			for at := start; at < start+line; at += es {
+				data := buf[at:][:n*k*es]
+				v := make([]float64, n*k)
+				for i := k; i < len(v); i++ {
+					v[i] = float64(rng.IntN(15) - 7)
+				}
+				for i := range k {
+					v[i] = math.Copysign(0, -1)
+				}
+				tensor.StoreFloat64(data, d, v)
+				for m := 1; m <= FewRows; m++ {
+					x, y := make([]float64, m*k), make([]float64, m*n)
+					for i := range x {
+						x[i] = float64(1 + rng.IntN(7))
+					}
+					for i := range y {
+						y[i] = math.Copysign(0, -1)
+					}
+					want := slices.Clone(y)
+					for i := range want {
+						want[i] = chain64(want[i], x[i/n*k:][:k], v[i%n*k:][:k])
+					}
+					weights := Weights{Data: data, DType: d}
+					y32 := narrow(y)
+					MatMul32(y32, n, narrow(x), k, m, n, k, weights, true)
+					sameBits(t, narrow(want), y32)
+					MatMul64(y, n, x, k, m, n, k, weights, true)
+					sameBits(t, want, y)
+				}
+				for i := range data {
+					data[i] = 0xff
+				}
+			}
+		}
+	})
 }
 
 // FuzzProducts compares every kernel with the chain on any shape.

@@ -76,13 +76,13 @@ var avx2f32 = &simd[float32]{
 	wide: [len(wideVectors)]tileKernel[float32]{1: sgemm1x8_avx2, sgemm2x4_avx2, sgemm3x4_avx2},
 	pack: packer[float32]{bytes: 32, exact: packF32_avx2, convert: avx2Conversions},
 	streams: map[source]stream[float32]{
-		{stored: tensor.Float32}:          {64, [FewRows]streamKernel[float32]{streamF32x1_avx2, streamF32x2_avx2, streamF32x3_avx2, streamF32x4_avx2}},
-		{stored: tensor.BFloat16}:         {128, [FewRows]streamKernel[float32]{streamBF16x1_avx2, streamBF16x2_avx2, streamBF16x3_avx2, streamBF16x4_avx2}},
-		{stored: tensor.Float16}:          {128, [FewRows]streamKernel[float32]{streamF16x1_avx2, streamF16x2_avx2, streamF16x3_avx2, streamF16x4_avx2}},
-		{stored: tensor.Float8E5M2}:       {128, [FewRows]streamKernel[float32]{streamE5M2x1_avx2, streamE5M2x2_avx2, streamE5M2x3_avx2, streamE5M2x4_avx2}},
-		{stored: tensor.Float8E4M3FN}:     {128, [FewRows]streamKernel[float32]{streamE4M3x1_avx2, streamE4M3x2_avx2, streamE4M3x3_avx2, streamE4M3x4_avx2}},
-		{tensor.Float32, tensor.BFloat16}: {64, [FewRows]streamKernel[float32]{streamF32ToBF16x1_avx2, streamF32ToBF16x2_avx2, streamF32ToBF16x3_avx2, streamF32ToBF16x4_avx2}},
-		{tensor.Float32, tensor.Float16}:  {64, [FewRows]streamKernel[float32]{streamF32ToF16x1_avx2, streamF32ToF16x2_avx2, streamF32ToF16x3_avx2, streamF32ToF16x4_avx2}},
+		{stored: tensor.Float32}:          {32, [FewRows]streamKernel[float32]{streamF32x1_avx2, streamF32x2_avx2, streamF32x3_avx2, streamF32x4_avx2}},
+		{stored: tensor.BFloat16}:         {64, [FewRows]streamKernel[float32]{streamBF16x1_avx2, streamBF16x2_avx2, streamBF16x3_avx2, streamBF16x4_avx2}},
+		{stored: tensor.Float16}:          {64, [FewRows]streamKernel[float32]{streamF16x1_avx2, streamF16x2_avx2, streamF16x3_avx2, streamF16x4_avx2}},
+		{stored: tensor.Float8E5M2}:       {64, [FewRows]streamKernel[float32]{streamE5M2x1_avx2, streamE5M2x2_avx2, streamE5M2x3_avx2, streamE5M2x4_avx2}},
+		{stored: tensor.Float8E4M3FN}:     {64, [FewRows]streamKernel[float32]{streamE4M3x1_avx2, streamE4M3x2_avx2, streamE4M3x3_avx2, streamE4M3x4_avx2}},
+		{tensor.Float32, tensor.BFloat16}: {32, [FewRows]streamKernel[float32]{streamF32ToBF16x1_avx2, streamF32ToBF16x2_avx2, streamF32ToBF16x3_avx2, streamF32ToBF16x4_avx2}},
+		{tensor.Float32, tensor.Float16}:  {32, [FewRows]streamKernel[float32]{streamF32ToF16x1_avx2, streamF32ToF16x2_avx2, streamF32ToF16x3_avx2, streamF32ToF16x4_avx2}},
 	},
 }
 
@@ -94,7 +94,7 @@ var avx2f64 = &simd[float64]{
 	wide: [len(wideVectors)]tileKernel[float64]{1: dgemm1x8_avx2, dgemm2x4_avx2, dgemm3x4_avx2},
 	pack: packer[float64]{bytes: 32, exact: packF64_avx2, convert: avx2Conversions, widen64: widen64_avx2},
 	streams: map[source]stream[float64]{
-		{stored: tensor.Float64}: {32, [FewRows]streamKernel[float64]{streamF64x1_avx2, streamF64x2_avx2, streamF64x3_avx2, streamF64x4_avx2}},
+		{stored: tensor.Float64}: {16, [FewRows]streamKernel[float64]{streamF64x1_avx2, streamF64x2_avx2, streamF64x3_avx2, streamF64x4_avx2}},
 	},
 }
 

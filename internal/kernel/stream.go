@@ -19,9 +19,9 @@ type stream[F real] struct {
 // weights where they lie: more repay packing them.
 const FewRows = 4
 
-// prefetched is how many panels memory is asked for ahead of the one that is
-// loaded: what takes it about as long to answer when all cores ask.
-const prefetched = 2
+// prefetched is how many bytes of a row memory is asked for ahead of the panel
+// that is loaded: what takes it about as long to answer when all cores ask.
+const prefetched = 512
 
 // staging is the two buffers of a stream kernel and its rows of B: a panel has
 // at most 512 bytes of a row.
@@ -56,7 +56,7 @@ func (s *simd[F]) streamed(m, n, k int, a, b *matrix[F], c []F, ldc int, load bo
 	}
 	following := func(j int) { b.addresses(mem.staging.rows[:rows], j, min(rows, n-j), 0) }
 	following(0)
-	far := min(prefetched, panels-1)
+	far := min(prefetched/panel, panels-1)
 	run(0, 1, 0, panel) // for the buffer; the sums are of no use
 	for j := 0; j < n; j += rows {
 		cols := min(rows, n-j)

@@ -4,193 +4,193 @@
 
 package kernel
 
-// streamF32x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float32 of each a panel, to
+// streamF32x1_avx2 adds the products of 1 rows of x and 16 of B, 32 float32 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float32 of each a panel, to
+// streamF32x2_avx2 adds the products of 2 rows of x and 16 of B, 32 float32 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float32 of each a panel, to
+// streamF32x3_avx2 adds the products of 3 rows of x and 16 of B, 32 float32 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float32 of each a panel, to
+// streamF32x4_avx2 adds the products of 4 rows of x and 16 of B, 32 float32 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF64x1_avx2 adds the products of 1 rows of x and 8 of B, 32 float64 of each a panel, to
+// streamF64x1_avx2 adds the products of 1 rows of x and 8 of B, 16 float64 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF64x1_avx2(x *float64, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float64)
 
-// streamF64x2_avx2 adds the products of 2 rows of x and 8 of B, 32 float64 of each a panel, to
+// streamF64x2_avx2 adds the products of 2 rows of x and 8 of B, 16 float64 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF64x2_avx2(x *float64, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float64)
 
-// streamF64x3_avx2 adds the products of 3 rows of x and 8 of B, 32 float64 of each a panel, to
+// streamF64x3_avx2 adds the products of 3 rows of x and 8 of B, 16 float64 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF64x3_avx2(x *float64, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float64)
 
-// streamF64x4_avx2 adds the products of 4 rows of x and 8 of B, 32 float64 of each a panel, to
+// streamF64x4_avx2 adds the products of 4 rows of x and 8 of B, 16 float64 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF64x4_avx2(x *float64, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float64)
 
-// streamBF16x1_avx2 adds the products of 1 rows of x and 16 of B, 128 bfloat16 of each a panel, to
+// streamBF16x1_avx2 adds the products of 1 rows of x and 16 of B, 64 bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamBF16x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamBF16x2_avx2 adds the products of 2 rows of x and 16 of B, 128 bfloat16 of each a panel, to
+// streamBF16x2_avx2 adds the products of 2 rows of x and 16 of B, 64 bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamBF16x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamBF16x3_avx2 adds the products of 3 rows of x and 16 of B, 128 bfloat16 of each a panel, to
+// streamBF16x3_avx2 adds the products of 3 rows of x and 16 of B, 64 bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamBF16x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamBF16x4_avx2 adds the products of 4 rows of x and 16 of B, 128 bfloat16 of each a panel, to
+// streamBF16x4_avx2 adds the products of 4 rows of x and 16 of B, 64 bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamBF16x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF16x1_avx2 adds the products of 1 rows of x and 16 of B, 128 float16 of each a panel, to
+// streamF16x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF16x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF16x2_avx2 adds the products of 2 rows of x and 16 of B, 128 float16 of each a panel, to
+// streamF16x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF16x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF16x3_avx2 adds the products of 3 rows of x and 16 of B, 128 float16 of each a panel, to
+// streamF16x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF16x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF16x4_avx2 adds the products of 4 rows of x and 16 of B, 128 float16 of each a panel, to
+// streamF16x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF16x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE5M2x1_avx2 adds the products of 1 rows of x and 16 of B, 128 float8_e5m2 of each a panel, to
+// streamE5M2x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float8_e5m2 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE5M2x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE5M2x2_avx2 adds the products of 2 rows of x and 16 of B, 128 float8_e5m2 of each a panel, to
+// streamE5M2x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float8_e5m2 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE5M2x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE5M2x3_avx2 adds the products of 3 rows of x and 16 of B, 128 float8_e5m2 of each a panel, to
+// streamE5M2x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float8_e5m2 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE5M2x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE5M2x4_avx2 adds the products of 4 rows of x and 16 of B, 128 float8_e5m2 of each a panel, to
+// streamE5M2x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float8_e5m2 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE5M2x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE4M3x1_avx2 adds the products of 1 rows of x and 16 of B, 128 float8_e4m3fn of each a panel, to
+// streamE4M3x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float8_e4m3fn of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE4M3x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE4M3x2_avx2 adds the products of 2 rows of x and 16 of B, 128 float8_e4m3fn of each a panel, to
+// streamE4M3x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float8_e4m3fn of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE4M3x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE4M3x3_avx2 adds the products of 3 rows of x and 16 of B, 128 float8_e4m3fn of each a panel, to
+// streamE4M3x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float8_e4m3fn of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE4M3x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamE4M3x4_avx2 adds the products of 4 rows of x and 16 of B, 128 float8_e4m3fn of each a panel, to
+// streamE4M3x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float8_e4m3fn of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamE4M3x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToBF16x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float32, rounded to bfloat16 of each a panel, to
+// streamF32ToBF16x1_avx2 adds the products of 1 rows of x and 16 of B, 32 float32, rounded to bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToBF16x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToBF16x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float32, rounded to bfloat16 of each a panel, to
+// streamF32ToBF16x2_avx2 adds the products of 2 rows of x and 16 of B, 32 float32, rounded to bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToBF16x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToBF16x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float32, rounded to bfloat16 of each a panel, to
+// streamF32ToBF16x3_avx2 adds the products of 3 rows of x and 16 of B, 32 float32, rounded to bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToBF16x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToBF16x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float32, rounded to bfloat16 of each a panel, to
+// streamF32ToBF16x4_avx2 adds the products of 4 rows of x and 16 of B, 32 float32, rounded to bfloat16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToBF16x4_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToF16x1_avx2 adds the products of 1 rows of x and 16 of B, 64 float32, rounded to float16 of each a panel, to
+// streamF32ToF16x1_avx2 adds the products of 1 rows of x and 16 of B, 32 float32, rounded to float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToF16x1_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToF16x2_avx2 adds the products of 2 rows of x and 16 of B, 64 float32, rounded to float16 of each a panel, to
+// streamF32ToF16x2_avx2 adds the products of 2 rows of x and 16 of B, 32 float32, rounded to float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToF16x2_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToF16x3_avx2 adds the products of 3 rows of x and 16 of B, 64 float32, rounded to float16 of each a panel, to
+// streamF32ToF16x3_avx2 adds the products of 3 rows of x and 16 of B, 32 float32, rounded to float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape
 func streamF32ToF16x3_avx2(x *float32, ldx int, cur *byte, next *byte, rows *[32]*byte, off int, panels int, ahead int, s *float32)
 
-// streamF32ToF16x4_avx2 adds the products of 4 rows of x and 16 of B, 64 float32, rounded to float16 of each a panel, to
+// streamF32ToF16x4_avx2 adds the products of 4 rows of x and 16 of B, 32 float32, rounded to float16 of each a panel, to
 // s; the first panel is in cur, others are read from byte off on, the last of them for the next call.
 //
 //go:noescape

@@ -34,19 +34,19 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 	}
 	type task struct{ part, lo, hi, col int } // rows lo to hi-1 of the part are columns from col
 	var tasks []task
-	step := columns(t, n, k*parts[0].Weight.DType.Size(), o.threads)
-	col := 0
+	widest, col := 0, 0
 	for p, part := range parts {
-		for lo := 0; lo < part.Weight.Shape[0]; lo += step {
-			hi := min(lo+step, part.Weight.Shape[0])
+		for lo, hi := 0, 0; lo < part.Weight.Shape[0]; lo = hi {
+			hi = min(lo+columns(t, n, n-col, k*part.Weight.DType.Size(), o.threads), part.Weight.Shape[0])
 			tasks = append(tasks, task{p, lo, hi, col})
+			widest = max(widest, hi-lo)
 			col += hi - lo
 		}
 	}
 	out := tensor.New(o.dtype, t, n)
 	outRows, es := rowsOf(out), o.dtype.Size()
 	o.parallel(len(tasks), func() func(int) {
-		scratch, bias := make([]F, t*step), make([]F, step)
+		scratch, bias := make([]F, t*widest), make([]F, widest)
 		return func(i int) {
 			c := tasks[i]
 			part, width := parts[c.part], c.hi-c.lo
@@ -66,14 +66,15 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 	return out
 }
 
-// columns is how many output columns one task of Linear computes, from rows of
-// so many bytes of weights: enough tasks for the threads to end together, and
-// enough columns to repay packing x. Few rows of x are not packed, and the
-// weights, which are read once, are dealt by their bytes.
-func columns(t, n, bytes, threads int) int {
+// columns is how many output columns the next task of Linear computes, of n of
+// which some are left, from rows of so many bytes of weights: enough tasks for
+// the threads to end together, and enough columns to repay packing x. Few rows
+// of x are not packed, and a task is long to begin with, for its first weights
+// come from memory unasked.
+func columns(t, n, left, bytes, threads int) int {
 	if t <= kernel.FewRows {
-		const each = 512 << 10
-		return max(each/bytes/32*32, 32)
+		const least = 256 << 10
+		return max(max(left/(2*threads), least/bytes)/32*32, 32)
 	}
 	per := (n/(4*threads) + 127) / 128 * 128
 	return min(max(per, 128), 1024)

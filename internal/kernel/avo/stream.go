@@ -17,7 +17,7 @@ const groups = 2
 // as float32.
 type staging struct {
 	name, doc string
-	steps     int      // elements of a row of a panel
+	steps     int      // elements of a row of a panel; AVX-512 has twice as many
 	from      int      // bytes of an element in memory
 	to        widening // how the buffer is read
 	// load returns registers with 32 bytes each of what the buffer gets, from
@@ -26,14 +26,14 @@ type staging struct {
 }
 
 var streams = []staging{
-	{name: "F32", doc: "float32", steps: 64, from: 4, to: widenings[0], load: copied},
-	{name: "F64", doc: "float64", steps: 32, from: 8, to: widenings[1], load: copied},
-	{name: "BF16", doc: "bfloat16", steps: 128, from: 2, to: widenings[2], load: copied},
-	{name: "F16", doc: "float16", steps: 128, from: 2, to: widenings[0], load: fromF16},
-	{name: "E5M2", doc: "float8_e5m2", steps: 128, from: 1, to: widenings[0], load: fromE5M2},
-	{name: "E4M3", doc: "float8_e4m3fn", steps: 128, from: 1, to: widenings[0], load: fromE4M3},
-	{name: "F32ToBF16", doc: "float32, rounded to bfloat16", steps: 64, from: 4, to: widenings[0], load: toBF16},
-	{name: "F32ToF16", doc: "float32, rounded to float16", steps: 64, from: 4, to: widenings[0], load: toF16},
+	{name: "F32", doc: "float32", steps: 32, from: 4, to: widenings[0], load: copied},
+	{name: "F64", doc: "float64", steps: 16, from: 8, to: widenings[1], load: copied},
+	{name: "BF16", doc: "bfloat16", steps: 64, from: 2, to: widenings[2], load: copied},
+	{name: "F16", doc: "float16", steps: 64, from: 2, to: widenings[0], load: fromF16},
+	{name: "E5M2", doc: "float8_e5m2", steps: 64, from: 1, to: widenings[0], load: fromE5M2},
+	{name: "E4M3", doc: "float8_e4m3fn", steps: 64, from: 1, to: widenings[0], load: fromE4M3},
+	{name: "F32ToBF16", doc: "float32, rounded to bfloat16", steps: 32, from: 4, to: widenings[0], load: toBF16},
+	{name: "F32ToF16", doc: "float32, rounded to float16", steps: 32, from: 4, to: widenings[0], load: toF16},
 }
 
 // stream writes a kernel for a product with few rows of A and rows of B as
@@ -42,6 +42,9 @@ var streams = []staging{
 // read after that of another, into a buffer, and transposed from there a panel
 // later.
 func (g *gen) stream(st staging, m int) {
+	if g.is512() {
+		st.steps *= 2
+	}
 	w := st.to
 	float := "float32"
 	if w.size == 8 {
