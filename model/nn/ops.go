@@ -73,8 +73,8 @@ func (o *ops[F]) Linear(x *tensor.Tensor, parts []Part) *tensor.Tensor {
 // come from memory unasked.
 func columns(t, n, left, bytes, threads int) int {
 	if t <= kernel.FewRows {
-		const least = 256 << 10
-		return max(max(left/(2*threads), least/bytes)/32*32, 32)
+		const least, most = 256 << 10, 8 << 20
+		return max(min(max(left/(2*threads), least/bytes), most/bytes)/32*32, 32)
 	}
 	per := (n/(4*threads) + 127) / 128 * 128
 	return min(max(per, 128), 1024)
