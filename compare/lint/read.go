@@ -75,6 +75,9 @@ func (l *linter) each(yield func(*fact) bool) {
 
 func (c *callFacts) readTensors(ctx context.Context, o Options) {
 	for _, f := range c.facts {
+		if !o.NoValues {
+			f.file.Load()
+		}
 		f.err = f.with(func(t *tensor.Tensor) error {
 			f.dtype, f.shape = t.DType, slices.Clone(t.Shape)
 			if o.NoValues || t.Meta || expanded(t) {
