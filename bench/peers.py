@@ -14,7 +14,7 @@ safetensors and GGUF; it is made once.
            bytes of weights a second, and start-up
   memory   peak anonymous memory beside its bound; less memory than the checkpoint has
   logging  a run that logs all modules beside the run and plain writes
-  diff     ildiff beside torch (torch_diff.py in this folder)
+  diff     ildiff beside torch, and beside cat where files are not in memory (torch_diff.py in this folder)
 
 Each figure is the best of the rounds; the programs alternate in a round, so
 that a change of the machine's speed meets all of them. ilref's prefill and
@@ -149,7 +149,9 @@ def diff(args):
     if not os.path.exists(sessions):
         subprocess.run([sys.executable, script, "make", sessions], check=True)
     print(flush=True)
-    subprocess.run([sys.executable, script, os.path.join(sessions, "a"), os.path.join(sessions, "b"), os.path.join(args.bin, "ildiff")], check=True)
+    both = [os.path.join(sessions, "a"), os.path.join(sessions, "b"), os.path.join(args.bin, "ildiff")]
+    subprocess.run([sys.executable, script, *both], check=True)
+    subprocess.run([sys.executable, script, "cold", *both], check=True)
 
 
 def limits(args):

@@ -4,9 +4,10 @@
   python3 bench/torch_diff.py make DIR [LAYERS]   writes DIR/a and DIR/b: random outputs of a
                                                   Llama-3.2-1B's modules, 512 tokens, bfloat16
   python3 bench/torch_diff.py A B [ILDIFF]        measures A against B with torch, and with the program ILDIFF
+  python3 bench/torch_diff.py cold A B ILDIFF     ILDIFF beside two cats, A and B not being in memory (Linux)
 
 The figures are those of compare/metric, every sum in float64; one thread each. Files are read
-once before, so that both take them from the page cache.
+once before, so that both take them from the page cache; cold evicts them and uses all cores.
 """
 import os
 import resource
@@ -75,6 +76,37 @@ def diff(a, b):
     return out
 
 
+def files(*roots):
+    return [os.path.join(folder, name) for root in roots for folder, _, names in os.walk(root) for name in names]
+
+
+def evict(paths):
+    for path in paths:
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)
+
+
+def cold(a, b, ildiff, rounds=5):
+    sides = [files(a), files(b)]
+    size = sum(os.path.getsize(p) for side in sides for p in side)
+    cats, diffs = [], []
+    for _ in range(rounds):
+        evict(sides[0] + sides[1])
+        start = time.time()
+        for p in [subprocess.Popen(["cat", *side], stdout=subprocess.DEVNULL) for side in sides]:
+            p.wait()
+        cats.append(time.time() - start)
+        evict(sides[0] + sides[1])
+        start = time.time()
+        subprocess.run([ildiff, a, b], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        diffs.append(time.time() - start)
+    for name, seconds in (("cat", cats), ("ildiff", diffs)):
+        seconds.sort()
+        print(f"{name:7} {size / 1e9:.2f} GB from the disk: {seconds[rounds // 2]:.2f} s, {seconds[0]:.2f} to {seconds[-1]:.2f}")
+
+
 def cpu(who):
     use = resource.getrusage(who)
     return use.ru_utime + use.ru_stime
@@ -84,15 +116,16 @@ def main():
     if sys.argv[1] == "make":
         make(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 16)
         return
+    if sys.argv[1] == "cold":
+        cold(*sys.argv[2:])
+        return
     torch.set_num_threads(1)
     a, b = sys.argv[1].rstrip("/"), sys.argv[2].rstrip("/")
     size = 0
-    for root in (a, b):
-        for folder, _, files in os.walk(root):
-            for name in files:
-                with open(os.path.join(folder, name), "rb") as f:
-                    while block := f.read(1 << 22):
-                        size += len(block)
+    for path in files(a, b):
+        with open(path, "rb") as f:
+            while block := f.read(1 << 22):
+                size += len(block)
     wall, used = time.time(), cpu(resource.RUSAGE_SELF)
     found = diff(a, b)
     seconds = {"torch": (time.time() - wall, cpu(resource.RUSAGE_SELF) - used)}

@@ -10,13 +10,16 @@ import (
 // Load reads a file that is not in memory into the system's cache. Large reads
 // are twice as fast as page faults, or as asking the system to read ahead of
 // them, which both come down to requests for scattered single pages. It does
-// nothing where the file is there already, or cannot be read.
+// nothing where the file is there already, cannot be read, or is so large that
+// its first part might have gone when the last comes.
 func Load(path string) { load(path, false) }
 
 // LoadEdges is Load for the first and the last part of a file.
 func LoadEdges(path string) { load(path, true) }
 
 const edge = 1 << 17
+
+var mostLoaded = int64(1 << 30) // for tests
 
 var blocks = sync.Pool{New: func() any { return new([1 << 20]byte) }}
 
@@ -36,7 +39,9 @@ func load(path string, edges bool) {
 		loadRange(f, size-edge, size)
 		return
 	}
-	loadRange(f, 0, size)
+	if size <= mostLoaded {
+		loadRange(f, 0, size)
+	}
 }
 
 // loadRange looks at every block until one is not there, and reads from there on.

@@ -40,6 +40,14 @@ func TestLoad(t *testing.T) {
 	require.False(t, inMemory(f, n/2))
 }
 
+func TestLoadLeavesLargeFiles(t *testing.T) {
+	defer func(n int64) { mostLoaded = n }(mostLoaded)
+	mostLoaded = 5<<20 - 1
+	f := evicted(t, 5<<20)
+	Load(f.Name())
+	require.False(t, inMemory(f, 2<<20))
+}
+
 // What cannot be read is not waited for.
 func TestLoadPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
