@@ -51,7 +51,7 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 }
 
 // waiting is the number of goroutines that may wait for a disk while others compute.
-const waiting = 2
+const waiting = 4
 
 func feed(ctx context.Context, todo []*slotPair, work chan<- *slotPair, progress func(done, total int)) error {
 	for i, p := range todo {
