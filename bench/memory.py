@@ -67,8 +67,9 @@ def page_out(pid):
 
 
 def forget(path):
-    """Drops a file from the page cache."""
+    """Drops a file from the page cache, written or not."""
     with open(path, "rb") as f:
+        os.fsync(f.fileno())
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 

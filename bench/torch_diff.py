@@ -17,6 +17,8 @@ import time
 
 import torch
 
+import memory
+
 MODULES = [("input_layernorm", 2048), ("self_attn.qkv_proj", 3072), ("self_attn.attn", 2048), ("self_attn.o_proj", 2048),
            ("post_attention_layernorm", 2048), ("mlp.gate_up_proj", 16384), ("mlp.act_fn", 8192), ("mlp.down_proj", 2048)]
 
@@ -80,25 +82,22 @@ def files(*roots):
     return [os.path.join(folder, name) for root in roots for folder, _, names in os.walk(root) for name in names]
 
 
-def evict(paths):
-    for path in paths:
-        fd = os.open(path, os.O_RDONLY)
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
-
-
 def cold(a, b, ildiff, rounds=5):
     sides = [files(a), files(b)]
     size = sum(os.path.getsize(p) for side in sides for p in side)
     cats, diffs = [], []
+
+    def evict():
+        for path in sides[0] + sides[1]:
+            memory.forget(path)
+
     for _ in range(rounds):
-        evict(sides[0] + sides[1])
+        evict()
         start = time.time()
         for p in [subprocess.Popen(["cat", *side], stdout=subprocess.DEVNULL) for side in sides]:
             p.wait()
         cats.append(time.time() - start)
-        evict(sides[0] + sides[1])
+        evict()
         start = time.time()
         subprocess.run([ildiff, a, b], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         diffs.append(time.time() - start)

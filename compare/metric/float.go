@@ -88,11 +88,10 @@ func (m *meter) segment(s *source, row, column, n int) error {
 		if err != nil {
 			return err
 		}
-		overflow := false
 		if m.careful {
-			replaced, overflow = m.specials(a, b, at)
+			replaced = m.specials(a, b, at)
 		}
-		p.Values(a, b, dd, rr, overflow)
+		p.Values(a, b, dd, rr)
 	}
 	var x sums
 	x.dd, x.rr, x.tt, x.rd, x.abs = p.Sums()
@@ -116,23 +115,21 @@ func (m *meter) segment(s *source, row, column, n int) error {
 }
 
 // specials counts the pairs whose difference is not finite and makes zeros of
-// those with a NaN or an infinity, which adds nothing. overflow: the difference
-// of finite values is not.
-func (m *meter) specials(r, t []float64, at int) (replaced int, overflow bool) {
+// those with a NaN or an infinity, which adds nothing.
+func (m *meter) specials(r, t []float64, at int) (replaced int) {
 	before := m.nonFinite
 	for i, a := range r {
 		if d := t[i] - a; d-d == 0 {
 			continue
 		}
 		if m.special(a, t[i], at+i) {
-			overflow = true
 			continue
 		}
 		r[i], t[i] = 0, 0
 		replaced++
 	}
 	m.rows.nonFinite += m.nonFinite - before
-	return replaced, overflow
+	return replaced
 }
 
 // relative finds the largest relative difference among values one of which has

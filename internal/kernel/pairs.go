@@ -143,31 +143,18 @@ func (p *Pairs) SetMaxRel(v float64) {
 }
 
 // Values measures two slices of one length, and adds d² to dd and r² to rr,
-// element by element. Differences may overflow where overflow is set.
-func (p *Pairs) Values(r, t, dd, rr []float64, overflow bool) {
-	p.clear()
+// element by element.
+func (p *Pairs) Values(r, t, dd, rr []float64) {
 	t, dd, rr = t[:len(r)], dd[:len(r)], rr[:len(r)]
-	n := 0
-	if p.kernel.sums != nil && len(r) >= pairStep && !overflow {
-		n = len(r) / pairStep * pairStep
-		a, b, s := (*byte)(unsafe.Pointer(&r[0])), (*byte)(unsafe.Pointer(&t[0])), &p.vectors.absolute64[0]
-		p.kernel.sums(a, b, n, &dd[0], &rr[0], s)
-		p.kernel.distances(a, b, n, s)
-	}
+	n := p.assembly(unsafe.Pointer(unsafe.SliceData(r)), unsafe.Pointer(unsafe.SliceData(t)), dd, rr)
 	p.measure(r[n:], t[n:], dd[n:], rr[n:])
 }
 
 // Stored is Values for little-endian bytes.
 func (p *Pairs) Stored(r, t []byte, dd, rr []float64) {
-	p.clear()
 	rs, ts := p.types[0].Size(), p.types[1].Size()
 	r, t, rr = r[:len(dd)*rs], t[:len(dd)*ts], rr[:len(dd)]
-	n := 0
-	if p.kernel.sums != nil && len(dd) >= pairStep {
-		n = len(dd) / pairStep * pairStep
-		p.kernel.sums(&r[0], &t[0], n, &dd[0], &rr[0], &p.vectors.absolute64[0])
-		p.kernel.distances(&r[0], &t[0], n, &p.vectors.absolute64[0])
-	}
+	n := p.assembly(unsafe.Pointer(unsafe.SliceData(r)), unsafe.Pointer(unsafe.SliceData(t)), dd, rr)
 	for n < len(dd) {
 		end := min(n+pairChunk, len(dd))
 		a, b := p.buf[0][:end-n], p.buf[1][:end-n]
@@ -176,6 +163,18 @@ func (p *Pairs) Stored(r, t []byte, dd, rr []float64) {
 		p.measure(a, b, dd[n:end], rr[n:end])
 		n = end
 	}
+}
+
+// assembly begins a call, and returns how many pairs are measured by now.
+func (p *Pairs) assembly(r, t unsafe.Pointer, dd, rr []float64) (n int) {
+	p.clear()
+	if n = len(dd) / pairStep * pairStep; p.kernel.sums == nil || n == 0 {
+		return 0
+	}
+	s := &p.vectors.absolute64[0]
+	p.kernel.sums((*byte)(r), (*byte)(t), n, &dd[0], &rr[0], s)
+	p.kernel.distances((*byte)(r), (*byte)(t), n, s)
+	return n
 }
 
 func (p *Pairs) clear() {
