@@ -26,7 +26,6 @@ type File struct {
 // Read them inside mmap.Guard: somebody may cut the file short. The error says
 // file, record and offset, what was found and what was expected.
 func Open(path string) (*File, error) {
-	mmap.LoadEdges(path) // the end is searched for the archive's directory
 	m, err := mmap.Open(path)
 	if err != nil {
 		return nil, err

@@ -12,37 +12,28 @@ import (
 // them, which both come down to requests for scattered single pages. It does
 // nothing where the file is there already, cannot be read, or is so large that
 // its first part might have gone when the last comes.
-func Load(path string) { load(path, false) }
+func Load(path string) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe does not wait for its writer
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() <= mostLoaded {
+		loadRange(f, 0, st.Size())
+	}
+}
 
-// LoadEdges is Load for the first and the last part of a file.
-func LoadEdges(path string) { load(path, true) }
+// loadEdges is Load for the first and the last part of a file.
+func loadEdges(f *os.File, size int64) {
+	loadRange(f, 0, 1)
+	loadRange(f, max(0, size-edge), size)
+}
 
 const edge = 1 << 17
 
 var mostLoaded = int64(1 << 30) // for tests
 
 var blocks = sync.Pool{New: func() any { return new([1 << 20]byte) }}
-
-func load(path string, edges bool) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe does not wait for its writer
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() || st.Size() == 0 {
-		return
-	}
-	size := st.Size()
-	if edges && size > 2*edge {
-		loadRange(f, 0, 1)
-		loadRange(f, size-edge, size)
-		return
-	}
-	if size <= mostLoaded {
-		loadRange(f, 0, size)
-	}
-}
 
 // loadRange looks at every block until one is not there, and reads from there on.
 func loadRange(f *os.File, from, to int64) {

@@ -33,7 +33,9 @@ func TestLoad(t *testing.T) {
 	}
 
 	f = evicted(t, n)
-	LoadEdges(f.Name())
+	m, err := Open(f.Name())
+	require.NoError(t, err)
+	defer m.Close()
 	require.True(t, inMemory(f, 0))
 	require.True(t, inMemory(f, n-edge))
 	require.True(t, inMemory(f, n-1))
@@ -53,6 +55,5 @@ func TestLoadPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	require.NoError(t, unix.Mkfifo(path, 0o600))
 	Load(path)
-	LoadEdges(path)
 	Load(path + ".none")
 }

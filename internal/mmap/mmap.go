@@ -18,7 +18,9 @@ type File struct {
 
 // Open maps the file. A file that is empty gives no bytes, and one that is not
 // regular (a folder, a pipe) is an error. Where the system has no mapping the
-// file is read. Bytes stay valid until Close; access them inside Guard.
+// file is read. Its first and last part, which say what it holds, are in memory
+// then, where the system can tell whether they are. Bytes stay valid until
+// Close; access them inside Guard.
 func Open(path string) (*File, error) {
 	// Before opening: opening a pipe would wait for its writer.
 	st, err := os.Stat(path)
@@ -43,6 +45,7 @@ func Open(path string) (*File, error) {
 	case size > math.MaxInt:
 		return nil, &fs.PathError{Op: "mmap", Path: path, Err: fmt.Errorf("%d bytes do not fit a 32-bit address space", size)}
 	}
+	loadEdges(f, size)
 	data, err := mapFile(f, int(size))
 	if err != nil {
 		return nil, &fs.PathError{Op: "mmap", Path: path, Err: err}
