@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -25,25 +25,18 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 		progress = func(int, int) {}
 	}
 	todo := toMeasure(fs)
-	work := make(chan *slotPair)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) + waiting {
-		wg.Go(func() {
-			for p := range work {
-				if p.bounds != nil {
-					p.measure(p.bounds.tolerance)
-				} else {
-					p.measure(tolerance)
-				}
-				if then != nil && p.result != nil {
-					then(p)
-				}
-			}
-		})
-	}
-	err := feed(ctx, todo, work, progress)
-	close(work)
-	wg.Wait()
+	begin := func(i int) { progress(i, len(todo)) }
+	err := workers.Until(ctx, runtime.GOMAXPROCS(0)+waiting, len(todo), begin, func(i int) {
+		p := todo[i]
+		if p.bounds != nil {
+			p.measure(p.bounds.tolerance)
+		} else {
+			p.measure(tolerance)
+		}
+		if then != nil && p.result != nil {
+			then(p)
+		}
+	})
 	if err == nil {
 		progress(len(todo), len(todo))
 	}
@@ -52,18 +45,6 @@ func measure(ctx context.Context, fs []*forward, tolerance func(a, b tensor.DTyp
 
 // waiting is the number of goroutines that may wait for a disk while others compute.
 const waiting = 4
-
-func feed(ctx context.Context, todo []*slotPair, work chan<- *slotPair, progress func(done, total int)) error {
-	for i, p := range todo {
-		progress(i, len(todo))
-		select {
-		case work <- p:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
 
 // toMeasure lists the pairs that can be compared. Of a forward that ran other
 // tokens that is the token ids alone.

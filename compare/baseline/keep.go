@@ -264,12 +264,11 @@ func (f *File) verify(dir string) error {
 // returns its error, or that of the first that has one.
 func each(ctx context.Context, n int, do func(int) error) error {
 	errs := make([]error, n)
-	workers.Each(runtime.GOMAXPROCS(0), n, func(i int) {
-		if ctx.Err() == nil {
-			errs[i] = do(i)
-		}
-	})
-	if err := ctx.Err(); err != nil {
+	err := workers.Until(ctx, runtime.GOMAXPROCS(0), n, func(int) {}, func(i int) { errs[i] = do(i) })
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return err
 	}
 	for _, err := range errs {

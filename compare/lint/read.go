@@ -4,9 +4,9 @@ import (
 	"context"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -17,19 +17,14 @@ const maxExpanded = 1 << 30
 // read opens every tensor and side file, several calls at the same time. Each
 // call's facts are its own, so that the order does not matter.
 func (l *linter) read() error {
-	work := make(chan *callFacts)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for c := range work {
-				c.readTensors(l.ctx, l.opts)
-				c.readSides()
-			}
-		})
+	var calls []*callFacts
+	for _, s := range l.steps {
+		calls = append(calls, s.calls...)
 	}
-	err := l.feed(work)
-	close(work)
-	wg.Wait()
+	err := workers.Until(l.ctx, runtime.GOMAXPROCS(0), len(calls), func(int) {}, func(i int) {
+		calls[i].readTensors(l.ctx, l.opts)
+		calls[i].readSides()
+	})
 	if err == nil {
 		err = l.ctx.Err()
 	}
@@ -44,19 +39,6 @@ func (l *linter) read() error {
 	}
 	l.usual = newUsual(l.steps)
 	l.devices = l.usual.devices()
-	return nil
-}
-
-func (l *linter) feed(work chan<- *callFacts) error {
-	for _, s := range l.steps {
-		for _, c := range s.calls {
-			select {
-			case work <- c:
-			case <-l.ctx.Done():
-				return l.ctx.Err()
-			}
-		}
-	}
 	return nil
 }
 

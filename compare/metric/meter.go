@@ -25,13 +25,21 @@ type meter struct {
 	careful       bool // some value is not finite
 }
 
+// fresh is a meter of the same kind that has measured nothing.
+func (m *meter) fresh() meter {
+	return meter{
+		tol: m.tol, n: m.n, least: m.least, maxAt: -1,
+		rows: rows{width: m.rows.width}, ulps: ulps{known: m.ulps.known, format: m.ulps.format},
+	}
+}
+
 // part returns a meter for some of the rows.
 func (m *meter) part() *meter {
-	p := &meter{tol: m.tol, n: m.n, least: m.least, rows: rows{width: m.rows.width}, ulps: ulps{known: m.ulps.known, format: m.ulps.format}}
+	p := m.fresh()
 	if m.channels.dd != nil {
 		p.channels.init(ChannelRows, m.rows.width)
 	}
-	return p
+	return &p
 }
 
 // reset forgets what was measured.
@@ -39,7 +47,8 @@ func (m *meter) reset() {
 	c := m.channels
 	clear(c.dd)
 	clear(c.rr)
-	*m = meter{tol: m.tol, n: m.n, least: m.least, rows: rows{width: m.rows.width}, ulps: ulps{known: m.ulps.known, format: m.ulps.format}, channels: c, maxAt: -1}
+	*m = m.fresh()
+	m.channels = c
 }
 
 // merge adds what was measured of the rows that follow.

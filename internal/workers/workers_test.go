@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 
@@ -24,4 +25,22 @@ func TestEach(t *testing.T) {
 		}
 		require.LessOrEqual(t, most.Load(), int32(3))
 	}
+}
+
+// What began before the end of the context is done, and little more.
+func TestUntil(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var begun []int
+	var done atomic.Int32
+	err := Until(ctx, 2, 100, func(i int) {
+		begun = append(begun, i)
+		if i == 10 {
+			cancel()
+		}
+	}, func(int) { done.Add(1) })
+	require.ErrorIs(t, err, context.Canceled)
+	require.Less(t, len(begun), 100)
+	require.Equal(t, 10, begun[10])
+	require.GreaterOrEqual(t, done.Load(), int32(10))
+	require.LessOrEqual(t, int(done.Load()), len(begun))
 }
