@@ -113,7 +113,7 @@ var (
 	latentProj = &Spec{Kind: LatentLinear, Rounding: sums}
 	anyProj    = &Spec{Kind: Linear, Rounding: sums}
 	anyNorm    = &Spec{Kind: Norm, Rounding: []Point{Weighted, Result}}
-	anyHeads   = &Spec{Kind: HeadNorm, Rounding: []Point{Weighted, Result}}
+	anyHeads   = &Spec{Kind: QKNorm, Rounding: []Point{Weighted, Result}}
 )
 
 // Tensors that many classes share.
@@ -150,7 +150,7 @@ func columnParallel(out string, width Dim, sharding Sharding) *Spec {
 func headNorm(name string, heads Dim, sharding Sharding) *Spec {
 	x := Tensor{Name: name, Shape: []Dim{T, heads, HeadDim}, Sharding: sharding}
 	return &Spec{
-		Class: "RMSNorm", Kind: HeadNorm, Single: true, Rounding: []Point{Weighted, Result},
+		Class: "RMSNorm", Kind: QKNorm, Single: true, Rounding: []Point{Weighted, Result},
 		In: []Tensor{x}, Out: []Tensor{x},
 	}
 }

@@ -67,6 +67,10 @@ func (p Place) Pattern() string {
 // IsLayer reports whether the place is a whole layer.
 func (p Place) IsLayer() bool { return p.Layer >= 0 && p.Rel == "" }
 
+// InDecoder reports whether the place is in a layer of the decoder, not in one
+// of a vision tower or another part of a model.
+func (p Place) InDecoder() bool { return p.Layer >= 0 && p.Prefix == layersPrefix }
+
 // LastWord is the last component of a module's name: the attribute that its
 // parent holds it under.
 func LastWord(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }

@@ -57,7 +57,7 @@ const (
 	ReplicatedLinear      // each rank has all
 	LatentLinear          // into or out of the latent vectors of latent attention
 	Norm                  // over the hidden states; with a residual, of the sum
-	HeadNorm              // over each head of queries or keys
+	QKNorm                // of queries or keys, before the rope
 	Rope                  // rotary embedding of queries and keys
 	Attention             // over stored keys and values
 	Activation            // between up and down
@@ -76,7 +76,7 @@ const (
 func (k Kind) IsLinear() bool { return k >= Linear && k <= LatentLinear }
 
 // IsNorm reports whether the module normalises.
-func (k Kind) IsNorm() bool { return k == Norm || k == HeadNorm }
+func (k Kind) IsNorm() bool { return k == Norm || k == QKNorm }
 
 // IsBlock reports whether the module is a chain of others within a layer, or
 // a layer.
@@ -158,14 +158,10 @@ func (s *Spec) Tensor(output bool, slot string) *Tensor {
 	return &list[i]
 }
 
-// Sharding is how ranks hold a slot. What a known class does not list every
-// rank holds alike.
+// Sharding is how ranks hold a slot.
 func (s *Spec) Sharding(output bool, slot string) Sharding {
-	switch t := s.Tensor(output, slot); {
-	case t != nil:
+	if t := s.Tensor(output, slot); t != nil {
 		return t.Sharding
-	case len(s.In)+len(s.Out) > 0:
-		return Replicated
 	}
 	return UnknownSharding
 }

@@ -1,5 +1,10 @@
 package topology
 
+import (
+	"slices"
+	"strings"
+)
+
 // Tie is two tensors that are equal to the bit by the way of data: what one
 // module returned is what another is given. B is where the value was made, and
 // A where it is seen again.
@@ -29,47 +34,69 @@ const (
 	FirstLayer         // ResidualApart, and no residual comes in yet
 )
 
-// Ties are those of the decoders here, for all layers whose modules have these
+// AllTies are those of the decoders here, for all layers whose modules have these
 // names (vLLM's models/llama.py, qwen2.py, qwen3.py at v0.11.0; transformers'
 // modeling_llama.py). Another model may compute something in between, so a tie
 // that holds nowhere in a session is none of its model.
-func Ties() []Tie { return decoderTies }
-
-var decoderTies = []Tie{
-	{A: given(InputNormName, "0"), B: given("", "1"), When: ResidualApart},
-	{A: given(InputNormName, "1"), B: given("", "2"), When: ResidualApart},
-	{A: given(InputNormName, "0"), B: given("", "0"), When: HiddenAlone},
-	{A: given(QKVProjName, "0"), B: returned(InputNormName), When: ResidualApart},
-	{A: given("self_attn.q_proj", "0"), B: returned(InputNormName)},
-	{A: given("self_attn.k_proj", "0"), B: returned(InputNormName)},
-	{A: given("self_attn.v_proj", "0"), B: returned(InputNormName)},
-	{A: given(RotaryName, "0"), B: given("", "0"), When: ResidualApart},
-	{A: given(RotaryName, "1"), B: returned(QNormName)},
-	{A: given(RotaryName, "2"), B: returned(KNormName)},
-	{A: given(AttnName, "0"), B: returnedAt(RotaryName, "0")},
-	{A: given(AttnName, "1"), B: returnedAt(RotaryName, "1")},
-	{A: given(OProjName, "0"), B: returned(AttnName)},
-	{A: returned(SelfAttnName), B: returned(OProjName)},
-	{A: given(PostAttnNormName, "0"), B: returned(SelfAttnName), When: ResidualApart},
-	{A: given(PostAttnNormName, "1"), B: returnedAt(InputNormName, "1"), When: ResidualApart},
-	{A: given(PostAttnNormName, "1"), B: given(InputNormName, "0"), When: FirstLayer},
-	{A: given(MLPName, "0"), B: returned(PostAttnNormName), When: LlamaModules},
-	{A: given(GateUpProjName, "0"), B: given(MLPName, "0")},
-	{A: given("mlp.gate_proj", "0"), B: given(MLPName, "0")},
-	{A: given("mlp.up_proj", "0"), B: given(MLPName, "0")},
-	{A: given(ActFnName, "0"), B: returned(GateUpProjName)},
-	{A: given(ActFnName, "0"), B: returned("mlp.gate_proj")},
-	{A: given(DownProjName, "0"), B: returned(ActFnName), When: ResidualApart},
-	{A: returned(MLPName), B: returned(DownProjName)},
-	{A: returnedAt("", "0"), B: returned(MLPName), When: LlamaApart},
-	{A: returnedAt("", "1"), B: returnedAt(PostAttnNormName, "1"), When: ResidualApart},
-
-	{Before: true, A: given("", "0"), B: given("", "0"), When: ResidualApart}, // positions
-	{Before: true, A: given("", "1"), B: returnedAt("", "0"), When: ResidualApart},
-	{Before: true, A: given("", "2"), B: returnedAt("", "1"), When: ResidualApart},
-	{Before: true, A: given("", "0"), B: returned(""), When: HiddenAlone},
+// An architecture adds its own; nil has none.
+func (a *Architecture) AllTies() []Tie {
+	if a == nil {
+		return decoderTies
+	}
+	return slices.Concat(decoderTies, a.Ties)
 }
 
-func given(rel, slot string) End      { return End{rel, false, []string{slot}} }
-func returned(rel string) End         { return End{rel, true, []string{"0", ""}} }
-func returnedAt(rel, slot string) End { return End{rel, true, []string{slot}} }
+// LlamaChild reports whether a module within a layer is, or lies in, one that a
+// Llama's layer has, or the mixture in place of its mlp.
+func LlamaChild(rel string) bool {
+	first, _, _ := strings.Cut(rel, ".")
+	switch first {
+	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, "block_sparse_moe":
+		return true
+	}
+	return false
+}
+
+var decoderTies = []Tie{
+	{A: Given(InputNormName, "0"), B: Given("", "1"), When: ResidualApart},
+	{A: Given(InputNormName, "1"), B: Given("", "2"), When: ResidualApart},
+	{A: Given(InputNormName, "0"), B: Given("", "0"), When: HiddenAlone},
+	{A: Given(QKVProjName, "0"), B: Returned(InputNormName), When: ResidualApart},
+	{A: Given("self_attn.q_proj", "0"), B: Returned(InputNormName)},
+	{A: Given("self_attn.k_proj", "0"), B: Returned(InputNormName)},
+	{A: Given("self_attn.v_proj", "0"), B: Returned(InputNormName)},
+	{A: Given(RotaryName, "0"), B: Given("", "0"), When: ResidualApart},
+	{A: Given(RotaryName, "1"), B: Returned(QNormName)},
+	{A: Given(RotaryName, "2"), B: Returned(KNormName)},
+	{A: Given(AttnName, "0"), B: ReturnedAt(RotaryName, "0")},
+	{A: Given(AttnName, "1"), B: ReturnedAt(RotaryName, "1")},
+	{A: Given(OProjName, "0"), B: Returned(AttnName)},
+	{A: Returned(SelfAttnName), B: Returned(OProjName)},
+	{A: Given(PostAttnNormName, "0"), B: Returned(SelfAttnName), When: ResidualApart},
+	{A: Given(PostAttnNormName, "1"), B: ReturnedAt(InputNormName, "1"), When: ResidualApart},
+	{A: Given(PostAttnNormName, "1"), B: Given(InputNormName, "0"), When: FirstLayer},
+	{A: Given(MLPName, "0"), B: Returned(PostAttnNormName), When: LlamaModules},
+	{A: Given(GateUpProjName, "0"), B: Given(MLPName, "0")},
+	{A: Given("mlp.gate_proj", "0"), B: Given(MLPName, "0")},
+	{A: Given("mlp.up_proj", "0"), B: Given(MLPName, "0")},
+	{A: Given(ActFnName, "0"), B: Returned(GateUpProjName)},
+	{A: Given(ActFnName, "0"), B: Returned("mlp.gate_proj")},
+	{A: Given(DownProjName, "0"), B: Returned(ActFnName), When: ResidualApart},
+	{A: Returned(MLPName), B: Returned(DownProjName)},
+	{A: ReturnedAt("", "0"), B: Returned(MLPName), When: LlamaApart},
+	{A: ReturnedAt("", "1"), B: ReturnedAt(PostAttnNormName, "1"), When: ResidualApart},
+
+	{Before: true, A: Given("", "0"), B: Given("", "0"), When: ResidualApart}, // positions
+	{Before: true, A: Given("", "1"), B: ReturnedAt("", "0"), When: ResidualApart},
+	{Before: true, A: Given("", "2"), B: ReturnedAt("", "1"), When: ResidualApart},
+	{Before: true, A: Given("", "0"), B: Returned(""), When: HiddenAlone},
+}
+
+// Given is an argument of a module of a layer.
+func Given(rel, slot string) End { return End{rel, false, []string{slot}} }
+
+// Returned is the first result.
+func Returned(rel string) End { return End{rel, true, []string{"0", ""}} }
+
+// ReturnedAt is a result.
+func ReturnedAt(rel, slot string) End { return End{rel, true, []string{slot}} }

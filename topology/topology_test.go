@@ -114,7 +114,7 @@ func TestSharding(t *testing.T) {
 		{"model.layers.0", true, "1", Replicated},
 		{"model.layers.0.self_attn.q_norm", false, "0", HeadAxis},
 		{"model.layers.0.post_feedforward_layernorm", true, "", Replicated},
-		{"model.layers.0.self_attn.attn", false, "7", Replicated},
+		{"model.layers.0.self_attn.attn", false, "7", UnknownSharding},
 		{"model.layers.0.odd", true, "0", UnknownSharding},
 	} {
 		assert.Equal(t, c.want, Of(c.module).Sharding(c.output, c.slot), fmt.Sprint(c))

@@ -39,6 +39,7 @@ func llamaTransformers(layers int) []Mapping {
 	for i := range layers {
 		out = append(out, llamaStream(i)...)
 		out = append(out, transformersAttention(i)...)
+		out = append(out, llamaPostAttention(i)...)
 		out = append(out, transformersMLP(i)...)
 	}
 	last := layers - 1
@@ -51,9 +52,9 @@ func llamaTransformers(layers int) []Mapping {
 	)
 }
 
-// llamaStream is the residual stream through layer i. In vLLM it is the sum of
-// two tensors until a norm adds them; in transformers it is one, seen as the
-// input of the norms.
+// llamaStream is what layer i and its first norm take and return. In vLLM the
+// residual stream is the sum of two tensors until a norm adds them; in
+// transformers it is one, seen as the input of the norms.
 func llamaStream(i int) []Mapping {
 	layer, norm, post := InLayer(i, ""), InLayer(i, InputNormName), InLayer(i, PostAttnNormName)
 	normed := "0"
@@ -80,11 +81,18 @@ func llamaStream(i int) []Mapping {
 		{layer, 0, true, "0", []Source{result(InLayer(i, MLPName))}},
 		{layer, 0, true, "1", []Source{argument(post)}},
 		{norm, 0, true, normed, []Source{result(norm)}},
+	}...)
+}
+
+// llamaPostAttention is the norm behind the attention of layer i.
+func llamaPostAttention(i int) []Mapping {
+	post := InLayer(i, PostAttnNormName)
+	return []Mapping{
 		{post, 0, false, "0", []Source{result(InLayer(i, OProjName))}},
-		{post, 0, false, "1", []Source{argument(norm)}},
+		{post, 0, false, "1", []Source{argument(InLayer(i, InputNormName))}},
 		{post, 0, true, "0", []Source{result(post)}},
 		{post, 0, true, "1", []Source{argument(post)}},
-	}...)
+	}
 }
 
 // transformersAttention is the attention of layer i. Rotated queries and keys

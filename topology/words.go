@@ -76,12 +76,14 @@ func ConventionOf(module string) Convention {
 	return AnyConvention
 }
 
-// FixedByNature reports whether the name of a module of no known class speaks
-// of what is the same in every step: tables of positions, masks.
-func FixedByNature(module string) bool {
+// FixedByNature reports whether the name of a module speaks of what is the same
+// in every layer and step: tables of positions, masks. rotates says that it is
+// given queries and keys, which no table is.
+func FixedByNature(module string, rotates bool) bool {
+	last := LastWord(module)
 	for _, w := range []string{"rotary", "rope", "position", "pos_emb", "mask", "relative"} {
-		if strings.Contains(module, w) {
-			return true
+		if strings.Contains(last, w) {
+			return !(w == "rotary" && rotates)
 		}
 	}
 	return false
