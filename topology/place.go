@@ -77,3 +77,10 @@ func LastWord(module string) string { return module[strings.LastIndexByte(module
 
 // Parent is the name of the module that holds a module, "" for a root's child.
 func Parent(module string) string { return module[:max(0, strings.LastIndexByte(module, '.'))] }
+
+// AttentionBeside names the attention and the output projection beside a
+// packed projection of queries, keys and values.
+func AttentionBeside(qkvProj string) (attn, oProj string) {
+	block := Parent(qkvProj) + "."
+	return block + LastWord(AttnName), block + LastWord(OProjName)
+}

@@ -1,5 +1,7 @@
 package topology
 
+import "iter"
+
 // Mapping is a tensor of vLLM's and what it is in transformers: Sources joined
 // along the last dimension, nothing where there are none.
 type Mapping struct {
@@ -180,4 +182,37 @@ func TransformersAlone(module string, output bool, slot string) bool {
 		return output && slot == "1"
 	}
 	return false
+}
+
+// TransformersTable is the mapping for a session of transformers with so many
+// layers: of the first architecture that has all its modules, Llama's where none
+// has.
+func TransformersTable(modules iter.Seq[string], layers int) []Mapping {
+	for _, a := range architectures {
+		if a.Transformers == nil {
+			continue
+		}
+		table := a.Transformers(layers)
+		known := map[string]bool{}
+		for _, m := range table {
+			for _, s := range m.Sources {
+				for _, x := range s.Same(layers) {
+					known[x.Module] = true
+				}
+			}
+		}
+		if all(modules, func(m string) bool { return known[m] || Locate(m).Layer < 0 }) {
+			return table
+		}
+	}
+	return llamaTransformers(layers)
+}
+
+func all(seq iter.Seq[string], ok func(string) bool) bool {
+	for s := range seq {
+		if !ok(s) {
+			return false
+		}
+	}
+	return true
 }
