@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // carried is what the judge asks of a pair's tensors beyond their figures. The
@@ -24,7 +25,7 @@ type carried struct {
 // the part expected; not ok where it has not.
 func (p *carried) clue(c *call, wasClean bool) (clue, bool) {
 	for _, x := range p.clues {
-		if x.In == c.in.gap && x.Clean == (wasClean && keepsHistory(c)) {
+		if x.In == c.in.gap && x.Clean == (wasClean && (c.of.Kind == topology.Attention)) {
 			return clue{x.Rule, x.Hint}, true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // num writes a figure in two digits, 0 as it is.
@@ -81,7 +82,7 @@ func shown(v float64) string { return fmt.Sprintf("%.6g", v) }
 
 func integersDiffer(t *Tensor) string {
 	what := "integers"
-	if t.Slot == "0" && t.Direction == inputs && (isLayer(t.Module) || isRope(t.Module)) {
+	if t.Slot == "0" && t.Direction == inputs && topology.Of(t.Module).TakesPositions() {
 		what = "positions"
 	}
 	g := t.Gap
@@ -117,7 +118,7 @@ func (d *Divergence) location() string {
 	if what := slotName(d.Key); what != "" {
 		s += ", " + what
 	}
-	if isRope(d.Module) && d.Layer >= 0 {
+	if topology.Of(d.Module).Kind == topology.Rope && d.Layer >= 0 {
 		s += fmt.Sprintf(" (call %d of the module that all layers share: layer %d)", d.Call, d.Layer)
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 const (
@@ -48,7 +49,7 @@ func embeddedRows(s *il.Session, among map[int]*tensor.Tensor) map[int]*tensor.T
 			if len(rows) == sampledRows {
 				return rows
 			}
-			if !isEmbeddingName(c.Module) || c.Index != 0 {
+			if topology.Of(c.Module).Kind != topology.Embedding || c.Index != 0 {
 				continue
 			}
 			ids, out := tokenInput(c), findSlot(c, il.Outputs, "")

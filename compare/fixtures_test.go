@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/topology"
 )
 
 // Every pair of sessions that PyTorch wrote: noise passes, each fault is named
@@ -135,14 +136,14 @@ func TestNoiseFigures(t *testing.T) {
 			}
 			in, out := gapOf(m.Inputs), gapOf(m.Outputs)
 			far = max(far, out)
-			c := &call{module: m.Module}
-			if isComposite(c.module) {
+			kind := topology.Of(m.Module).Kind
+			if kind.IsBlock() {
 				continue
 			}
 			if in < 3e-3 {
 				equalInputs = max(equalInputs, out)
 			}
-			if need := gainNeeded(in, out, leafNoise(m.Outputs.DTypes[1])); c.last() == "attn" || c.last() == "act_fn" {
+			if need := gainNeeded(in, out, leafNoise(m.Outputs.DTypes[1])); kind == topology.Attention || kind == topology.Activation {
 				anyGain = max(anyGain, need)
 			} else {
 				linearGain = max(linearGain, need)

@@ -2,10 +2,10 @@ package compare
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // forward is one forward pass: the calls of a step without the logits calls
@@ -25,6 +25,7 @@ type forward struct {
 type call struct {
 	step        int
 	module      string
+	of          topology.Module // what the module is
 	index       int
 	ref, target *il.Call
 	slots       []*slotPair // selected ones
@@ -40,13 +41,6 @@ type call struct {
 	inputsMissing bool // some were not
 }
 
-// last is the last component of the module's name.
-func (c *call) last() string { return lastName(c.module) }
-
-// lastName is the last component of a module's name: the attribute that its
-// parent holds it under, which tells its kind.
-func lastName(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
-
 // order pairs the calls of two sessions and puts them in execution order.
 func order(ref, target *il.Session, sel *selection) []*forward {
 	var out []*forward
@@ -57,8 +51,9 @@ func order(ref, target *il.Session, sel *selection) []*forward {
 		}
 		return out[i]
 	}
+	arch := architecture(ref, target)
 	for _, st := range mergeSteps(ref, target) {
-		calls := mergeCalls(st)
+		calls := mergeCalls(st, arch)
 		n := 0
 		for n < len(calls) && isLogits(calls[n]) {
 			n++
@@ -84,7 +79,20 @@ func order(ref, target *il.Session, sel *selection) []*forward {
 }
 
 // isLogits recognises the one module that vLLM calls after the forward.
-func isLogits(c *call) bool { return c.module == "logits_processor" }
+func isLogits(c *call) bool { return c.of.Kind == topology.Logits }
+
+// architecture is one that has all modules of both sessions, nil where none has.
+func architecture(ref, target *il.Session) *topology.Architecture {
+	return topology.Recognise(func(yield func(string) bool) {
+		for _, s := range []*il.Session{ref, target} {
+			for m := range s.Modules() {
+				if !yield(m) {
+					return
+				}
+			}
+		}
+	})
+}
 
 type stepPair struct {
 	number      int
@@ -115,7 +123,7 @@ func mergeSteps(ref, target *il.Session) []stepPair {
 
 // mergeCalls gives the reference's calls in their order, each followed by those
 // that only the target made after it.
-func mergeCalls(st stepPair) []*call {
+func mergeCalls(st stepPair, arch *topology.Architecture) []*call {
 	type id struct {
 		module string
 		index  int
@@ -124,7 +132,7 @@ func mergeCalls(st stepPair) []*call {
 	var out []*call
 	if st.ref != nil {
 		for _, c := range st.ref.Calls {
-			p := &call{step: st.number, module: c.Module, index: c.Index, ref: c}
+			p := &call{step: st.number, module: c.Module, of: arch.Of(c.Module), index: c.Index, ref: c}
 			byID[id{c.Module, c.Index}] = p
 			out = append(out, p)
 		}
@@ -140,7 +148,7 @@ func mergeCalls(st stepPair) []*call {
 			prev = p
 			continue
 		}
-		after[prev] = append(after[prev], &call{step: st.number, module: c.Module, index: c.Index, target: c})
+		after[prev] = append(after[prev], &call{step: st.number, module: c.Module, of: arch.Of(c.Module), index: c.Index, target: c})
 	}
 	merged := after[nil]
 	for _, p := range out {
@@ -156,7 +164,7 @@ func mergeCalls(st stepPair) []*call {
 func (f *forward) link() {
 	containers := map[string]bool{}
 	for _, c := range f.calls {
-		for name := parentName(c.module); name != ""; name = parentName(name) {
+		for name := topology.Parent(c.module); name != ""; name = topology.Parent(name) {
 			containers[name] = true
 		}
 	}
@@ -170,7 +178,7 @@ func (f *forward) link() {
 		for i >= 0 && !strings.HasPrefix(c.module, open[i].module+".") {
 			i--
 		}
-		if i < 0 && logged[parentName(c.module)] { // shared
+		if i < 0 && logged[topology.Parent(c.module)] { // shared
 			i = len(open) - 1
 		}
 		open = open[:i+1]
@@ -186,33 +194,16 @@ func (f *forward) link() {
 	}
 }
 
-func parentName(module string) string {
-	return module[:max(0, strings.LastIndexByte(module, '.'))]
-}
-
 // layerOf is the layer number in the name; for the rope that all layers share,
 // that of the layer that called it, or, where that is not recorded, the
 // layer it is registered under plus its call index.
 func layerOf(c *call) int {
-	n := layerInName(c.module)
-	if n < 0 || !isRope(c.module) {
+	n := c.of.Layer
+	if n < 0 || c.of.Kind != topology.Rope {
 		return n
 	}
-	if c.parent != nil && layerInName(c.parent.module) >= 0 {
-		return layerInName(c.parent.module)
+	if c.parent != nil && c.parent.of.Layer >= 0 {
+		return c.parent.of.Layer
 	}
 	return n + c.index
-}
-
-func isRope(module string) bool { return strings.HasSuffix(module, ".rotary_emb") }
-
-// layerInName finds the number after "layers", -1 where there is none.
-func layerInName(module string) int {
-	parts := strings.Split(module, ".")
-	for i, p := range parts[1:] {
-		if n, err := strconv.Atoi(p); err == nil && n >= 0 && parts[i] == "layers" {
-			return n
-		}
-	}
-	return -1
 }

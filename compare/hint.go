@@ -131,7 +131,7 @@ func clueOf(c *call, p *slotPair, rows *tokens, wasClean bool) clue {
 func newSuspect(c *call, p *slotPair, rows *tokens, wasClean bool) *suspect {
 	d := p.result.DTypes[1]
 	noise := max(leafNoise(d), leafNoise(p.result.DTypes[0]))
-	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: limit(noise, noise, gain(c.module, p.result.Gap.Rows())*c.in.gap)}
+	s := &suspect{call: c, pair: p, tokens: &tokens{}, wasClean: wasClean, noise: limit(noise, noise, gain(c.of.Kind, p.result.Gap.Rows())*c.in.gap)}
 	reference := p.ref
 	if p.replay != nil && p.Direction != inputs { // a replay's inputs are the target's own
 		reference, s.noise = p.replay, leafNoise(d)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // permuted recognises values that are all there, at other places.
@@ -19,11 +21,11 @@ func (s *suspect) permuted() string {
 	if h := (hi - lo) / 2; (hi-lo)%2 == 0 && s.moved(lo, hi, func(i int) int { return (i + h) % (2 * h) }) {
 		what := "two blocks in the other order"
 		switch whole := hi-lo == s.cols; {
-		case s.last() == "qkv_proj" && hi == s.cols && !whole:
+		case s.of.Kind == topology.QKVLinear && hi == s.cols && !whole:
 			what = "k and v in the other order"
-		case s.last() == "qkv_proj" || s.last() == "attn":
+		case s.of.Kind == topology.QKVLinear || s.of.Kind == topology.Attention:
 			what = "heads in another order"
-		case s.last() == "gate_up_proj" && whole, s.last() == "act_fn" && whole:
+		case s.of.Kind == topology.MergedLinear && whole, s.of.Kind == topology.Activation && whole:
 			what = "gate and up in the other order"
 		}
 		return fmt.Sprintf("%s: the two halves%s are swapped", what, where)
@@ -168,7 +170,7 @@ func (s *suspect) columnScale() string {
 		return ""
 	}
 	what := "the scales of a quantized weight, one for each channel"
-	if roundsOnly(s.call) {
+	if s.of.Kind.RoundsOnce() {
 		what = "another norm's weight"
 	}
 	return fmt.Sprintf("%s: every column is its reference times a factor, from %.4g to %.4g, and nothing but rounding is left", what, lo, hi)
@@ -184,7 +186,7 @@ func (s *suspect) columns() string {
 		return fmt.Sprintf("one output channel: only column %d is wrong, the other %d are within rounding", lo, s.cols-1)
 	}
 	what := "one block of columns (the part of one rank, or of one of the fused weights)"
-	if s.last() == "attn" {
+	if s.of.Kind == topology.Attention {
 		what = "a block of heads (one rank's, or which kv head a query head reads)"
 	}
 	return fmt.Sprintf("%s: only columns %d to %d of %d are wrong, the others are within rounding", what, lo, hi-1, s.cols)

@@ -3,6 +3,8 @@ package compare
 import (
 	"fmt"
 	"math"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // notFinite is about where NaN and infinities begin.
@@ -34,7 +36,7 @@ func (s *suspect) notFinite() string {
 
 // embedding is about wrong rows of the table.
 func (s *suspect) embedding() string {
-	if !isEmbeddingName(s.module) {
+	if s.of.Kind != topology.Embedding {
 		return ""
 	}
 	wrong := map[int]bool{}
@@ -74,7 +76,7 @@ func (s *suspect) copied() string {
 	for _, slot := range []string{"0", "1", "2"} {
 		in := s.input(slot)
 		if len(in) == len(s.t) && relative(s.t, in) == 0 && relative(s.r, in) > s.noise && !zero(in) {
-			if s.last() == "rotary_emb" {
+			if s.of.Kind == topology.Rope {
 				return "the rotary embedding was not applied: this output is its input " + slot + " as it came"
 			}
 			return "something was left out (a residual that is not added, a module that is skipped): the output is input " + slot + " as it came"
@@ -106,7 +108,7 @@ func (s *suspect) fewRows() string {
 // rope tells the ways in which a rotation can be wrong by what it keeps: the
 // length of each row, but for the factor of yarn and longrope.
 func (s *suspect) rope() string {
-	if s.last() != "rotary_emb" || length(s.r) == 0 {
+	if s.of.Kind != topology.Rope || length(s.r) == 0 {
 		return ""
 	}
 	factor, but := length(s.t)/length(s.r), ""
@@ -214,7 +216,7 @@ func mean(v []float64) float64 {
 
 // cache is about decode steps alone.
 func (s *suspect) cache() string {
-	if !keepsHistory(s.call) || !s.wasClean || s.tokens.position == nil {
+	if s.of.Kind != topology.Attention || !s.wasClean || s.tokens.position == nil {
 		return ""
 	}
 	for _, p := range s.tokens.position {
@@ -259,14 +261,14 @@ func (s *suspect) fromPosition() string {
 	if first == math.MaxInt {
 		return ""
 	}
-	if keepsHistory(s.call) && s.onlyLastRight() {
+	if (s.of.Kind == topology.Attention) && s.onlyLastRight() {
 		return "a mask that is off by one, so that a token sees the next: the last position of the prompt, which has none, is right, and those before it are wrong"
 	}
 	if lastRight < 0 || lastRight >= first || first == 0 {
 		return ""
 	}
 	if first == 1 {
-		if !keepsHistory(s.call) {
+		if s.of.Kind != topology.Attention {
 			return ""
 		}
 		return "attention's scale or mask, or which keys it reads: position 0, which sees itself alone, is right, and all later ones are wrong"

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func sqrt(v float64) float64 { return math.Sqrt(v) }
@@ -65,7 +66,7 @@ func (s *suspect) rowScale() string {
 		return ""
 	}
 	what := "a factor of each token's own"
-	if roundsOnly(s.call) {
+	if s.of.Kind.RoundsOnce() {
 		what = "the norm's eps, or the type it computes in"
 	}
 	return fmt.Sprintf("%s: every row is its reference times a factor, from %.5g to %.5g, and nothing but rounding is left", what, lo, hi)
@@ -97,7 +98,7 @@ func (s *suspect) offset() string {
 // shifted is about an error that is one vector times a number of each row: what
 // a mean that is subtracted, or not, leaves.
 func (s *suspect) shifted() string {
-	if s.rows < 4 || !roundsOnly(s.call) || s.last() == "act_fn" {
+	if s.rows < 4 || !s.of.Kind.RoundsOnce() || s.of.Kind == topology.Activation {
 		return ""
 	}
 	d := make([]float64, len(s.r))
@@ -139,7 +140,7 @@ func (s *suspect) shifted() string {
 // target's own input.
 func (s *suspect) activation() string {
 	in := s.input("0")
-	if s.last() != "act_fn" || len(in) != 2*len(s.t) {
+	if s.of.Kind != topology.Activation || len(in) != 2*len(s.t) {
 		return ""
 	}
 	silu := func(x float64) float64 { return x / (1 + math.Exp(-x)) }

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // walk visits calls as they ran: before runs when a module is entered, after
@@ -178,12 +178,12 @@ func (j *noiseJudge) inputLimit(c *call, floor, seen float64) float64 {
 	default:
 		return farNoise * floor
 	}
-	return limit(compositeNoise*floor*float64(layers), floor, gain("", 0)*seen)
+	return limit(compositeNoise*floor*float64(layers), floor, gain(topology.Unknown, 0)*seen)
 }
 
 func (j *noiseJudge) outputs(c *call) {
 	floor := coarsest(c)
-	if keepsHistory(c) {
+	if c.of.Kind == topology.Attention {
 		c.in.add(j.history[c.module])
 	}
 	if c.inputsMissing {
@@ -223,7 +223,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 			return
 		}
 	}
-	if len(children) > 0 || isComposite(c.module) {
+	if len(children) > 0 || c.of.Kind.IsBlock() {
 		noise *= compositeNoise // what else it holds is not recorded
 	}
 	switch {
@@ -236,14 +236,14 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	case j.failed && in > floor:
 		return
 	}
-	lim := limit(noise, floor, gain(c.module, t.Gap.Rows())*in)
+	lim := limit(noise, floor, gain(c.of.Kind, t.Gap.Rows())*in)
 	switch {
 	case g == 0:
 	case isInteger(t):
 		j.blame(c, t, integersDiffer(t))
 	case t.Gap.NonFinite > 0:
 		j.blame(c, t, "its inputs are finite where they should be, its output is not: "+describe(t))
-	case c.exact() && t.DTypes[0] == t.DTypes[1] && isEmbeddingName(c.module):
+	case c.exact() && t.DTypes[0] == t.DTypes[1] && (c.of.Kind == topology.Embedding):
 		j.blame(c, t, fmt.Sprintf("token ids are equal, but the rows looked up are not: %s (other weights?)", describe(t)))
 	case g > lim && in < floor*farNoise && lim == farNoise*floor:
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", describe(t), num(lim), typeNames(t)))
@@ -261,7 +261,7 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 // no fault, but said.
 func (j *noiseJudge) movesBits(c *call, t *Tensor, g *metric.Gap) bool {
 	differ := g.Values - g.Equal
-	if !roundsOnly(c) || t.DTypes[0] != t.DTypes[1] || t.DTypes[0].Size() > 2 || differ <= handful || equalOf(g) >= equalShare {
+	if !c.of.Kind.RoundsOnce() || t.DTypes[0] != t.DTypes[1] || t.DTypes[0].Size() > 2 || differ <= handful || equalOf(g) >= equalShare {
 		return false
 	}
 	if !roundsElsewhere(t.DTypes[0], g) {
@@ -331,10 +331,10 @@ func (j *noiseJudge) remember(c *call) {
 	case !c.anyCompared():
 	case c.layer >= 0:
 		j.lastLayer = c.layer
-	case strings.HasSuffix(c.module, "norm"):
+	case c.of.Kind.IsNorm():
 		j.sawNorm = true
 	}
-	if !keepsHistory(c) {
+	if c.of.Kind != topology.Attention {
 		return
 	}
 	stored := j.history[c.module]

@@ -3,6 +3,8 @@ package compare
 import (
 	"fmt"
 	"math"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // local judges an output by the replay: the inputs are the same to the bit, so
@@ -19,7 +21,7 @@ func (j *noiseJudge) local(c *call, t *Tensor, noise float64) {
 	case g.NonFinite > 0:
 		j.blame(c, t, fmt.Sprintf("the right model gives other values for the same inputs: %s where NaN or an infinity meets another value (NaN: %d by the replay, %d in the target; infinities: %d and %d)",
 			count(g.NonFinite, "place"), g.NaN[0], g.NaN[1], g.Inf[0], g.Inf[1]))
-	case isEmbeddingName(c.module) && movedRows(t):
+	case (c.of.Kind == topology.Embedding) && movedRows(t):
 		j.blame(c, t, fmt.Sprintf("the right model looks up other rows for the same token ids: %s (other weights?)", describeLocal(t)))
 	case size > noise:
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], num(noise)))
@@ -89,7 +91,7 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	if f.noise > floor {
 		noise, floor = noise*f.noise/floor, f.noise
 	}
-	in, gain := c.in, gain(c.module, t.Gap.Rows())
+	in, gain := c.in, gain(c.of.Kind, t.Gap.Rows())
 	for _, p := range comparedChildren(c) {
 		in.add(j.handedBy(c, p.result))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 var (
@@ -25,7 +26,7 @@ type made struct {
 func forwardOf(number int, calls ...made) *forward {
 	f := &forward{number: number}
 	for _, m := range calls {
-		c := &call{step: number, module: m.module, report: &Module{Step: number, Module: m.module}}
+		c := &call{step: number, module: m.module, of: topology.Of(m.module), report: &Module{Step: number, Module: m.module}}
 		add := func(direction string, gaps []float64) {
 			for i, g := range gaps {
 				k := Key{number, m.module, 0, direction, string(rune('0' + i))}

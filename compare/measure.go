@@ -12,6 +12,7 @@ import (
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // measure finds the gap of every pair that can be compared. Pairs are measured
@@ -68,7 +69,7 @@ func toMeasure(fs []*forward) []*slotPair {
 // isTokenIDs recognises the tensor that tells the workload: it is compared in
 // every forward where it can be.
 func isTokenIDs(p *slotPair) bool {
-	return isEmbeddingName(p.Module) && p.Call == 0 && p.Direction == inputs && p.Slot == "0"
+	return topology.Of(p.Module).Kind == topology.Embedding && p.Call == 0 && p.Direction == inputs && p.Slot == "0"
 }
 
 // unusable says why a pair that both sessions hold cannot be compared.

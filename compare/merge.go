@@ -11,6 +11,7 @@ import (
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Merge puts the parts of one comparison together and judges it: the report is
@@ -152,6 +153,7 @@ func forwardsOf(parts []*Part) ([]*forward, error) {
 	for _, f := range parts[0].Forwards {
 		out = append(out, &forward{number: f.Step, work: f.Work, why: f.Why, calls: make([]*call, f.Calls)})
 	}
+	arch := architectureOf(parts)
 	for _, p := range parts {
 		for i := range p.Calls {
 			c := &p.Calls[i]
@@ -159,7 +161,7 @@ func forwardsOf(parts []*Part) ([]*forward, error) {
 			if *to != nil {
 				return nil, fmt.Errorf("%s: step_%d/%s is in another part as well: make all parts again", p.file, c.Step, callName(c.Module, c.Call))
 			}
-			*to = c.call(p)
+			*to = c.call(p, arch)
 		}
 	}
 	for _, f := range out {
@@ -171,8 +173,21 @@ func forwardsOf(parts []*Part) ([]*forward, error) {
 	return out, nil
 }
 
-func (c *partCall) call(p *Part) *call {
-	out := &call{step: c.Step, module: c.Module, index: c.Call, told: c.TokenHint}
+// architectureOf is one that has the modules of all parts.
+func architectureOf(parts []*Part) *topology.Architecture {
+	return topology.Recognise(func(yield func(string) bool) {
+		for _, p := range parts {
+			for i := range p.Calls {
+				if !yield(p.Calls[i].Module) {
+					return
+				}
+			}
+		}
+	})
+}
+
+func (c *partCall) call(p *Part, arch *topology.Architecture) *call {
+	out := &call{step: c.Step, module: c.Module, of: arch.Of(c.Module), index: c.Call, told: c.TokenHint}
 	for i := range c.Slots {
 		out.slots = append(out.slots, c.Slots[i].pair(p, c))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // modelShape is what a session tells of its model; 0 is unknown.
@@ -53,9 +54,9 @@ func shapeOf(s *il.Session) modelShape {
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			switch {
-			case isEmbeddingName(c.Module) && m.hidden == 0:
+			case (topology.Of(c.Module).Kind == topology.Embedding) && m.hidden == 0:
 				m.hidden = width(c)
-			case (c.Module == "logits_processor" || c.Module == "lm_head") && m.vocab == 0:
+			case topology.Of(c.Module).Kind.IsHead() && m.vocab == 0:
 				m.vocab = width(c)
 			}
 		}
@@ -97,9 +98,9 @@ func countLayers(s *il.Session) int {
 		var layer, norm *il.Call
 		for _, c := range s.Steps[i].Calls {
 			switch {
-			case c.Module == "model.norm":
+			case c.Module == topology.FinalNormName:
 				norm = c
-			case norm == nil && isLayer(c.Module):
+			case norm == nil && topology.Locate(c.Module).IsLayer():
 				layer = c
 			}
 		}
@@ -111,16 +112,10 @@ func countLayers(s *il.Session) int {
 			continue
 		}
 		if same, err := sameBits(out, in); err == nil && same {
-			return layerInName(layer.Module) + 1
+			return topology.Locate(layer.Module).Layer + 1
 		}
 	}
 	return 0
-}
-
-// isLayer recognises a whole layer: a name that ends in "layers.N".
-func isLayer(module string) bool {
-	up := parentName(module)
-	return layerInName(module) >= 0 && layerInName(up) < 0 && strings.HasSuffix(up, "layers")
 }
 
 // sameBits reports whether two files hold the same tensor.

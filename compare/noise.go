@@ -2,16 +2,16 @@ package compare
 
 import (
 	"math"
-	"strings"
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // What rounding explains. The figures come from sessions of one model that
 // differ in summation order alone (split-K with rounded partial sums, tensor
 // parallel) or in element type alone (bfloat16 against float32 and float64),
-// and from sessions with a known fault; noise_test.go measures them again.
+// and from sessions with a known fault; TestNoiseFigures measures them again.
 
 // leafNoise is the rel_l2 that one module may add to equal inputs: its output's
 // rounding and its own summation order.
@@ -70,17 +70,17 @@ const (
 // gap being independent: limit² = noise² + (gain·input gap)². Beside each figure
 // is the most that differences without a fault need in the fault suite
 // (faults/gains_test.go), whose narrow tensors fluctuate more than real ones.
-func gain(module string, rows int) float64 {
-	switch last := lastName(module); {
-	case last == "attn", isComposite(module):
+func gain(kind topology.Kind, rows int) float64 {
+	switch {
+	case kind == topology.Attention, kind.IsBlock():
 		return 4 // 3.2: softmax of scores that are off
-	case last == "act_fn":
+	case kind == topology.Activation:
 		return 2.5 // 1.8: a product of two halves
-	case last == "logits_processor", last == "lm_head":
+	case kind.IsHead():
 		return 2 // 1.2
-	case strings.HasSuffix(last, "_proj") && rows < metric.ChannelRows:
+	case kind.IsLinear() && rows < metric.ChannelRows:
 		return 2 // 1.7: a single row may lie where the matrix is small
-	case strings.HasSuffix(last, "_proj"), last == "rotary_emb":
+	case kind.IsLinear(), kind == topology.Rope:
 		return 1.5 // 1.1: what a matrix does to noise it does to values
 	}
 	// Modules of other kinds are not known. Norms need 1.1, but channels that outweigh all others in a residual stream,
@@ -106,23 +106,3 @@ func coarsest(c *call) float64 {
 	}
 	return n
 }
-
-// isComposite recognises modules that hold a chain of others.
-func isComposite(module string) bool {
-	switch lastName(module) {
-	case "self_attn", "mlp", "block_sparse_moe":
-		return true
-	}
-	return isLayer(module)
-}
-
-// roundsOnly recognises modules that compute in float32 and round the result,
-// so that equal inputs give equal outputs in any order of summation.
-func roundsOnly(c *call) bool {
-	last := c.last()
-	return last == "act_fn" || last == "norm" || strings.HasSuffix(last, "norm")
-}
-
-// keepsHistory recognises modules whose output depends on the keys and values
-// of earlier forwards.
-func keepsHistory(c *call) bool { return c.last() == "attn" }

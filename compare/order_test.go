@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // session is one in memory: steps of calls, a call written as "name" or
@@ -86,7 +87,7 @@ func TestTree(t *testing.T) {
 	require.Equal(t, -1, f.top[3].layer)
 
 	var visited []string
-	walk(f.top[1:2], func(c *call) { visited = append(visited, "<"+c.last()) }, func(c *call) { visited = append(visited, c.last()+">") })
+	walk(f.top[1:2], func(c *call) { visited = append(visited, "<"+topology.LastWord(c.module)) }, func(c *call) { visited = append(visited, topology.LastWord(c.module)+">") })
 	require.Equal(t, "<0 <self_attn <qkv_proj qkv_proj> <rotary_emb rotary_emb> <attn attn> self_attn> <mlp mlp> 0>", strings.Join(visited, " "))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/pyregex"
+	"github.com/ilref/ilref/topology"
 )
 
 // StepRange is an inclusive range of step numbers.
@@ -186,7 +187,7 @@ func pairSlots(step int, c *call, commonOnly bool) []*slotPair {
 
 // isLogitsOutput recognises the tensor that tokens are chosen by.
 func isLogitsOutput(k Key) bool {
-	return k.Direction == outputs && (k.Module == "logits_processor" || k.Module == "lm_head")
+	return k.Direction == outputs && topology.Of(k.Module).Kind.IsHead()
 }
 
 func stubReason(p *slotPair) string {

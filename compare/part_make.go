@@ -8,6 +8,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/workers"
+	"github.com/ilref/ilref/topology"
 )
 
 // fates are their names in a part.
@@ -78,7 +79,7 @@ func (c *comparison) part(p shard.Part) *Part {
 func (c *comparison) suspect(x *call, p *slotPair, rows func() *tokens, s *partSlot) {
 	s.RankGaps = rankGaps(p, &c.notes)
 	for _, clean := range []bool{false, true} {
-		if clean && !keepsHistory(x) {
+		if clean && x.of.Kind != topology.Attention {
 			break // the rules for others do not ask
 		}
 		k := clueOf(x, p, rows(), clean)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/internal/texttab"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // foldAbove is the number of module calls beyond which forwards that add
@@ -168,7 +169,7 @@ func ratio(v float64) string {
 
 func verdictCell(m *Module) texttab.Cell {
 	c := verdictStyle(m.Verdict)
-	if isRope(m.Module) && m.Verdict == Fail {
+	if topology.Of(m.Module).Kind == topology.Rope && m.Verdict == Fail {
 		c.Text += fmt.Sprintf(" (layer %d)", m.Layer)
 	}
 	if m.Compared < m.Tensors {

@@ -3,6 +3,8 @@ package compare
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // Token names a row of a tensor by what it stands for.
@@ -20,7 +22,7 @@ type tokens struct{ request, position, ids []int }
 func tokensOf(f *forward) *tokens {
 	c := f.find(func(c *call) bool {
 		_, pos := tokenInputs(c)
-		return pos != nil && !isEmbeddingName(c.module)
+		return pos != nil && c.of.Kind != topology.Embedding
 	})
 	_, pos := tokenInputs(c)
 	if pos == nil {

@@ -3,10 +3,10 @@ package compare
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // work says whether a forward did the same work in both sessions.
@@ -54,11 +54,7 @@ func workloads(fs []*forward) {
 	}
 }
 
-func isEmbedding(c *call) bool { return isEmbeddingName(c.module) && c.index == 0 }
-
-func isEmbeddingName(module string) bool {
-	return module == "embed_tokens" || strings.HasSuffix(module, ".embed_tokens")
-}
+func isEmbedding(c *call) bool { return c.of.Kind == topology.Embedding && c.index == 0 }
 
 // selected reports whether any tensor of the forward is to be compared.
 func (f *forward) selected() bool {
@@ -82,7 +78,7 @@ func (f *forward) find(match func(*call) bool) *call {
 func (f *forward) startsAnew() bool {
 	c := f.find(func(c *call) bool {
 		pos, _ := tokenInputs(c)
-		return pos != nil && c.last() != "embed_tokens"
+		return pos != nil && c.of.Kind != topology.Embedding
 	})
 	pos, other := tokenInputs(c)
 	if pos == nil || !slices.Equal(pos, other) {

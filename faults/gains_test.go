@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/topology"
 )
 
 // gains are the most that a kind of module made of the gap of its inputs where
@@ -43,7 +44,7 @@ func (s *scores) measure(r *compare.Report) {
 			in = max(in, stored[m.Module])
 			stored[m.Module] = in
 		}
-		_, noise := compare.Explained(m.Module, append(m.Inputs.DTypes[:], m.Outputs.DTypes[:]...), false, in)
+		_, noise := compare.Explained(topology.Of(m.Module).Kind, append(m.Inputs.DTypes[:], m.Outputs.DTypes[:]...), false, in)
 		if in > 0 && out > noise {
 			s.gains[kind] = max(s.gains[kind], math.Sqrt(out*out-noise*noise)/in)
 		}

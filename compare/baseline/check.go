@@ -8,6 +8,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Result is what a session is, held against a baseline.
@@ -171,14 +172,14 @@ type judge struct {
 // inputs looks for what no recorded module made.
 func (j *judge) inputs(c *call) {
 	for _, p := range c.inputs {
-		lim, _ := compare.Explained("", c.types, true, j.seen)
+		lim, _ := compare.Explained(topology.Unknown, c.types, true, j.seen)
 		j.tensor(p, lim, j.Failed > 0)
 	}
 	c.in = worst(c.inputs)
 	if len(c.inputs) == 0 {
 		c.in = j.seen
 	}
-	if strings.HasSuffix(c.module, ".attn") {
+	if topology.Of(c.module).Kind == topology.Attention {
 		c.in = max(c.in, j.history[c.module])
 		j.history[c.module] = c.in
 	}
@@ -187,7 +188,7 @@ func (j *judge) inputs(c *call) {
 
 func (j *judge) outputs(c *call) {
 	in := max(c.in, c.inner)
-	lim, noise := compare.Explained(c.module, c.types, c.composite, in)
+	lim, noise := compare.Explained(topology.Of(c.module).Kind, c.types, c.composite, in)
 	failed := j.Failed > 0
 	for _, p := range c.outputs {
 		j.tensor(p, lim, failed && in > noise)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/topology"
 )
 
 // heatCell shows a module call, or nothing where Class is empty.
@@ -100,20 +101,20 @@ func newHeatCell(c *callView) heatCell {
 // kindOf is the module's name without the layer: what comes before "layers.N"
 // is kept where it is not the usual "model".
 func kindOf(module string) (kind string, ok bool) {
-	parts := strings.Split(module, ".")
-	for i := 1; i < len(parts); i++ {
-		if parts[i-1] == "layers" && parts[i] != "" && strings.Trim(parts[i], "0123456789") == "" {
-			before, after := strings.Join(parts[:i-1], "."), strings.Join(parts[i+1:], ".")
-			if after == "" {
-				after = "(layer)"
-			}
-			if before == "model" || before == "" {
-				return after, true
-			}
-			return before + "…" + after, true
-		}
+	p := topology.Locate(module)
+	if p.Layer < 0 {
+		return "", false
 	}
-	return "", false
+	rel := p.Rel
+	if p.IsLayer() {
+		rel = "(layer)"
+	}
+	switch before := topology.Parent(strings.TrimSuffix(p.Prefix, ".")); before {
+	case "model", "":
+		return rel, true
+	default:
+		return before + "…" + rel, true
+	}
 }
 
 // heatColumns shortens kinds to their last part where that is no other's.

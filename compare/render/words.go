@@ -8,6 +8,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/topology"
 )
 
 // num writes a figure in two digits, as the text report does.
@@ -118,7 +119,7 @@ func slotName(k compare.Key) string {
 // another one or none.
 func location(k compare.Key, layer int) string {
 	s := fmt.Sprintf("step %d, %s, %s", k.Step, callName(k.Module, k.Call), slotName(k))
-	if layer >= 0 && !strings.Contains(k.Module+".", fmt.Sprintf("layers.%d.", layer)) {
+	if layer >= 0 && topology.Locate(k.Module).Layer != layer {
 		s += fmt.Sprintf(" (layer %d)", layer)
 	}
 	return s
