@@ -53,7 +53,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := c.measure(ctx, nil); err != nil {
 		return nil, err
 	}
-	return c.judge(), ctx.Err()
+	return c.judge(sessionLooker{&c.notes}), ctx.Err()
 }
 
 // comparison is two sessions on their way through the stages.
@@ -100,11 +100,15 @@ func (c *comparison) measure(ctx context.Context, then func(*slotPair)) error {
 		return err
 	}
 	nameTokens(c.forwards, c.opts.TokenText)
-	return nil
+	findRanks(c.forwards, &c.notes)
+	if c.opts.Bounds.set() { // which ask for no origin
+		return nil
+	}
+	return findOrigins(ctx, c.forwards, sameFiles)
 }
 
-// judge reads no tensor but of those that may be at fault.
-func (c *comparison) judge() *Report {
+// judge reads no file; look may, of calls that have failed.
+func (c *comparison) judge(look looker) *Report {
 	r := newReport(c.rawRef, c.rawTarget, c.forwards)
 	r.takeNotes(&c.notes)
 	if c.opts.Bounds.set() {
@@ -114,9 +118,9 @@ func (c *comparison) judge() *Report {
 		r.Rule = c.opts.rule()
 		judgeNoise(r, c.forwards, c.layers, &c.opts.Evidence)
 	}
-	r.judgeRanks(c.forwards, &c.notes)
+	r.judgeRanks(c.forwards, look)
 	r.summarise(c.forwards)
-	r.hints(c.forwards)
+	r.hints(c.forwards, look)
 	r.conclude(c.opts.MinCoverage)
 	return r
 }

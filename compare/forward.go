@@ -33,7 +33,6 @@ type call struct {
 	children    []*call
 	layer       int // the layer it works for, -1 outside layers
 	report      *Module
-	told        string // the hint on its tokens, of a part
 
 	// What the judge found of the inputs:
 	in            handed

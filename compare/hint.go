@@ -18,7 +18,7 @@ const (
 // hints adds to every failing call, the first ones where there are many, its
 // likely cause by the shape of the error. A hint is a guess and changes no
 // verdict.
-func (r *Report) hints(fs []*forward) {
+func (r *Report) hints(fs []*forward, look looker) {
 	n := 0
 	clean := map[string]bool{} // modules that have passed an earlier forward
 	for _, f := range fs {
@@ -28,7 +28,7 @@ func (r *Report) hints(fs []*forward) {
 			var hint string
 			switch ps := failing(c); {
 			case f.work == otherTokens && d != nil && d.Step == c.step && d.Module == c.module:
-				hint = c.tokenHint()
+				hint = look.tokenHint(c)
 			case len(ps) == 0:
 				clean[c.module] = clean[c.module] || c.report != nil && c.report.Verdict == Pass
 				continue
@@ -36,7 +36,7 @@ func (r *Report) hints(fs []*forward) {
 				if n++; n > hinted {
 					continue
 				}
-				hint = r.hintFor(c, ps, rows, clean[c.module])
+				hint = r.hintFor(c, ps, rows, clean[c.module], look)
 			}
 			if c.report != nil {
 				c.report.Hint = hint
@@ -94,13 +94,11 @@ type clue struct {
 }
 
 // hintFor takes the tensor whose rule comes first.
-func (r *Report) hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool) string {
+func (r *Report) hintFor(c *call, ps []*slotPair, rows *tokens, wasClean bool, look looker) string {
 	best := clue{rule: len(rules)}
 	for _, p := range ps {
-		x, ok := clue{}, true
-		if p.carried == nil {
-			x = clueOf(c, p, rows, wasClean)
-		} else if x, ok = p.carried.clue(c, wasClean); !ok {
+		x, ok := look.clue(c, p, rows, wasClean)
+		if !ok {
 			r.unhinted = append(r.unhinted, p.Key.String())
 			return ""
 		}

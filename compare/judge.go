@@ -73,10 +73,9 @@ type noiseJudge struct {
 	alone    bool              // of a part: what failed excuses nothing, for another part may tell that it did not
 
 	// Of the forward at hand:
-	made      []*slotPair // its compared outputs
-	seen      handed      // the worst so far
-	lastLayer int         // of the latest call; -1 before the first layer
-	sawNorm   bool        // the final norm is recorded
+	seen      handed // the worst so far
+	lastLayer int    // of the latest call; -1 before the first layer
+	sawNorm   bool   // the final norm is recorded
 }
 
 func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
@@ -94,7 +93,7 @@ func (j *noiseJudge) judge(fs []*forward) {
 			j.failed = !j.alone && (j.failed || f.work == otherTokens)
 			continue
 		}
-		j.seen, j.lastLayer, j.sawNorm, j.made = handed{}, -1, false, nil
+		j.seen, j.lastLayer, j.sawNorm = handed{}, -1, false
 		walk(f.top, j.inputs, j.outputs)
 	}
 }
@@ -194,11 +193,6 @@ func (j *noiseJudge) outputs(c *call) {
 			j.output(c, p, floor)
 		}
 	}
-	for _, p := range c.slots {
-		if p.result != nil && p.Direction == outputs {
-			j.made = append(j.made, p)
-		}
-	}
 	j.noteFallback(c)
 	j.remember(c)
 }
@@ -215,10 +209,10 @@ func (j *noiseJudge) output(c *call, p *slotPair, floor float64) {
 	children := comparedChildren(c)
 	if len(children) > 0 {
 		in = max(in, worstOf(children))
-		switch source, why := j.source(c, p, children); {
-		case source == sourceSame:
+		switch same, why := j.handedOn(c, p, children); {
+		case same:
 			return
-		case source == sourceBroken && (!j.failed || in <= floor):
+		case why != "" && (!j.failed || in <= floor):
 			j.blame(c, t, why)
 			return
 		}

@@ -121,7 +121,7 @@ func (p *slotPair) worstRank(tolerance func(a, b tensor.DType) metric.Tolerance)
 // oneValue refuses ranks that do not all hold the same tensor.
 func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 	for _, f := range ranks[1:] {
-		same, err := sameBits(ranks[0], f)
+		same, err := equalFiles(ranks[0], f)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -36,11 +37,16 @@ func Merge(parts []*Part) (*Report, error) {
 			return nil, err
 		}
 	}
-	fs, err := forwardsOf(parts)
+	fs, look, err := forwardsOf(parts)
 	if err != nil {
 		return nil, err
 	}
-	r := first.comparison(fs).judge()
+	if !first.Bounds.set() {
+		if err := findOrigins(context.Background(), fs, sameDigests); err != nil {
+			return nil, err
+		}
+	}
+	r := first.comparison(fs).judge(look)
 	r.Warnings = append(slices.Clone(first.Warnings), r.Warnings...)
 	if n := len(r.unhinted); n > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("%s failed without a hint: the part that measured it expected other inputs; first %s", count(n, "call"), r.unhinted[0]))
@@ -138,7 +144,8 @@ func (p *Part) whole() Part {
 }
 
 // forwardsOf builds the tree of calls of all parts.
-func forwardsOf(parts []*Part) ([]*forward, error) {
+func forwardsOf(parts []*Part) ([]*forward, partLooker, error) {
+	look := partLooker{map[*slotPair]*partSlot{}, map[*call]string{}}
 	total, have := 0, 0
 	for _, f := range parts[0].Forwards {
 		total += f.Calls
@@ -147,7 +154,7 @@ func forwardsOf(parts []*Part) ([]*forward, error) {
 		have += len(p.Calls)
 	}
 	if have != total { // before anything of the stated size is made
-		return nil, fmt.Errorf("the parts hold %d of the %d calls of the comparison: make all parts again, from sessions that stay as they are", have, total)
+		return nil, look, fmt.Errorf("the parts hold %d of the %d calls of the comparison: make all parts again, from sessions that stay as they are", have, total)
 	}
 	var out []*forward
 	for _, f := range parts[0].Forwards {
@@ -159,18 +166,18 @@ func forwardsOf(parts []*Part) ([]*forward, error) {
 			c := &p.Calls[i]
 			to := &out[c.Forward].calls[c.At]
 			if *to != nil {
-				return nil, fmt.Errorf("%s: step_%d/%s is in another part as well: make all parts again", p.file, c.Step, callName(c.Module, c.Call))
+				return nil, look, fmt.Errorf("%s: step_%d/%s is in another part as well: make all parts again", p.file, c.Step, callName(c.Module, c.Call))
 			}
-			*to = c.call(p, arch)
+			*to = c.call(p, arch, look)
 		}
 	}
 	for _, f := range out {
 		if f.work == otherTokens && f.find(isEmbedding) == nil {
-			return nil, fmt.Errorf("%s: forward %d is said to have run other tokens, and has no call of the embedding", parts[0].file, f.number)
+			return nil, look, fmt.Errorf("%s: forward %d is said to have run other tokens, and has no call of the embedding", parts[0].file, f.number)
 		}
 		f.link()
 	}
-	return out, nil
+	return out, look, nil
 }
 
 // architectureOf is one that has the modules of all parts.
@@ -186,10 +193,13 @@ func architectureOf(parts []*Part) *topology.Architecture {
 	})
 }
 
-func (c *partCall) call(p *Part, arch *topology.Architecture) *call {
-	out := &call{step: c.Step, module: c.Module, of: arch.Of(c.Module), index: c.Call, told: c.TokenHint}
+func (c *partCall) call(p *Part, arch *topology.Architecture, look partLooker) *call {
+	out := &call{step: c.Step, module: c.Module, of: arch.Of(c.Module), index: c.Call}
+	look.tokens[out] = c.TokenHint
 	for i := range c.Slots {
-		out.slots = append(out.slots, c.Slots[i].pair(p, c))
+		pair := c.Slots[i].pair(p, c)
+		look.slots[pair] = &c.Slots[i]
+		out.slots = append(out.slots, pair)
 	}
 	return out
 }
@@ -197,10 +207,10 @@ func (c *partCall) call(p *Part, arch *topology.Architecture) *call {
 func (s *partSlot) pair(p *Part, c *partCall) *slotPair {
 	out := &slotPair{
 		Key: Key{c.Step, c.Module, c.Call, s.Direction, s.Slot}, fate: fate(slices.Index(fates, s.Fate)), why: s.Why, bits: s.Bits,
-		carried: &carried{finding: s.Finding, rankGaps: s.RankGaps, clues: s.Clues},
+		finding: s.Finding,
 	}
 	if s.Rank != nil {
-		out.carried.rank, out.carried.ranked = *s.Rank, true
+		out.rank, out.ranked = *s.Rank, true
 	}
 	if s.Bounds != nil {
 		out.bounds = &p.PolicyBounds[*s.Bounds]

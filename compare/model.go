@@ -111,20 +111,11 @@ func countLayers(s *il.Session) int {
 		if out == nil || in == nil {
 			continue
 		}
-		if same, err := sameBits(out, in); err == nil && same {
+		if same, err := equalFiles(out, in); err == nil && same {
 			return topology.Locate(layer.Module).Layer + 1
 		}
 	}
 	return 0
-}
-
-// sameBits reports whether two files hold the same tensor.
-func sameBits(a, b *il.TensorFile) (same bool, err error) {
-	err = withTensors(a, b, func(x, y *tensor.Tensor) error {
-		same = equalBits(x, y)
-		return nil
-	})
-	return same, err
 }
 
 func equalBits(x, y *tensor.Tensor) bool {

@@ -140,7 +140,10 @@ type slotPair struct {
 	result      *Tensor   // of a compared pair
 	replay      *il.Slot  // what the right model returned here for the target's inputs, nil for unknown
 	bits        [2]string // hashes of both tensors, in a part and of a part
-	carried     *carried  // of a part that was measured elsewhere, nil where the tensors are at hand
+	origin      *origin   // what it was handed on from
+	finding     string    // the ranks of either side that differ where all must be alike, "" for none
+	rank        string    // the device that holds the largest difference; "" for a tensor of one device
+	ranked      bool      // rank is known
 }
 
 // pairSlots pairs the tensors of one call. Slots of None hold nothing and do

@@ -55,9 +55,9 @@ func (c *comparison) part(p shard.Part) *Part {
 			for k, p := range x.slots {
 				s := &call.Slots[k]
 				*s = partSlotOf(p)
-				s.Finding = rankFinding(p, &c.notes)
-				if rank, ok := rankOf(p, &c.notes); ok {
-					s.Rank = &rank
+				s.Finding = p.finding
+				if p.ranked {
+					s.Rank = &p.rank
 				}
 				if p.bounds != nil {
 					n := rules[p.bounds]

@@ -19,7 +19,7 @@ func (r *Report) takeNotes(n *view.Notes) {
 
 // judgeRanks names ranks: those that do not hold what they must, which is a
 // divergence of its own, and those whose part of a tensor is at fault.
-func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
+func (r *Report) judgeRanks(fs []*forward, look looker) {
 	done := false  // the first divergence lies before, or is this
 	found := false // ranks that part once stay apart: what follows is inherited
 	tell := func(c *call, direction func(string) bool) {
@@ -27,16 +27,18 @@ func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
 			if !direction(p.Direction) {
 				continue
 			}
-			nameRank(p, notes)
+			if p.ranked {
+				p.result.Rank = p.rank
+			}
 			first := r.FirstDivergence != nil && r.FirstDivergence.Key == p.Key
-			why := rankFinding(p, notes)
+			why := p.finding
 			switch {
 			case why != "" && !found:
 				r.failRank(c, p, why, !done)
 			case why != "" && p.result != nil && p.result.Verdict == Pass:
 				p.result.Verdict = Inherited
 			case first:
-				r.blameRank(c, p, notes)
+				r.blameRank(c, p, look.rankGaps(p))
 			}
 			done, found = done || first || why != "", found || why != ""
 		}
@@ -51,9 +53,6 @@ func (r *Report) judgeRanks(fs []*forward, notes *view.Notes) {
 // rankFinding describes the ranks of either side that differ where all must be
 // alike.
 func rankFinding(p *slotPair, notes *view.Notes) string {
-	if p.carried != nil {
-		return p.carried.finding
-	}
 	var out []string
 	for _, side := range []struct {
 		name string
@@ -95,20 +94,22 @@ func (p *slotPair) files() (ref, target *il.TensorFile) {
 	return p.ref.Tensors[0], p.target.Tensors[0]
 }
 
-// nameRank notes the rank that holds the largest difference of a tensor that
-// is put together.
-func nameRank(p *slotPair, notes *view.Notes) {
-	if rank, ok := rankOf(p, notes); ok {
-		p.result.Rank = rank
+// findRanks notes of every pair what the ranks of its tensors tell.
+func findRanks(fs []*forward, notes *view.Notes) {
+	for _, f := range fs {
+		for _, c := range f.calls {
+			for _, p := range c.slots {
+				p.finding = rankFinding(p, notes)
+				p.rank, p.ranked = rankOf(p, notes)
+			}
+		}
 	}
 }
 
-// rankOf is that rank, "" for a tensor of one device; not ok where no single
-// tensor of either side differs.
+// rankOf is the rank that holds the largest difference of a tensor that is put
+// together, "" for a tensor of one device; not ok where no single tensor of either
+// side differs.
 func rankOf(p *slotPair, notes *view.Notes) (rank string, ok bool) {
-	if p.carried != nil {
-		return p.carried.rank, p.carried.ranked
-	}
 	ref, target := p.files()
 	if ref == nil || p.result.Gap.MaxAbsAt == nil || p.result.Gap.Identical() {
 		return "", false
@@ -123,8 +124,7 @@ const rankShare = 10
 // blameRank adds to the reason of the first divergence which rank's part of the
 // tensor is at fault, where it is one rank's. Where there is a replay it is what
 // the target is measured by.
-func (r *Report) blameRank(c *call, p *slotPair, notes *view.Notes) {
-	gaps := rankGaps(p, notes)
+func (r *Report) blameRank(c *call, p *slotPair, gaps map[string]float64) {
 	worst, next, device := 0.0, 0.0, ""
 	for d, g := range gaps {
 		if g > worst {
@@ -144,9 +144,6 @@ func (r *Report) blameRank(c *call, p *slotPair, notes *view.Notes) {
 // rankGaps measures each rank's part of a tensor, on the side that is put
 // together of several.
 func rankGaps(p *slotPair, notes *view.Notes) (gaps map[string]float64) {
-	if p.carried != nil {
-		return p.carried.rankGaps
-	}
 	ref, target := p.files()
 	if ref == nil {
 		return nil

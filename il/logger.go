@@ -198,8 +198,8 @@ func (l *Logger) Finish(err error) error {
 	if e := l.list.close(); e != nil {
 		l.writer.refuse(e)
 	}
-	if err == nil {
-		err = l.Err()
+	if e := l.Err(); err == nil { // which waits for what is being written
+		err = e
 	}
 	status := Complete
 	if err != nil {

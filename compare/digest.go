@@ -7,47 +7,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
-	"github.com/ilref/ilref/topology"
 )
-
-// carried is what the judge asks of a pair's tensors beyond their figures. The
-// part that measured them answers it beforehand.
-type carried struct {
-	finding  string // of rankFinding
-	rank     string // of rankOf
-	ranked   bool
-	rankGaps map[string]float64 // of a suspect
-
-	clues []partClue // of a suspect
-}
-
-// clue finds what the part knows of a tensor, should the judge have found what
-// the part expected; not ok where it has not.
-func (p *carried) clue(c *call, wasClean bool) (clue, bool) {
-	for _, x := range p.clues {
-		if x.In == c.in.gap && x.Clean == (wasClean && (c.of.Kind == topology.Attention)) {
-			return clue{x.Rule, x.Hint}, true
-		}
-	}
-	return clue{}, false
-}
-
-// tokenHint is that of the tokens which a call was given.
-func (c *call) tokenHint() string {
-	if c.told != "" {
-		return c.told
-	}
-	return tokenHint(tokenInputs(c))
-}
-
-// sameBits reports whether one side of two pairs holds the same tensor.
-func (p *slotPair) sameBits(x *slotPair, side int) (bool, error) {
-	if p.carried != nil {
-		return p.bits[side] != "" && p.bits[side] == x.bits[side], nil
-	}
-	files := func(p *slotPair) *il.TensorFile { return [2]*il.Slot{p.ref, p.target}[side].Tensors[0] }
-	return sameBits(files(p), files(x))
-}
 
 // digest stands for all bits of a tensor, its type and its shape.
 func digest(f *il.TensorFile) (string, error) {
@@ -59,7 +19,7 @@ func digest(f *il.TensorFile) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
-// digests answers sameBits for a pair, as far as the judge can ask: of outputs,
+// digests answers sameDigests for a pair, as far as the judge can ask: of outputs,
 // and of inputs that differ.
 func (p *slotPair) digests() error {
 	if p.Direction == postFwdInputs || p.Direction == inputs && (isInteger(p.result) || p.result.Gap.Identical()) {
