@@ -76,10 +76,10 @@ func TestConfigFields(t *testing.T) {
 	_, err = LoadConfig(path + "x")
 	require.ErrorContains(t, err, "il config: open "+path+"x: no such file")
 	_, err = LoadConfig(t.TempDir())
-	require.ErrorContains(t, err, "is a directory")
+	require.ErrorContains(t, err, "is not a regular file but a folder")
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte(" "), 2<<20), 0o644))
 	_, err = LoadConfig(path)
-	require.EqualError(t, err, "il config: "+path+" has more than 1048576 bytes: not a configuration")
+	require.EqualError(t, err, "il config: "+path+" has 2097152 bytes, expected at most 1048576")
 }
 
 func TestSelects(t *testing.T) {

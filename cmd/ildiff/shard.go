@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 // measurePart measures one part of a comparison and writes its report. It
@@ -97,6 +97,9 @@ func tell(p *compare.Part, stderr io.Writer) {
 	fmt.Fprintf(stderr, "ildiff: %s: %s; ildiff merge of all parts gives the verdict\n", p.Shard, what)
 }
 
+// maxPolicyOrMap is more than either may have.
+const maxPolicyOrMap = 32 << 20
+
 // request is what changes the outcome of a comparison: the flags that were
 // given, and instead of the paths of files what is in them.
 func request(given *pflag.FlagSet, e compare.Evidence) (map[string]string, error) {
@@ -106,7 +109,7 @@ func request(given *pflag.FlagSet, e compare.Evidence) (map[string]string, error
 		switch name := x.Name; name {
 		case "shard", "output", "format", "color", "all":
 		case "policy", "map":
-			b, err := os.ReadFile(x.Value.String())
+			b, err := sidefile.ReadNamed(x.Value.String(), maxPolicyOrMap)
 			if err != nil {
 				failed = err
 			}

@@ -94,7 +94,10 @@ func argument(arg string, stdin io.Reader) (string, error) {
 	if arg != "-" {
 		return arg, nil
 	}
-	b, err := io.ReadAll(stdin)
+	b, err := io.ReadAll(io.LimitReader(stdin, maxPrompts+1))
+	if err == nil && len(b) > maxPrompts {
+		err = fmt.Errorf("standard input: more than %d bytes", maxPrompts)
+	}
 	return string(b), err
 }
 
