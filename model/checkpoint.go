@@ -109,6 +109,8 @@ var maxFile = map[string]int64{
 	"model.safetensors.index.json": 64 << 20,
 	"pytorch_model.bin.index.json": 64 << 20,
 	"chat_template.jinja":          1 << 20,
+	"config.json":                  4 << 20,
+	"generation_config.json":       1 << 20,
 }
 
 // read reads a file beside the weights.

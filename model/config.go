@@ -156,6 +156,7 @@ func (c *Config) check(o *object) {
 	for _, id := range append(slices.Clip(c.EOSTokenIDs), c.BOSTokenID) {
 		if id < -1 || id >= c.VocabSize {
 			c.warn("bos_token_id or eos_token_id %d is outside the vocabulary of %d ids", id, c.VocabSize)
+			break // the list can have millions
 		}
 	}
 	c.Rope.check(o, c.HeadDim)
