@@ -8,6 +8,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // stepFacts is a step and its calls in execution order.
@@ -24,7 +25,7 @@ type stepFacts struct {
 // before.
 func (s *stepFacts) forward() bool {
 	for _, c := range s.calls {
-		if !isLogits(c.Module) {
+		if c.spec.Kind != topology.Logits {
 			return true
 		}
 	}
@@ -34,13 +35,14 @@ func (s *stepFacts) forward() bool {
 // callFacts is one call and what was learned from its files.
 type callFacts struct {
 	*il.Call
-	step  *stepFacts
-	order int                   // in the step
-	where                       // of the module, in its layer
-	facts []*fact               // of every tensor, in the order of the slots
-	side  []sideNote            // what the side files say otherwise
-	has   map[il.Direction]bool // a tensor, a stub or a side file is there
-	sides bool                  // it has a side file
+	step           *stepFacts
+	order          int                   // in the step
+	spec           *topology.Spec        // what the module is
+	topology.Place                       // of the module, in the layer that it works for; -1 where that is not known
+	facts          []*fact               // of every tensor, in the order of the slots
+	side           []sideNote            // what the side files say otherwise
+	has            map[il.Direction]bool // a tensor, a stub or a side file is there
+	sides          bool                  // it has a side file
 
 	noDir bool // listed only
 	open  bool // the run ended within it
@@ -54,12 +56,7 @@ func (c *callFacts) name() string { return callName(c.Module, c.Index) }
 
 // path is the name with the layer that the call worked for: of the rotary
 // embedding that layers share not the one that it is listed under.
-func (c *callFacts) path() string {
-	if c.layer < 0 {
-		return c.Module
-	}
-	return strings.TrimSuffix(c.prefix+strconv.Itoa(c.layer)+"."+c.rel, ".")
-}
+func (c *callFacts) path() string { return c.Place.Name() }
 
 // fact is what one pass over a tensor tells.
 type fact struct {
@@ -120,38 +117,6 @@ func (c *callFacts) find(device string, dir il.Direction, paths ...string) *fact
 	return nil
 }
 
-// where is the place of a module in the model: the layer it works for and its
-// name within it.
-type where struct {
-	prefix string // what stands before the number: "model.layers."
-	layer  int    // -1 outside layers, and where the layer is not known
-	rel    string // "self_attn.qkv_proj"; "" for the layer itself
-}
-
-// locate finds the first "layers.N" of a module's name.
-func locate(module string) where {
-	parts := strings.Split(module, ".")
-	for i := 1; i < len(parts); i++ {
-		if n, err := strconv.Atoi(parts[i]); err == nil && n >= 0 && parts[i-1] == "layers" {
-			return where{strings.Join(parts[:i], ".") + ".", n, strings.Join(parts[i+1:], ".")}
-		}
-	}
-	return where{layer: -1, rel: module}
-}
-
-// kind is the name with the number of the layer left out.
-func (w where) kind() string {
-	if w.layer < 0 {
-		return w.rel
-	}
-	return w.prefix + "N." + w.rel
-}
-
-func lastName(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
-
-// isLogits recognises what vLLM calls after the forward, so in the next step.
-func isLogits(module string) bool { return module == "logits_processor" }
-
 func callName(module string, index int) string {
 	if index == 0 {
 		return module
@@ -196,10 +161,12 @@ func count(n int, what string) string {
 // newLinter lays out the facts of a session, not read yet.
 func newLinter(ctx context.Context, s *il.Session, o Options) *linter {
 	l := &linter{Result: Result{Dir: s.Dir}, ctx: ctx, session: s, opts: o, index: map[findingKey]int{}}
+	arch := s.Architecture()
 	for i, st := range s.Steps {
 		sf := &stepFacts{number: st.Number, dir: stepDir(s, st), last: i == len(s.Steps)-1}
 		for j, c := range st.Calls {
-			cf := &callFacts{Call: c, step: sf, order: j, where: locate(c.Module), has: map[il.Direction]bool{}}
+			m := arch.Of(c.Module)
+			cf := &callFacts{Call: c, step: sf, order: j, spec: m.Spec, Place: m.Place, has: map[il.Direction]bool{}}
 			for _, slot := range c.Slots {
 				cf.has[slot.Direction] = true
 				for _, f := range slot.Tensors {
@@ -221,23 +188,23 @@ func newLinter(ctx context.Context, s *il.Session, o Options) *linter {
 // the norms of queries and keys) and attn.
 func (s *stepFacts) placeRopes(v il.Variant) {
 	for i, c := range s.calls {
-		if c.layer < 0 || lastName(c.Module) != "rotary_emb" {
+		if c.Layer < 0 || c.spec.Kind != topology.Rope {
 			continue
 		}
 		owner := -1
 		if v != il.VariantC { // its calls are not in execution order
-			if i > 0 && strings.HasPrefix(s.calls[i-1].rel, "self_attn.") {
-				switch p := s.calls[i-1]; lastName(p.rel) {
-				case "qkv_proj", "q_norm", "k_norm":
-					owner = p.layer
+			if i > 0 {
+				switch p := s.calls[i-1]; p.spec.Kind {
+				case topology.QKVLinear, topology.QKNorm:
+					owner = p.Layer
 				}
 			}
-			if i+1 < len(s.calls) && s.calls[i+1].rel == "self_attn.attn" {
-				owner = s.calls[i+1].layer
+			if i+1 < len(s.calls) && s.calls[i+1].spec.Kind == topology.Attention && s.calls[i+1].Layer >= 0 {
+				owner = s.calls[i+1].Layer
 			}
 		}
-		if c.layer = owner; owner < 0 {
-			c.rel = c.Module
+		if c.Layer = owner; owner < 0 {
+			c.Rel = c.Module
 		}
 	}
 }

@@ -2,9 +2,9 @@ package lint
 
 import (
 	"hash/maphash"
-	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // frozen finds outputs that are equal to the bit where they cannot be: of the
@@ -18,18 +18,10 @@ func (l *linter) frozen() {
 	l.acrossSteps()
 }
 
-// byNature are words in the names of modules whose output depends on the
-// shape or the positions alone, so that layers and steps may share it.
-var byNature = []string{"rotary", "rope", "position", "pos_emb", "mask", "relative"}
-
+// sharedByNature reports an output that depends on the shape or the positions
+// alone, so that layers and steps may share it.
 func sharedByNature(c *callFacts) bool {
-	last := lastName(c.Module)
-	for _, w := range byNature {
-		if strings.Contains(last, w) {
-			return !(w == "rotary" && c.Slot(il.Inputs, "2") != nil) // vLLM's returns queries and keys
-		}
-	}
-	return false
+	return topology.FixedByNature(c.Module, c.Slot(il.Inputs, "2") != nil)
 }
 
 func (l *linter) acrossLayers(s *stepFacts) {
@@ -39,19 +31,19 @@ func (l *linter) acrossLayers(s *stepFacts) {
 	}
 	seen := map[place]*fact{}
 	for _, c := range s.calls {
-		if c.layer < 0 || sharedByNature(c) || c.rel == c.Module {
+		if c.Layer < 0 || sharedByNature(c) || c.Rel == c.Module {
 			continue
 		}
 		for _, f := range c.facts {
 			if f.slot.Direction != il.Outputs || !f.some() {
 				continue
 			}
-			p := place{c.kind(), f.slot.Path, f.device(), f.hash}
+			p := place{c.Pattern(), f.slot.Path, f.device(), f.hash}
 			first := seen[p]
 			switch {
 			case first == nil:
 				seen[p] = f
-			case first.call.layer != c.layer:
+			case first.call.Layer != c.Layer:
 				l.add(Error, "same-in-two-layers", c, f, "%s equals %s to the bit (%d values): one buffer was saved for two layers, as under CUDA graphs; record with enforce_eager", f.name(), first.name(), f.numel())
 			}
 		}
@@ -124,7 +116,7 @@ func (s *stepFacts) tokensHash(device string) hashed {
 	h.SetSeed(seed)
 	n := 0
 	for _, x := range s.calls {
-		if lastName(x.Module) == "embed_tokens" || x.layer >= 0 && x.rel == "" {
+		if x.spec.Kind == topology.Embedding || x.IsLayer() {
 			if f := x.find(device, il.Inputs, "0"); f != nil && f.whole && f.dtype.IsInt() {
 				maphash.WriteComparable(&h, f.hash)
 				n++

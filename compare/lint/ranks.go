@@ -8,6 +8,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // ranks finds tensors that all ranks of tensor parallelism must hold alike,
@@ -66,32 +67,16 @@ func (c *callFacts) unlikeRanks() [][2]*fact {
 	return out
 }
 
-// replicated tells which tensors the ranks hold alike: vLLM's layers, norms,
-// what goes into column-parallel and comes out of row-parallel modules.
-// Sharded by heads or columns are the rest.
+// replicated tells which tensors the ranks hold alike.
 func replicated(c *callFacts, s *il.Slot) bool {
-	in := s.Direction != il.Outputs
-	switch last := lastName(c.Module); last {
-	case "embed_tokens", "mlp", "block_sparse_moe", "gate", "experts", "logits_processor", "norm":
-		return true
-	case "self_attn", "o_proj", "down_proj":
-		return !in
-	case "qkv_proj", "q_proj", "k_proj", "v_proj", "gate_up_proj", "gate_proj", "up_proj":
-		return in
-	case "rotary_emb":
-		return in && s.Path == "0"
-	case "q_layernorm", "k_layernorm": // of heads
-		return false
-	default:
-		return c.layer >= 0 && c.rel == "" || strings.HasSuffix(last, "layernorm")
-	}
+	return c.spec.Sharding(s.Direction == il.Outputs, s.Path) == topology.Replicated
 }
 
 // reducedLater reports whether a module around a call gives the same output on
 // every rank: the sum over the ranks is then taken there, as in models that add
 // up several parts first (shared experts, parallel attention and mlp).
 func reducedLater(before []*callFacts, c *callFacts, of map[*callFacts]state) bool {
-	if !slices.Contains(reduced, lastName(c.Module)) {
+	if !c.spec.Reduces {
 		return false
 	}
 	for _, x := range before {
@@ -102,9 +87,6 @@ func reducedLater(before []*callFacts, c *callFacts, of map[*callFacts]state) bo
 	}
 	return false
 }
-
-// reduced are the modules whose output is a sum over the ranks.
-var reduced = []string{"o_proj", "down_proj", "embed_tokens", "experts", "self_attn", "mlp", "block_sparse_moe"}
 
 // partial is the rel_l2 between two ranks from which on they are no two
 // roundings of one sum: parts of a sum differ by about their own size.
@@ -117,7 +99,7 @@ func (l *linter) rankFinding(c *callFacts, a, b *fact) {
 	switch {
 	case err != nil:
 		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s cannot be compared: %v", slot, pair, err)
-	case a.slot.Direction == il.Outputs && slices.Contains(reduced, lastName(c.Module)) && g.RelL2 > partial:
+	case a.slot.Direction == il.Outputs && c.spec.Reduces && g.RelL2 > partial:
 		l.add(Error, "partial-sums", c, a, "%s on %s differs by rel_l2 %.2g (max_abs %.3g): these look like the partial sums of each rank, recorded before or without the all-reduce", slot, pair, g.RelL2, g.MaxAbs)
 	default:
 		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s differ by rel_l2 %.2g (max_abs %.3g): one rank computes something else, or files of two runs are mixed", slot, pair, g.RelL2, g.MaxAbs)

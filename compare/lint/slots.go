@@ -24,10 +24,10 @@ type slotID struct {
 // kindOf groups calls that record the same slots: a module of every layer but
 // the first, which takes no residual.
 func (c *callFacts) kindOf() string {
-	if c.layer == 0 {
+	if c.Layer == 0 {
 		return c.Module
 	}
-	return c.kind()
+	return c.Pattern()
 }
 
 func newUsual(steps []*stepFacts) *usual {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // sequence checks the sequence of steps, and that each is a whole forward.
@@ -17,7 +18,7 @@ func (l *linter) sequence() {
 		if s.forward() {
 			forwards = append(forwards, s)
 		}
-		logits = logits || slices.ContainsFunc(s.calls, func(c *callFacts) bool { return isLogits(c.Module) || c.Module == "lm_head" })
+		logits = logits || slices.ContainsFunc(s.calls, func(c *callFacts) bool { return c.spec.Kind.IsHead() })
 	}
 	switch {
 	case len(forwards) == 0 && !logits:
@@ -78,7 +79,7 @@ func (l *linter) missingCalls(forwards []*stepFacts) {
 	}
 	var usual []id
 	for k, n := range in {
-		if !isLogits(k.module) && n >= 2 && 2*n > len(forwards) {
+		if topology.Of(k.module).Kind != topology.Logits && n >= 2 && 2*n > len(forwards) {
 			usual = append(usual, k)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // tokens checks the input ids and positions of every forward.
@@ -20,11 +21,11 @@ func (l *linter) tokens() {
 		if l.ctx.Err() != nil {
 			return
 		}
-		if ids := s.vector(func(c *callFacts) bool { return lastName(c.Module) == "embed_tokens" }); ids != nil {
+		if ids := s.vector(func(c *callFacts) bool { return c.spec.Kind == topology.Embedding }); ids != nil {
 			l.negativeIDs(ids)
 		}
 		pos := s.vector(func(c *callFacts) bool {
-			return c.layer >= 0 && c.rel == "" || lastName(c.Module) == "rotary_emb" && c.Slot(il.Inputs, "2") != nil
+			return c.IsLayer() || c.spec.Kind == topology.Rope && c.Slot(il.Inputs, "2") != nil
 		})
 		if !s.forward() {
 			continue
@@ -173,7 +174,7 @@ func (l *linter) rows() {
 	for _, s := range l.steps {
 		want, from := s.rowCount()
 		for _, c := range s.calls {
-			if isLogits(c.Module) {
+			if c.spec.Kind == topology.Logits {
 				if f := c.firstMatrix(); f != nil && last == s.number-1 && before >= 0 && len(f.shape) == 2 && f.shape[0] > before {
 					l.add(Error, "row-count", c, f, "%s has %d rows, but the forward of step %d computed %d: files of two runs are mixed", f.name(), f.shape[0], last, before)
 				}
@@ -233,13 +234,11 @@ func (f *fact) perToken() bool {
 	if f.err != nil || len(f.shape) != 2 || !f.isFloat() {
 		return false
 	}
-	switch lastName(f.call.Module) {
-	case "embed_tokens", "norm":
-		return f.call.layer < 0 && !strings.Contains(f.call.Module, "vis")
-	case "qkv_proj", "o_proj", "attn", "gate_up_proj", "act_fn", "down_proj", "mlp", "self_attn", "input_layernorm", "post_attention_layernorm":
-		return f.call.prefix == "model.layers."
+	t := f.call.spec.Tensor(f.slot.Direction == il.Outputs, f.slot.Path)
+	if t == nil || t.Shape[0] != topology.T {
+		return false
 	}
-	return f.call.rel == "" && f.call.prefix == "model.layers."
+	return f.call.InDecoder() || f.call.Layer < 0 && !strings.Contains(f.call.Module, "vis")
 }
 
 func (c *callFacts) firstMatrix() *fact {

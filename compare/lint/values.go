@@ -6,6 +6,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // unreadable reports files that hold no tensor.
@@ -74,7 +75,7 @@ func (l *linter) nonFinite() {
 		}
 		l.originsOfNonFinite(s, of, tainted, n)
 		for _, c := range s.calls {
-			if st := of[c]; c.layer >= 0 && (st.in != nil || st.out != nil) {
+			if st := of[c]; c.Layer >= 0 && (st.in != nil || st.out != nil) {
 				tainted[c.layerKey()] = true
 			}
 		}
@@ -116,17 +117,17 @@ func (l *linter) originsOfNonFinite(s *stepFacts, of map[*callFacts]state, taint
 	}
 }
 
-func (c *callFacts) layerKey() string { return fmt.Sprint(c.prefix, c.layer) }
+func (c *callFacts) layerKey() string { return fmt.Sprint(c.Prefix, c.Layer) }
 
 // attends: modules that see keys and values of earlier steps.
 func attends(c *callFacts) bool {
-	return c.layer >= 0 && (c.rel == "" || c.rel == "self_attn" || lastName(c.rel) == "attn")
+	return c.Layer >= 0 && c.spec.Kind.Attends()
 }
 
 // isMask reports -Inf alone, as in masks and in logits of tokens that are not
 // allowed.
 func (f *fact) isMask() bool {
-	maskable := f.slot.Direction != il.Outputs || isLogits(f.call.Module) || f.call.Module == "lm_head"
+	maskable := f.slot.Direction != il.Outputs || f.call.spec.Kind.IsHead()
 	return maskable && f.nan == 0 && f.posInf == 0
 }
 
@@ -175,7 +176,7 @@ func (l *linter) constants() {
 					varied = true
 				}
 			}
-			if varied && st.out != nil && lastName(c.Module) != "attn" { // of attn constant values suffice
+			if varied && st.out != nil && c.spec.Kind != topology.Attention { // of attn constant values suffice
 				st.in = nil
 			}
 			of[c] = st

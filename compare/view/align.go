@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // Align lines up the rows of two sessions that lay out the same tokens in
@@ -122,7 +123,7 @@ func (a *aligner) run() (*il.Session, *il.Session) {
 		refSteps.at(st.Number)
 		targetSteps.at(st.Number)
 		for _, c := range st.Calls {
-			if _, isPass := passAt[st.Number]; !isPass && c.Module != logitsModule {
+			if _, isPass := passAt[st.Number]; !isPass && c.Module != topology.LogitsProcessorName {
 				refSteps.add(st.Number, c)
 			}
 		}
@@ -268,7 +269,7 @@ func passCalls(s *il.Session, step int) []*il.Call {
 	for _, st := range s.Steps {
 		if st.Number == step {
 			for _, c := range st.Calls {
-				if c.Module != logitsModule {
+				if c.Module != topology.LogitsProcessorName {
 					out = append(out, c)
 				}
 			}
@@ -279,7 +280,7 @@ func passCalls(s *il.Session, step int) []*il.Call {
 
 // logitsCalls are the calls that compute the logits of a pass.
 func logitsCalls(s *il.Session, step int) []*il.Call {
-	if c := s.Call(step+1, logitsModule, 0); c != nil {
+	if c := s.Call(step+1, topology.LogitsProcessorName, 0); c != nil {
 		return []*il.Call{c}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Other layouts of the same tokens hold the same rows, in both directions.
@@ -80,7 +81,7 @@ func TestShiftedSteps(t *testing.T) {
 func TestNotShifted(t *testing.T) {
 	a := sessionOf(open(t, base).Steps[1:3]...)
 	b := changed(t, a, func(n int) int { return n + 7 }, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
-		if step == 2 && lastWord(c.Module) == "embed_tokens" && s.Direction == il.Inputs {
+		if step == 2 && topology.LastWord(c.Module) == "embed_tokens" && s.Direction == il.Inputs {
 			x = tensor.FromInts(tensor.Int32, []int{300}, 1)
 		}
 		return []*il.TensorFile{held("cuda:0", x)}
@@ -93,12 +94,12 @@ func TestNotShifted(t *testing.T) {
 // Logits that only one side recorded are missing, whatever the layout.
 func TestLogitsMissing(t *testing.T) {
 	b := changed(t, open(t, base+"-pad5"), same, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
-		if c.Module == logitsModule {
+		if c.Module == topology.LogitsProcessorName {
 			return nil
 		}
 		return []*il.TensorFile{held("cuda:0", x)}
 	})
-	logits := slotName{1, logitsModule, 0, il.Outputs, ""}
+	logits := slotName{1, topology.LogitsProcessorName, 0, il.Outputs, ""}
 	r, tt, _ := Align(open(t, base), b)
 	require.True(t, slots(r)[logits])
 	require.False(t, slots(tt)[logits])
@@ -149,7 +150,7 @@ func TestPrefillAgainstDecode(t *testing.T) {
 	a := open(t, base)
 	once := sessionOf(passOf(t, 0, allRows())...)
 	r, tt, notes := Align(a, once)
-	logits := func(n int) slotName { return slotName{n, logitsModule, 0, il.Outputs, ""} }
+	logits := func(n int) slotName { return slotName{n, topology.LogitsProcessorName, 0, il.Outputs, ""} }
 	require.Equal(t, 3*108+2, equal(t, r, tt))
 	require.True(t, slots(r)[logits(3)])
 	require.False(t, slots(r)[logits(1)], "logits in the middle of the other's prompt have no partner")
@@ -166,7 +167,7 @@ func TestLeftover(t *testing.T) {
 	r, tt, notes := Align(short, open(t, base))
 	require.Len(t, slots(r), 110)
 	require.Contains(t, slots(tt), slotName{2, "model.norm", 0, il.Outputs, "0"})
-	require.Contains(t, slots(tt), slotName{3, logitsModule, 0, il.Outputs, ""})
+	require.Contains(t, slots(tt), slotName{3, topology.LogitsProcessorName, 0, il.Outputs, ""})
 	require.Contains(t, fmt.Sprint(notes.Warnings), "target: the reference did not run 1 rows of its request 0, from position 12 on")
 }
 
@@ -179,7 +180,7 @@ func TestMovedPositions(t *testing.T) {
 	}{{0, func(p int) int { return p + 1 }}, {1, func(p int) int { return p + 1 }}, {0, func(p int) int { return p % 6 }}} {
 		from := c.from
 		b := changed(t, a, same, func(step int, call *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
-			if step >= from && s.Direction == il.Inputs && s.Path == "0" && (isLayer(call.Module) || lastWord(call.Module) == "rotary_emb") {
+			if step >= from && s.Direction == il.Inputs && s.Path == "0" && (topology.Locate(call.Module).IsLayer() || topology.LastWord(call.Module) == "rotary_emb") {
 				v, err := x.Ints()
 				require.NoError(t, err)
 				for i := range v {
@@ -198,7 +199,7 @@ func TestMovedPositions(t *testing.T) {
 // Without tokens rows cannot be lined up, and that is said.
 func TestNoTokens(t *testing.T) {
 	b := changed(t, open(t, base+"-pad5"), same, func(step int, c *il.Call, s *il.Slot, x *tensor.Tensor) []*il.TensorFile {
-		if lastWord(c.Module) == "embed_tokens" {
+		if topology.LastWord(c.Module) == "embed_tokens" {
 			return nil
 		}
 		return []*il.TensorFile{held("cuda:0", x)}

@@ -10,15 +10,16 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // assembly puts the tensors of the ranks together when it is opened. What it
 // finds of ranks that must agree is kept from the first time.
 type assembly struct {
-	rule
-	files []*il.TensorFile
-	dim   int                               // of an unknown module: what is joined, -1 for the rule's
-	parts func() (q, k, rep int, err error) // what the rule needs to know of the model
+	sharding topology.Sharding
+	files    []*il.TensorFile
+	dim      int                               // of an unknown module: what is joined, -1 for the sharding's
+	parts    func() (q, k, rep int, err error) // what the sharding needs to know of the model
 
 	mu      sync.Mutex
 	checked bool
@@ -34,13 +35,13 @@ type column struct {
 }
 
 func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
-	if a.rule == replicated {
+	if a.sharding == topology.Replicated {
 		return a.openReplicated()
 	}
 	return copied(a.files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
 		dim := a.dim
 		if dim < 0 {
-			dim = a.rule.dim(len(ts[0].Shape))
+			dim = joinedDim(a.sharding, len(ts[0].Shape))
 		}
 		var extents []int
 		for _, t := range ts {
@@ -53,11 +54,11 @@ func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
 		if err != nil {
 			return nil, err
 		}
-		pieces, err := a.pieces(extents, q, k, rep)
+		pieces, err := pieces(a.sharding, extents, q, k, rep)
 		if err != nil {
 			return nil, err
 		}
-		_ = a.check(func() (string, error) { return duplicates(a.rule, a.files, ts, q, k, rep), nil })
+		_ = a.check(func() (string, error) { return duplicates(a.sharding, a.files, ts, q, k, rep), nil })
 		a.keep(pieces)
 		out, err := join(ts, dim, pieces)
 		if err != nil {
@@ -147,18 +148,18 @@ func oddRank(files []*il.TensorFile, ts []*tensor.Tensor) string {
 }
 
 // duplicates compares the keys and values that several ranks in a row hold.
-func duplicates(r rule, files []*il.TensorFile, ts []*tensor.Tensor, q, k, rep int) string {
+func duplicates(sharding topology.Sharding, files []*il.TensorFile, ts []*tensor.Tensor, q, k, rep int) string {
 	if rep < 2 {
 		return ""
 	}
 	for i := 0; i < len(ts); i += rep {
 		group := slices.Clone(ts[i:min(i+rep, len(ts))])
-		switch r {
-		case packedQKV:
+		switch sharding {
+		case topology.PackedQKV:
 			for j, t := range group {
 				group[j] = t.Narrow(len(t.Shape)-1, q, q+2*k)
 			}
-		case kvJoined, kvHeadsAxis:
+		case topology.KVColumn, topology.KVHeadAxis:
 		default:
 			return ""
 		}

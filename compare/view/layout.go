@@ -8,6 +8,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // row is what a row of a forward pass computes: a position of a request.
@@ -75,8 +76,8 @@ func withPositions(s *il.Session) *il.Session {
 	next := 0
 	for _, st := range s.Steps {
 		out := &il.Step{Number: st.Number, Calls: st.Calls}
-		i := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == "model.embed_tokens" })
-		layer := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == "model.layers.0" })
+		i := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == topology.EmbedTokensName })
+		layer := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == topology.InLayer(0, "") })
 		if i >= 0 && (layer < 0 || st.Calls[layer].Slot(il.Inputs, "0") == nil) {
 			ids := integers(st.Calls[i].Slot(il.Inputs, "0"))
 			if len(ids) != 1 {
@@ -98,7 +99,7 @@ func withPositions(s *il.Session) *il.Session {
 }
 
 func positionsCall(positions []int) *il.Call {
-	return &il.Call{Module: "model.layers.0", Slots: []*il.Slot{positionsSlot("0", positions, len(positions))}}
+	return &il.Call{Module: topology.InLayer(0, ""), Slots: []*il.Slot{positionsSlot("0", positions, len(positions))}}
 }
 
 func positionsSlot(path string, positions []int, shape ...int) *il.Slot {
@@ -117,8 +118,8 @@ func withHFPositions(hf *il.Session) *il.Session {
 	for _, st := range hf.Steps {
 		out := &il.Step{Number: st.Number, Calls: st.Calls}
 		steps = append(steps, out)
-		embed, rope := hf.Call(st.Number, "model.embed_tokens", 0), hf.Call(st.Number, hfPositions.module, 0)
-		if embed == nil || rope != nil && rope.Slot(il.Inputs, hfPositions.arg) != nil {
+		embed, rope := hf.Call(st.Number, topology.EmbedTokensName, 0), hf.Call(st.Number, topology.PositionsSource.Module, 0)
+		if embed == nil || rope != nil && rope.Slot(il.Inputs, topology.PositionsSource.Arg) != nil {
 			continue
 		}
 		shape := slotShape(embed.Slot(il.Inputs, "0"))
@@ -135,11 +136,11 @@ func withHFPositions(hf *il.Session) *il.Session {
 			positions[i] = next + i
 		}
 		next, after = next+len(positions), st.Number
-		slots := []*il.Slot{positionsSlot(hfPositions.arg, positions, shape...)}
+		slots := []*il.Slot{positionsSlot(topology.PositionsSource.Arg, positions, shape...)}
 		if rope != nil {
 			slots = slices.Concat(rope.Slots, slots)
 		}
-		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: hfPositions.module, Slots: slots})
+		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: topology.PositionsSource.Module, Slots: slots})
 	}
 	return il.NewSession(hf.Dir, hf.Variant, steps)
 }
@@ -164,7 +165,7 @@ func (p *pass) add(c requests.Chunk) {
 
 // recordedLogits counts the rows of logits in a step, -1 where there are none.
 func recordedLogits(s *il.Session, step int) int {
-	c := s.Call(step, logitsModule, 0)
+	c := s.Call(step, topology.LogitsProcessorName, 0)
 	if c == nil {
 		return -1
 	}
@@ -175,8 +176,6 @@ func recordedLogits(s *il.Session, step int) int {
 	}
 	return -1
 }
-
-const logitsModule = "logits_processor"
 
 // matching pairs the requests of two sessions: to[i] is the target's request
 // for the reference's i, -1 for none.

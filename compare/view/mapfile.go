@@ -109,7 +109,7 @@ func lineAt(data []byte, offset int64) int {
 
 // rename gives the target's modules the names of the reference's.
 func (m *Map) rename(ref, target *il.Session) (*il.Session, error) {
-	refNames, targetNames := moduleNames(ref), moduleNames(target)
+	refNames, targetNames := slices.Collect(ref.Modules()), slices.Collect(target.Modules())
 	to := map[string]string{} // the reference's name of a module of the target
 	for i, r := range m.Modules {
 		matched, found := "", false
@@ -207,21 +207,6 @@ func fitted(ref *il.Session, step int, name string, c *il.Call) []*il.Slot {
 			}
 		}
 		out = append(out, &f)
-	}
-	return out
-}
-
-// moduleNames lists the modules of a session in order of appearance.
-func moduleNames(s *il.Session) []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, st := range s.Steps {
-		for _, c := range st.Calls {
-			if !seen[c.Module] {
-				seen[c.Module] = true
-				out = append(out, c.Module)
-			}
-		}
 	}
 	return out
 }

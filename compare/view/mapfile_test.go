@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestMap(t *testing.T) {
 		}
 		_, renamed, _, err := Prepare(a, b, Options{Map: m})
 		require.NoError(t, err)
-		require.Equal(t, moduleNames(a), moduleNames(renamed))
+		require.Equal(t, slices.Collect(a.Modules()), slices.Collect(renamed.Modules()))
 	}
 }
 

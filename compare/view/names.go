@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // names gives a session of transformers the names of vLLM's modules where the
@@ -36,12 +36,13 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 
 const hfNamed = "transformers' modules are compared under vLLM's names"
 
-func isHF(s *il.Session) bool   { return hasWord(s, hfWord) && !hasWord(s, vllmWord) }
-func isVLLM(s *il.Session) bool { return hasWord(s, vllmWord) }
+func isHF(s *il.Session) bool   { return named(s, topology.Transformers) && !named(s, topology.VLLM) }
+func isVLLM(s *il.Session) bool { return named(s, topology.VLLM) }
 
-func hasWord(s *il.Session, words map[string]bool) bool {
-	for _, st := range s.Steps {
-		if slices.ContainsFunc(st.Calls, func(c *il.Call) bool { return words[lastWord(c.Module)] }) {
+// named reports whether a module has a name that one convention alone has.
+func named(s *il.Session, convention topology.Convention) bool {
+	for m := range s.Modules() {
+		if topology.ConventionOf(m) == convention {
 			return true
 		}
 	}
@@ -62,10 +63,10 @@ func underVLLMNames(hf *il.Session) (*il.Session, *hfMapper) {
 	layers := 0
 	for _, st := range hf.Steps {
 		for _, c := range st.Calls {
-			layers = max(layers, layerOf(c.Module)+1)
+			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
 	}
-	m := &hfMapper{session: hf, layers: layers, table: hfTable(layers), steps: stepSet{}}
+	m := &hfMapper{session: hf, layers: layers, table: topology.TransformersTable(hf.Modules(), layers), steps: stepSet{}}
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
@@ -75,7 +76,7 @@ func underVLLMNames(hf *il.Session) (*il.Session, *hfMapper) {
 type hfMapper struct {
 	session   *il.Session
 	layers    int
-	table     []mapped
+	table     []topology.Mapping
 	steps     stepSet
 	positions bool // recorded
 	alone     int
@@ -83,16 +84,16 @@ type hfMapper struct {
 
 // step maps the calls of one forward.
 func (m *hfMapper) step(st *il.Step) {
-	used := map[hfSlot]bool{}
+	used := map[topology.Source]bool{}
 	m.steps.at(st.Number)
 	m.add(st, st.Number, m.table, used, flat)
-	m.add(st, st.Number+1, hfLogits, used, lastRows)
+	m.add(st, st.Number+1, topology.TransformersLogits, used, lastRows)
 	for _, c := range st.Calls {
 		var rest []*il.Slot
 		for _, s := range c.Slots {
 			switch {
 			case used[keyOf(c, s)]:
-			case hfAlone(c, s):
+			case topology.TransformersAlone(c.Module, s.Direction == il.Outputs, s.Path):
 				m.alone++
 			default:
 				rest = append(rest, m.slot(s.Direction, s.Path, []*il.Slot{s}, flat))
@@ -106,39 +107,39 @@ func (m *hfMapper) step(st *il.Step) {
 
 // add makes the calls of a table whose tensors are recorded, in the table's
 // order.
-func (m *hfMapper) add(st *il.Step, number int, table []mapped, used map[hfSlot]bool, change func(*tensor.Tensor) (*tensor.Tensor, error)) {
+func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used map[topology.Source]bool, change func(*tensor.Tensor) (*tensor.Tensor, error)) {
 	type id struct {
 		module string
 		index  int
 	}
 	calls := map[id]*il.Call{}
 	for _, e := range table {
-		sources := m.sources(st.Number, e.sources)
+		sources := m.sources(st.Number, e.Sources)
 		if sources == nil {
 			continue
 		}
-		for _, s := range e.sources {
-			for _, x := range s.equals(m.layers) {
+		for _, s := range e.Sources {
+			for _, x := range s.Same(m.layers) {
 				used[x] = true
 			}
-			m.positions = m.positions || s == hfPositions
+			m.positions = m.positions || s == topology.PositionsSource
 		}
-		key := id{e.module, e.index}
+		key := id{e.Module, e.Index}
 		c := calls[key]
 		if c == nil {
-			c = &il.Call{Module: e.module, Index: e.index, Dir: filepath.Join(m.session.Dir, stepName(st.Number))}
+			c = &il.Call{Module: e.Module, Index: e.Index, Dir: filepath.Join(m.session.Dir, stepName(st.Number))}
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(e.dir, e.path, sources, change))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, change))
 	}
 }
 
 // sources finds the slots of a table's entry, nil where one is not recorded.
-func (m *hfMapper) sources(step int, from []hfSlot) []*il.Slot {
+func (m *hfMapper) sources(step int, from []topology.Source) []*il.Slot {
 	var out []*il.Slot
 	for _, f := range from {
-		for _, x := range f.equals(m.layers) {
+		for _, x := range f.Same(m.layers) {
 			if s := m.find(step, x); s != nil {
 				out = append(out, s)
 				break
@@ -151,8 +152,15 @@ func (m *hfMapper) sources(step int, from []hfSlot) []*il.Slot {
 	return out
 }
 
-func (m *hfMapper) find(step int, f hfSlot) *il.Slot {
-	c := m.session.Call(step, f.module, 0)
+func directionOf(output bool) il.Direction {
+	if output {
+		return il.Outputs
+	}
+	return il.Inputs
+}
+
+func (m *hfMapper) find(step int, f topology.Source) *il.Slot {
+	c := m.session.Call(step, f.Module, 0)
 	if c == nil {
 		return nil
 	}
@@ -166,11 +174,11 @@ func (m *hfMapper) find(step int, f hfSlot) *il.Slot {
 
 // keyOf names a slot as the table does: a module's first or only result is its
 // output.
-func keyOf(c *il.Call, s *il.Slot) hfSlot {
+func keyOf(c *il.Call, s *il.Slot) topology.Source {
 	if s.Direction == il.Outputs && (s.Path == "" || s.Path == "0") {
-		return hfSlot{module: c.Module, output: true}
+		return topology.Source{Module: c.Module, Output: true}
 	}
-	return hfSlot{module: c.Module, output: s.Direction != il.Inputs, arg: s.Path}
+	return topology.Source{Module: c.Module, Output: s.Direction != il.Inputs, Arg: s.Path}
 }
 
 // slot is the slot that the sources make, each changed and all joined along
@@ -262,7 +270,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 	}
 	none := map[id]bool{}
 	for _, e := range m.table {
-		none[id{e.module, e.index, e.dir, e.path}] = len(e.sources) == 0 || e.sources[0] == hfPositions && !m.positions
+		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0
 	steps := stepSet{}

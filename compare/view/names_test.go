@@ -9,6 +9,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // slots of vLLM that no module of transformers has: rotated queries and keys,
@@ -110,12 +111,12 @@ func TestOlderTransformers(t *testing.T) {
 		{0, "model.layers.0.self_attn.qkv_proj", 0, il.Inputs, "0"},
 		{0, "model.norm", 0, il.Inputs, "0"},
 		{0, "model.norm", 0, il.Outputs, "1"}, // the last layer's result
-		{1, logitsModule, 0, il.Outputs, ""},
+		{1, topology.LogitsProcessorName, 0, il.Outputs, ""},
 	} {
 		require.True(t, got[want], want)
 	}
 	require.Equal(t, []int{3}, load(t, h.Call(0, "model.layers.0", 0).Slot(il.Inputs, "0")).Shape)
-	logits := load(t, h.Call(1, logitsModule, 0).Slot(il.Outputs, ""))
+	logits := load(t, h.Call(1, topology.LogitsProcessorName, 0).Slot(il.Outputs, ""))
 	require.Equal(t, []int{1, 8}, logits.Shape)
 	first := make([]float64, 1)
 	require.NoError(t, logits.Float64s(first, 0))

@@ -100,5 +100,5 @@ func (n *Notes) columns(f *il.TensorFile, dims int) (int, []column) {
 	if a.dim >= 0 {
 		return a.dim, a.columns
 	}
-	return a.rule.dim(dims), a.columns
+	return joinedDim(a.sharding, dims), a.columns
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // WriteMap proposes a Map for two sessions: modules of equal names need none;
@@ -59,7 +60,7 @@ func propose(ref, target *il.Session) []MapRule {
 // unpaired lists the modules of a session that the other lacks.
 func unpaired(s, other *il.Session) []candidate {
 	theirs := map[string]bool{}
-	for _, n := range moduleNames(other) {
+	for n := range other.Modules() {
 		theirs[n] = true
 	}
 	var out []candidate
@@ -70,7 +71,7 @@ func unpaired(s, other *il.Session) []candidate {
 				continue
 			}
 			seen[c.Module] = true
-			out = append(out, candidate{c.Module, layerOf(c.Module), outputWidth(c)})
+			out = append(out, candidate{c.Module, topology.Locate(c.Module).Layer, outputWidth(c)})
 		}
 	}
 	return out
@@ -88,7 +89,7 @@ func outputWidth(c *il.Call) int {
 // similarity counts the letters that the last words of two names share in
 // order (their longest common subsequence), twice, less those they do not.
 func similarity(a, b string) int {
-	a, b = strings.ToLower(lastWord(a)), strings.ToLower(lastWord(b))
+	a, b = strings.ToLower(topology.LastWord(a)), strings.ToLower(topology.LastWord(b))
 	row := make([]int, len(b)+1)
 	for i := range len(a) {
 		diagonal := 0

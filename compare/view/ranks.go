@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // Ranks puts the tensors of tensor-parallel ranks together as vLLM's modules
@@ -22,7 +23,7 @@ func Ranks(s, other *il.Session) (*il.Session, Notes) {
 	if !severalRanks(s) {
 		return s, n
 	}
-	j := &rankJoiner{session: s, other: other, notes: &n}
+	j := &rankJoiner{session: s, other: other, arch: s.Architecture(), notes: &n}
 	j.rep = sync.OnceValues(j.findRep)
 	var steps []*il.Step
 	for _, st := range s.Steps {
@@ -58,6 +59,7 @@ func severalRanks(s *il.Session) bool {
 
 type rankJoiner struct {
 	session, other *il.Session
+	arch           *topology.Architecture
 	notes          *Notes
 	rep            func() (int, error) // ranks in a row that hold the same keys and values
 	left           int
@@ -67,21 +69,10 @@ type rankJoiner struct {
 // groupOf tells which calls the same ranks run: those of a layer, as a stage
 // of a pipeline runs whole layers.
 func groupOf(module string) string {
-	if n := layerOf(module); n >= 0 && lastWord(module) != "rotary_emb" {
-		return strconv.Itoa(n)
+	if m := topology.Of(module); m.Layer >= 0 && m.Kind != topology.Rope {
+		return strconv.Itoa(m.Layer)
 	}
 	return module
-}
-
-// layerOf is the number after "layers" in a name, -1 where there is none.
-func layerOf(module string) int {
-	parts := strings.Split(module, ".")
-	for i, p := range parts[1:] {
-		if n, err := strconv.Atoi(p); err == nil && n >= 0 && (parts[i] == "layers" || parts[i] == "h") {
-			return n
-		}
-	}
-	return -1
 }
 
 // deviceGroups lists the devices of every group of a step.
@@ -108,11 +99,11 @@ func (j *rankJoiner) slot(step int, c *il.Call, s *il.Slot, group []string) *il.
 	if len(s.Tensors) == 0 || len(group) < 2 {
 		return s
 	}
-	a := &assembly{rule: ruleOf(c.Module, s.Direction, s.Path), files: s.Tensors, dim: -1}
-	if a.rule == unknown {
-		a.rule, a.dim = j.infer(step, c, s)
+	a := &assembly{sharding: j.sharding(c, s), files: s.Tensors, dim: -1}
+	if a.sharding == topology.UnknownSharding {
+		a.sharding, a.dim = j.infer(step, c, s)
 	}
-	if a.rule == unknown {
+	if a.sharding == topology.UnknownSharding {
 		j.left++
 		if j.leftFirst == "" {
 			j.leftFirst = fmt.Sprintf("step %d, %s", step, c.Module)
@@ -120,16 +111,20 @@ func (j *rankJoiner) slot(step int, c *il.Call, s *il.Slot, group []string) *il.
 		return s
 	}
 	name := s.Tensors[0].File
-	if absent := missing(group, s.Tensors); absent != "" && lastWord(c.Module) != "logits_processor" {
+	if absent := missing(group, s.Tensors); absent != "" && topology.Of(c.Module).Kind != topology.Logits {
 		return withTensor(s, failing(s.Tensors[0].Device, name, fmt.Errorf("%s: rank %s wrote no such file, the ranks %s did", name, absent, devices(s.Tensors))))
 	}
 	if len(s.Tensors) == 1 {
 		return s
 	}
-	a.parts = func() (q, k, rep int, err error) { return j.widths(step, c, a.rule) }
+	a.parts = func() (q, k, rep int, err error) { return j.widths(step, c, a.sharding) }
 	f := il.VirtualTensor(s.Tensors[0].Device, name, a.open)
 	j.notes.ranks[f] = []*assembly{a}
 	return withTensor(s, f)
+}
+
+func (j *rankJoiner) sharding(c *il.Call, s *il.Slot) topology.Sharding {
+	return j.arch.Of(c.Module).Sharding(s.Direction == il.Outputs, s.Path)
 }
 
 // missing lists the devices of a group that files lack.
@@ -144,17 +139,17 @@ func missing(group []string, files []*il.TensorFile) string {
 // infer understands a slot of an unknown module from the other side's shape:
 // a dimension of 1/n of the other's is spread over the n ranks. The first
 // dimension, which is tokens, is never spread.
-func (j *rankJoiner) infer(step int, c *il.Call, s *il.Slot) (rule, int) {
+func (j *rankJoiner) infer(step int, c *il.Call, s *il.Slot) (topology.Sharding, int) {
 	if j.other == nil {
-		return unknown, -1
+		return topology.UnknownSharding, -1
 	}
 	other := findAny(j.other, step, c.Module, c.Index, s.Direction, s.Path)
 	if other == nil || len(other.Tensors) != 1 {
-		return unknown, -1
+		return topology.UnknownSharding, -1
 	}
 	mine, theirs := slotShape(s), slotShape(other)
 	if mine == nil || len(mine) != len(theirs) {
-		return unknown, -1
+		return topology.UnknownSharding, -1
 	}
 	dim := -1
 	for i := 1; i < len(mine); i++ {
@@ -163,25 +158,26 @@ func (j *rankJoiner) infer(step int, c *il.Call, s *il.Slot) (rule, int) {
 		case dim < 0 && mine[i]*len(s.Tensors) == theirs[i]:
 			dim = i
 		default:
-			return unknown, -1
+			return topology.UnknownSharding, -1
 		}
 	}
 	if dim < 0 {
-		return replicated, -1
+		return topology.Replicated, -1
 	}
-	return joined, dim
+	return topology.Column, dim
 }
 
-// widths finds what a rule needs to know: the widths of a rank's queries and
+// widths finds what a sharding needs to know: the widths of a rank's queries and
 // keys, and how many ranks share keys.
-func (j *rankJoiner) widths(step int, c *il.Call, r rule) (q, k, rep int, err error) {
+func (j *rankJoiner) widths(step int, c *il.Call, sharding topology.Sharding) (q, k, rep int, err error) {
 	rep = 1
-	if r == kvJoined || r == kvHeadsAxis || r == packedQKV {
+	switch sharding {
+	case topology.KVColumn, topology.KVHeadAxis, topology.PackedQKV:
 		if rep, err = j.rep(); err != nil {
 			return 0, 0, 0, err
 		}
 	}
-	if r == packedQKV {
+	if sharding == topology.PackedQKV {
 		q, k, err = j.headWidths(step, c)
 	}
 	return q, k, rep, err
@@ -190,19 +186,19 @@ func (j *rankJoiner) widths(step int, c *il.Call, r rule) (q, k, rep int, err er
 // headWidths finds the widths of a rank's queries and keys, from the layer's
 // attention or what else tells them.
 func (j *rankJoiner) headWidths(step int, c *il.Call) (q, k int, err error) {
-	attention := strings.TrimSuffix(c.Module, "qkv_proj")
+	attn, out := topology.AttentionBeside(c.Module)
 	last := func(module string, index int, d il.Direction, path string) int {
 		return lastOf(findAny(j.session, step, module, index, d, path))
 	}
 	packed := last(c.Module, c.Index, il.Outputs, "0")
-	q, k = last(attention+"attn", c.Index, il.Inputs, "0"), last(attention+"attn", c.Index, il.Inputs, "1")
+	q, k = last(attn, c.Index, il.Inputs, "0"), last(attn, c.Index, il.Inputs, "1")
 	if q == 0 {
-		q = max(last(attention+"attn", c.Index, il.Outputs, ""), last(attention+"o_proj", c.Index, il.Inputs, "0"))
+		q = max(last(attn, c.Index, il.Outputs, ""), last(out, c.Index, il.Inputs, "0"))
 	}
 	if q == 0 { // one rope serves every layer
 		for _, s := range j.session.Steps {
 			for _, rope := range s.Calls {
-				if lastWord(rope.Module) == "rotary_emb" && q == 0 {
+				if topology.Of(rope.Module).Kind == topology.Rope && q == 0 {
 					q = lastOf(rope.Slot(il.Inputs, "1"))
 				}
 			}
@@ -212,7 +208,7 @@ func (j *rankJoiner) headWidths(step int, c *il.Call) (q, k int, err error) {
 		k = (packed - q) / 2
 	}
 	if q == 0 || k == 0 {
-		return 0, 0, fmt.Errorf("%s: the ranks' packed q, k and v cannot be parted: log %sattn, or the inputs of %so_proj, to tell their widths", c.Module, attention, attention)
+		return 0, 0, fmt.Errorf("%s: the ranks' packed q, k and v cannot be parted: log %s, or the inputs of %s, to tell their widths", c.Module, attn, out)
 	}
 	return q, k, nil
 }
@@ -225,7 +221,7 @@ func (j *rankJoiner) findRep() (int, error) {
 	for _, st := range j.session.Steps {
 		for _, c := range st.Calls {
 			for _, s := range c.Slots {
-				if r := ruleOf(c.Module, s.Direction, s.Path); r != kvJoined || len(s.Tensors) < 2 {
+				if j.sharding(c, s) != topology.KVColumn || len(s.Tensors) < 2 {
 					continue
 				}
 				if rep := j.repByShape(st.Number, c, s); rep > 0 {

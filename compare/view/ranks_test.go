@@ -10,6 +10,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // The checkpoint's widths: 8 heads and 2 key heads of 8.
@@ -32,7 +33,7 @@ func shard(c *il.Call, s *il.Slot, x *tensor.Tensor, n int) []*il.TensorFile {
 	}
 	cut := func(r int) []piece {
 		in := s.Direction == il.Inputs
-		switch key := lastWord(c.Module) + map[bool]string{true: " in ", false: " out "}[in] + s.Path; key {
+		switch key := topology.LastWord(c.Module) + map[bool]string{true: " in ", false: " out "}[in] + s.Path; key {
 		case "qkv_proj out 0":
 			return []piece{part(0, queries, r), kv(queries, queries+keys, r), kv(queries+keys, queries+2*keys, r)}
 		case "rotary_emb in 1", "rotary_emb out 0", "attn in 0", "attn out ", "o_proj in 0", "act_fn out ", "down_proj in 0":

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // The layers of a model share one rotary embedding, which vLLM lists under the
@@ -61,12 +62,11 @@ func (r rope) in(other rope) bool { return r.first() == other.first() }
 
 // ropeOf takes the name of a rotary embedding within a layer apart.
 func ropeOf(c *il.Call) (rope, bool) {
-	layer := layerOf(c.Module)
-	if layer < 0 || lastWord(c.Module) != "rotary_emb" {
+	m := topology.Of(c.Module)
+	if m.Layer < 0 || m.Kind != topology.Rope {
 		return rope{}, false
 	}
-	before, after, _ := strings.Cut(c.Module, "."+strconv.Itoa(layer)+".")
-	return rope{before + ".", "." + after, layer, c.Index + 1}, true
+	return rope{m.Prefix, "." + m.Rel, m.Layer, c.Index + 1}, true
 }
 
 // ropesOf lists the rotary embeddings of a session by layer.

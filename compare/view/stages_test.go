@@ -9,6 +9,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 const sharedRope = "model.layers.0.self_attn.rotary_emb"
@@ -21,13 +22,13 @@ func pipelined(t *testing.T, s *il.Session, begin ...int) *il.Session {
 	for _, st := range s.Steps {
 		out := &il.Step{Number: st.Number}
 		for _, c := range st.Calls {
-			layer := layerOf(c.Module)
+			layer := topology.Locate(c.Module).Layer
 			if c.Module == sharedRope {
 				layer = c.Index
 			}
 			stage := 0
 			for i, b := range begin {
-				if layer >= b || c.Module == "model.norm" || c.Module == logitsModule {
+				if layer >= b || c.Module == "model.norm" || c.Module == topology.LogitsProcessorName {
 					stage = i + 1
 				}
 			}
@@ -119,7 +120,7 @@ func TestCanonical(t *testing.T) {
 	require.Len(t, slots(hf), 330-3*3*4, "rotated queries and keys are in no module of transformers'")
 	for name := range slots(hf) {
 		require.True(t, want[name], name)
-		if name.dir == il.Inputs && name.path == "0" && (isLayer(name.module) || lastWord(name.module) == "rotary_emb") {
+		if name.dir == il.Inputs && name.path == "0" && (topology.Locate(name.module).IsLayer() || topology.LastWord(name.module) == "rotary_emb") {
 			x := load(t, hf.Call(name.step, name.module, name.call).Slot(name.dir, name.path))
 			y := load(t, whole.Call(name.step, name.module, name.call).Slot(name.dir, name.path))
 			require.True(t, sameBits(x, y), "%v: positions %v", name, x)

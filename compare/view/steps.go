@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // shift renumbers the steps of a session.
@@ -71,9 +72,9 @@ func tokensOf(s *il.Session) map[int]tokens {
 		var x tokens
 		for _, c := range st.Calls {
 			switch {
-			case lastWord(c.Module) == "embed_tokens" && x.ids == nil:
+			case topology.Of(c.Module).Kind == topology.Embedding && x.ids == nil:
 				x.ids = integers(c.Slot(il.Inputs, "0"))
-			case isLayer(c.Module) && x.positions == nil:
+			case topology.Locate(c.Module).IsLayer() && x.positions == nil:
 				x.positions = integers(c.Slot(il.Inputs, "0"))
 			}
 		}

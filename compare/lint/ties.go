@@ -4,82 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
-
-// end is one side of an identity: a slot of a module within its layer.
-type end struct {
-	rel   string
-	dir   il.Direction
-	paths []string // the first that is recorded counts
-}
-
-func in(rel, path string) end { return end{rel, il.Inputs, []string{path}} }
-func out(rel string) end      { return end{rel, il.Outputs, []string{"0", ""}} }
-func outAt(rel, path string) end {
-	return end{rel, il.Outputs, []string{path}}
-}
-
-// rule is one identity, a == b; the value is made in b and seen again in a.
-type rule struct {
-	a, b  end
-	style style
-}
-
-// style says for which modules an identity holds.
-type style int
-
-const (
-	anyStyle    style = iota
-	fusedStyle        // vLLM: the residual goes beside the hidden states, the norms add them
-	plainStyle        // a layer has the modules of a Llama's, not Gemma's further norms
-	plainFused        // both
-	hiddenStyle       // transformers: a layer takes and returns hidden states alone
-	firstLayer        // fused, and no residual comes in yet
-)
-
-// inLayer are the identities within one layer (vLLM's models/llama.py,
-// qwen2.py, qwen3.py at v0.11.0; transformers' modeling_llama.py). Other models
-// may compute something in between: see conclude.
-var inLayer = []rule{
-	{in("input_layernorm", "0"), in("", "1"), fusedStyle},
-	{in("input_layernorm", "1"), in("", "2"), fusedStyle},
-	{in("input_layernorm", "0"), in("", "0"), hiddenStyle},
-	{in("self_attn.qkv_proj", "0"), out("input_layernorm"), fusedStyle},
-	{in("self_attn.q_proj", "0"), out("input_layernorm"), anyStyle},
-	{in("self_attn.k_proj", "0"), out("input_layernorm"), anyStyle},
-	{in("self_attn.v_proj", "0"), out("input_layernorm"), anyStyle},
-	{in("self_attn.rotary_emb", "0"), in("", "0"), fusedStyle},
-	{in("self_attn.rotary_emb", "1"), out("self_attn.q_norm"), anyStyle},
-	{in("self_attn.rotary_emb", "2"), out("self_attn.k_norm"), anyStyle},
-	{in("self_attn.attn", "0"), outAt("self_attn.rotary_emb", "0"), anyStyle},
-	{in("self_attn.attn", "1"), outAt("self_attn.rotary_emb", "1"), anyStyle},
-	{in("self_attn.o_proj", "0"), out("self_attn.attn"), anyStyle},
-	{out("self_attn"), out("self_attn.o_proj"), anyStyle},
-	{in("post_attention_layernorm", "0"), out("self_attn"), fusedStyle},
-	{in("post_attention_layernorm", "1"), outAt("input_layernorm", "1"), fusedStyle},
-	{in("post_attention_layernorm", "1"), in("input_layernorm", "0"), firstLayer},
-	{in("mlp", "0"), out("post_attention_layernorm"), plainStyle},
-	{in("mlp.gate_up_proj", "0"), in("mlp", "0"), anyStyle},
-	{in("mlp.gate_proj", "0"), in("mlp", "0"), anyStyle},
-	{in("mlp.up_proj", "0"), in("mlp", "0"), anyStyle},
-	{in("mlp.act_fn", "0"), out("mlp.gate_up_proj"), anyStyle},
-	{in("mlp.act_fn", "0"), out("mlp.gate_proj"), anyStyle},
-	{in("mlp.down_proj", "0"), out("mlp.act_fn"), fusedStyle},
-	{out("mlp"), out("mlp.down_proj"), anyStyle},
-	{outAt("", "0"), out("mlp"), plainFused},
-	{outAt("", "1"), outAt("post_attention_layernorm", "1"), fusedStyle},
-}
-
-// betweenLayers are those of a layer and the one before it.
-var betweenLayers = []rule{
-	{in("", "0"), in("", "0"), fusedStyle}, // positions
-	{in("", "1"), outAt("", "0"), fusedStyle},
-	{in("", "2"), outAt("", "1"), fusedStyle},
-	{in("", "0"), out(""), hiddenStyle},
-}
 
 // tally counts what became of one rule, over layers, steps and ranks.
 type tally struct {
@@ -103,7 +33,7 @@ func (l *linter) identities() {
 	if l.opts.NoValues {
 		return
 	}
-	style := l.styleOf()
+	form, ties := l.formOf(), l.session.Architecture().AllTies()
 	tallies := map[string]*tally{}
 	var names []string
 	get := func(name string, unsure bool) *tally {
@@ -120,43 +50,42 @@ func (l *linter) identities() {
 		layers, ids := s.layers()
 		for _, id := range ids {
 			this := layers[id]
-			for i, r := range inLayer {
-				if style.has(r.style, this) {
-					l.check(get(fmt.Sprint("in", i), false), this, r.a, this, r.b)
+			before := layers[layerID{id.prefix, id.layer - 1}]
+			for i, tie := range ties {
+				made := this
+				if tie.Before {
+					made = before
+				}
+				if form.has(tie.When, this) {
+					l.check(get(fmt.Sprint("tie", i), false), this, tie.A, made, tie.B)
 				}
 			}
 			l.checkQKV(get("qkv", false), this)
-			if before, ok := layers[layerID{id.prefix, id.layer - 1}]; ok {
-				for i, r := range betweenLayers {
-					if style.has(r.style, this) {
-						l.check(get(fmt.Sprint("between", i), false), this, r.a, before, r.b)
-					}
-				}
-			}
 		}
-		l.checkEnds(get, s, style, layers, ids)
+		l.checkEnds(get, s, form, layers, ids)
 	}
 	for _, n := range names {
 		l.conclude(tallies[n])
 	}
 }
 
-// styles is what the session looks like.
-type styles struct {
-	fused, plain bool
+// form is what the session shows of its layers.
+type form struct {
+	apart bool // the residual goes beside the hidden states
+	plain bool // a layer has a Llama's modules and no others
 }
 
-func (l *linter) styleOf() styles {
-	s := styles{plain: true}
+func (l *linter) formOf() form {
+	s := form{plain: true}
 	for _, st := range l.steps {
 		for _, c := range st.calls {
 			switch {
-			case c.layer < 0:
-			case c.rel == "":
-				s.fused = s.fused || c.Slot(il.Inputs, "1") != nil && c.Slot(il.Outputs, "1") != nil
-			case c.rel == "post_attention_layernorm":
-				s.fused = s.fused || c.Slot(il.Outputs, "1") != nil
-			case !slices.Contains([]string{"input_layernorm", "self_attn", "mlp", "block_sparse_moe"}, firstName(c.rel)):
+			case c.Layer < 0:
+			case c.IsLayer():
+				s.apart = s.apart || c.Slot(il.Inputs, "1") != nil && c.Slot(il.Outputs, "1") != nil
+			case c.Rel == topology.PostAttnNormName:
+				s.apart = s.apart || c.Slot(il.Outputs, "1") != nil
+			case !topology.LlamaChild(c.Rel):
 				s.plain = false
 			}
 		}
@@ -164,29 +93,20 @@ func (l *linter) styleOf() styles {
 	return s
 }
 
-func firstName(rel string) string {
-	for i := range rel {
-		if rel[i] == '.' {
-			return rel[:i]
-		}
-	}
-	return rel
-}
-
-func (s styles) has(want style, layer layerCalls) bool {
+func (s form) has(want topology.Form, layer layerCalls) bool {
 	switch want {
-	case fusedStyle:
-		return s.fused
-	case plainStyle:
+	case topology.ResidualApart:
+		return s.apart
+	case topology.LlamaModules:
 		return s.plain
-	case plainFused:
-		return s.fused && s.plain
-	case firstLayer:
-		c := layer["input_layernorm"]
-		return s.fused && c != nil && c.has[il.Inputs] && c.Slot(il.Inputs, "1") == nil
-	case hiddenStyle:
+	case topology.LlamaApart:
+		return s.apart && s.plain
+	case topology.FirstLayer:
+		c := layer[topology.InputNormName]
+		return s.apart && c != nil && c.has[il.Inputs] && c.Slot(il.Inputs, "1") == nil
+	case topology.HiddenAlone:
 		c := layer[""]
-		return !s.fused && c != nil && c.Slot(il.Inputs, "1") == nil
+		return !s.apart && c != nil && c.Slot(il.Inputs, "1") == nil
 	}
 	return true
 }
@@ -197,31 +117,31 @@ func (s *stepFacts) layers() (map[layerID]layerCalls, []layerID) {
 	all := map[layerID]layerCalls{}
 	var ids []layerID
 	for _, c := range s.calls {
-		if c.layer < 0 {
+		if c.Layer < 0 {
 			continue
 		}
-		id := layerID{c.prefix, c.layer}
+		id := layerID{c.Prefix, c.Layer}
 		if all[id] == nil {
 			all[id] = layerCalls{}
 			ids = append(ids, id)
 		}
-		if _, twice := all[id][c.rel]; twice {
-			all[id][c.rel] = nil
+		if _, twice := all[id][c.Rel]; twice {
+			all[id][c.Rel] = nil
 		} else {
-			all[id][c.rel] = c
+			all[id][c.Rel] = c
 		}
 	}
 	return all, ids
 }
 
 // check compares the hashes of the two ends on every device.
-func (l *linter) check(t *tally, la layerCalls, a end, lb layerCalls, b end) {
-	ca, cb := la[a.rel], lb[b.rel]
+func (l *linter) check(t *tally, la layerCalls, a topology.End, lb layerCalls, b topology.End) {
+	ca, cb := la[a.Rel], lb[b.Rel]
 	if ca == nil || cb == nil {
 		return
 	}
 	for _, dev := range ca.deviceNames() {
-		x, y := ca.find(dev, a.dir, a.paths...), cb.find(dev, b.dir, b.paths...)
+		x, y := ca.at(dev, a), cb.at(dev, b)
 		if x == nil || y == nil || !x.whole || !y.whole {
 			continue
 		}
@@ -231,6 +151,15 @@ func (l *linter) check(t *tally, la layerCalls, a end, lb layerCalls, b end) {
 			t.broken = append(t.broken, breach{x, y})
 		}
 	}
+}
+
+// at returns the fact of one side of a tie.
+func (c *callFacts) at(device string, e topology.End) *fact {
+	dir := il.Inputs
+	if e.Output {
+		dir = il.Outputs
+	}
+	return c.find(device, dir, e.Slots...)
 }
 
 func (c *callFacts) deviceNames() []string {
@@ -247,21 +176,21 @@ func (c *callFacts) deviceNames() []string {
 // against the final norm. Some models scale the embedding, and a filter may
 // have left out the last layer: only where they agree somewhere must they
 // agree everywhere.
-func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, style styles, layers map[layerID]layerCalls, ids []layerID) {
+func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, form form, layers map[layerID]layerCalls, ids []layerID) {
 	for _, c := range s.calls {
-		if c.layer >= 0 {
+		if c.Layer >= 0 {
 			continue
 		}
-		this := layerCalls{lastName(c.Module): c}
-		prefix := c.Module[:len(c.Module)-len(lastName(c.Module))] + "layers."
-		switch lastName(c.Module) {
-		case "embed_tokens":
-			p := "0"
-			if style.fused {
-				p = "1"
+		this := layerCalls{"": c}
+		prefix := strings.TrimPrefix(topology.Parent(c.Module)+".layers.", ".")
+		switch c.spec.Kind {
+		case topology.Embedding:
+			slot := "0"
+			if form.apart {
+				slot = "1"
 			}
-			l.check(get("embedding", true), layers[layerID{prefix, 0}], in("", p), this, out("embed_tokens"))
-		case "norm":
+			l.check(get("embedding", true), layers[layerID{prefix, 0}], topology.Given("", slot), this, topology.Returned(""))
+		case topology.Norm:
 			top := layerID{prefix, -1}
 			for _, id := range ids {
 				if id.prefix == prefix {
@@ -269,11 +198,11 @@ func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, style st
 				}
 			}
 			if c.Slot(il.Inputs, "1") == nil { // takes the sum alone
-				l.check(get("norm", true), this, in("norm", "0"), layers[top], out(""))
+				l.check(get("norm", true), this, topology.Given("", "0"), layers[top], topology.Returned(""))
 				continue
 			}
-			l.check(get("norm", true), this, in("norm", "0"), layers[top], outAt("", "0"))
-			l.check(get("norm", true), this, in("norm", "1"), layers[top], outAt("", "1"))
+			l.check(get("norm", true), this, topology.Given("", "0"), layers[top], topology.ReturnedAt("", "0"))
+			l.check(get("norm", true), this, topology.Given("", "1"), layers[top], topology.ReturnedAt("", "1"))
 		}
 	}
 }
@@ -282,14 +211,14 @@ func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, style st
 // the three that rotary_emb and attn were given. Models that normalise queries
 // and keys in between have no such identity but for the values.
 func (l *linter) checkQKV(t *tally, layer layerCalls) {
-	qkv, rope, attn := layer["self_attn.qkv_proj"], layer["self_attn.rotary_emb"], layer["self_attn.attn"]
+	qkv, rope, attn := layer[topology.QKVProjName], layer[topology.RotaryName], layer[topology.AttnName]
 	if qkv == nil || attn == nil {
 		return
 	}
 	for _, dev := range qkv.deviceNames() {
 		packed, v := qkv.find(dev, il.Outputs, "0", ""), attn.find(dev, il.Inputs, "2")
 		parts := []*fact{nil, nil, v}
-		if rope != nil && layer["self_attn.q_norm"] == nil && layer["self_attn.k_norm"] == nil {
+		if rope != nil && layer[topology.QNormName] == nil && layer[topology.KNormName] == nil {
 			parts[0], parts[1] = rope.find(dev, il.Inputs, "1"), rope.find(dev, il.Inputs, "2")
 		}
 		widths, ok := columns(packed, attn.find(dev, il.Inputs, "0"), attn.find(dev, il.Inputs, "1"), v)
@@ -378,13 +307,13 @@ func (l *linter) conclude(t *tally) {
 }
 
 func (t *tally) severalLayers() bool {
-	return slices.ContainsFunc(t.broken, func(x breach) bool { return x.a.call.layer != t.broken[0].a.call.layer })
+	return slices.ContainsFunc(t.broken, func(x breach) bool { return x.a.call.Layer != t.broken[0].a.call.Layer })
 }
 
 // differences says how far apart the two ends are.
 func differences(x breach) string {
 	if x.a.dtype != x.b.dtype || x.a.numel() != x.b.numel() {
-		if lastName(x.b.call.rel) == "qkv_proj" && len(x.a.shape) == 2 && x.a.dtype == x.b.dtype {
+		if x.b.call.spec.Kind == topology.QKVLinear && len(x.a.shape) == 2 && x.a.dtype == x.b.dtype {
 			return fmt.Sprintf("its %d columns are not those of the %d", x.a.shape[1], x.b.shape[1])
 		}
 		return fmt.Sprintf("it is %s%s against %s%s", x.a.dtype, tensor.ShapeString(x.a.shape), x.b.dtype, tensor.ShapeString(x.b.shape))

@@ -1,0 +1,90 @@
+package topology
+
+import "strings"
+
+// words says what an attribute is in any tree, vLLM's or transformers', known
+// or not. What architectures use one word for in two ways is not here but in
+// their entries.
+var words = map[string]*Spec{
+	"embed_tokens":     VocabParallelEmbedding,
+	"qkv_proj":         QKVParallelLinear,
+	"q_proj":           qProj,
+	"k_proj":           kvProj,
+	"v_proj":           kvProj,
+	"o_proj":           OProj,
+	"rotary_emb":       RotaryEmbedding,
+	"attn":             PagedAttention,
+	"q_norm":           QHeadNorm,
+	"k_norm":           KHeadNorm,
+	"q_layernorm":      anyHeads,
+	"k_layernorm":      anyHeads,
+	"self_attn":        SelfAttention,
+	"mlp":              DenseMLP,
+	"gate_up_proj":     MergedColumnParallelLinear,
+	"gate_proj":        gateOrUp,
+	"up_proj":          gateOrUp,
+	"act_fn":           SiluAndMul,
+	"down_proj":        DownProj,
+	"block_sparse_moe": SparseMoeBlock,
+	"gate":             GateLinear,
+	"experts":          FusedMoE,
+	"norm":             RMSNorm,
+	"model":            DecoderModel,
+	"lm_head":          ParallelLMHead,
+	"logits_processor": LogitsProcessor,
+
+	"q_a_proj": latentProj, "q_b_proj": latentProj, "kv_a_proj_with_mqa": latentProj,
+	"fused_qkv_a_proj": latentProj, "kv_b_proj": latentProj,
+}
+
+// byWord is the class that a module's last word tells, nil where it tells none.
+func byWord(p Place) *Spec {
+	last := LastWord(p.Rel)
+	switch s := words[last]; {
+	case p.IsLayer():
+		return DecoderLayer
+	case s != nil:
+		return s
+	case strings.HasSuffix(last, "layernorm"):
+		return RMSNorm
+	case strings.HasSuffix(last, "norm"):
+		return anyNorm
+	case strings.HasSuffix(last, "_proj"):
+		return anyProj
+	}
+	return nil
+}
+
+// Convention is whose names a module has.
+type Convention uint8
+
+// Conventions.
+const (
+	AnyConvention Convention = iota
+	VLLM
+	Transformers
+)
+
+// ConventionOf tells whether a name is one that vLLM or transformers alone has.
+func ConventionOf(module string) Convention {
+	switch LastWord(module) {
+	case "qkv_proj", "gate_up_proj", "attn", "logits_processor":
+		return VLLM
+	case "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "lm_head":
+		return Transformers
+	}
+	return AnyConvention
+}
+
+// FixedByNature reports whether the name of a module speaks of what is the same
+// in every layer and step: tables of positions, masks. rotates says that it is
+// given queries and keys, which no table is.
+func FixedByNature(module string, rotates bool) bool {
+	last := LastWord(module)
+	for _, w := range []string{"rotary", "rope", "position", "pos_emb", "mask", "relative"} {
+		if strings.Contains(last, w) {
+			return !(w == "rotary" && rotates)
+		}
+	}
+	return false
+}
