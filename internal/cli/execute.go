@@ -24,7 +24,7 @@ const (
 
 // grace is how long a program may take to end in order after a signal. What
 // asks no context, such as one large matrix product, ends with the process.
-const grace = 800 * time.Millisecond
+const grace = 500 * time.Millisecond
 
 // Main runs a program with the process's arguments, until its end or a signal,
 // and returns its exit code. A second signal ends the process at once.

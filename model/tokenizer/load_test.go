@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -152,6 +153,20 @@ func TestLoadBounds(t *testing.T) {
 	require.ErrorContains(t, err, "is nested more than 16 deep")
 	_, err = Load("t.json", []byte(strings.Replace(small, `{"type": "Fuse"}`, nest(4900, `{"type": "Sequence", "decoders": [`, `{"type": "Fuse"}`), 1)))
 	require.ErrorContains(t, err, "is nested more than 16 deep")
+}
+
+// A quarter of a million added tokens are looked up, not gone through.
+func TestManyAdded(t *testing.T) {
+	tok, err := Load("t.json", []byte(small))
+	require.NoError(t, err)
+	var tokens []AddedToken
+	for i := range 250_000 {
+		tokens = append(tokens, AddedToken{ID: 6 + i, Content: fmt.Sprintf("<x%d>", i)})
+	}
+	require.NoError(t, tok.AddTokens(tokens))
+	ids, err := tok.Encode("a<x249999><x24999>"+strings.Repeat("<", 100_000), false)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 6 + 249_999, 6 + 24_999}, ids)
 }
 
 func TestEncodeErrors(t *testing.T) {
