@@ -76,7 +76,7 @@ func TestConfigFields(t *testing.T) {
 	_, err = LoadConfig(path + "x")
 	require.ErrorContains(t, err, "il config: open "+path+"x: no such file")
 	_, err = LoadConfig(t.TempDir())
-	require.ErrorContains(t, err, "is not a regular file but a folder")
+	require.ErrorContains(t, err, "is a directory")
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte(" "), 2<<20), 0o644))
 	_, err = LoadConfig(path)
 	require.EqualError(t, err, "il config: "+path+" has 2097152 bytes, expected at most 1048576")

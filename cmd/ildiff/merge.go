@@ -95,6 +95,9 @@ const maxPart = 1 << 30
 
 func readPart(name string) (*compare.Part, error) {
 	data, err := sidefile.ReadJSON(name, maxPart)
+	if errors.Is(err, sidefile.ErrNotObject) {
+		return nil, fmt.Errorf("%s: is no report of a part: it is no JSON object", name)
+	}
 	if err != nil {
 		return nil, err
 	}

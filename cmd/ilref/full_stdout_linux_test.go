@@ -20,8 +20,13 @@ func TestFullStdout(t *testing.T) {
 	}
 	defer full.Close()
 	for _, args := range [][]string{
-		{"tokenize", "a b"}, {"detokenize", "5,6"}, {"run", "--prompt", "x", "--max-tokens", "2"},
-		{"run", "--prompt", "x", "--max-tokens", "2", "--logprobs", "2"}, {"completion", "bash"}, {"help"}, {"tokenize", "--help"},
+		{"tokenize", "a b"},
+		{"detokenize", "5,6"},
+		{"run", "--prompt", "x", "--max-tokens", "2"},
+		{"run", "--prompt", "x", "--max-tokens", "2", "--logprobs", "2"},
+		{"completion", "bash"},
+		{"help"},
+		{"tokenize", "--help"},
 	} {
 		var stderr bytes.Buffer
 		require.Equal(t, cli.ExitError, run(context.Background(), args, full, &stderr), "%q", args)

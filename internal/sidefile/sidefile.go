@@ -16,6 +16,9 @@ import (
 // tells before.
 const maxStream = 64 << 20
 
+// ErrNotObject is the cause of ReadJSON's error where the file begins otherwise.
+var ErrNotObject = errors.New("is no JSON object")
+
 // Read reads a regular file of at most limit bytes. Its errors are of one line
 // and name the file.
 func Read(path string, limit int64) ([]byte, error) {
@@ -70,7 +73,7 @@ func ReadJSON(path string, limit int64) ([]byte, error) {
 	n, err := io.ReadFull(f, head)
 	head = head[:n]
 	if text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"); len(text) > 0 && text[0] != '{' || len(text) == 0 && n == 512 {
-		return nil, errors.Join(fmt.Errorf("%s: is no JSON object: it begins with %.20q", path, text), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w: it begins with %.20q", path, ErrNotObject, text), f.Close())
 	}
 	if err != nil { // it has no more
 		f.Close()
@@ -90,7 +93,7 @@ func open(path string, limit int64) (fs.File, int64, error) {
 	case err != nil:
 		return nil, 0, err
 	case st.IsDir():
-		return nil, 0, fmt.Errorf("%s is not a regular file but a folder", path)
+		return nil, 0, fmt.Errorf("%s: is a directory, expected a file", path)
 	case !st.Mode().IsRegular():
 		limit = min(limit, maxStream)
 	default:
