@@ -16,6 +16,11 @@ type LoggerOptions struct {
 	// Only, where it is not nil, leaves out the inputs and the outputs that it
 	// does not report.
 	Only func(step int, module string, call int, d Direction) bool
+
+	// Derived, where it is set, is written into the session with the Writer's
+	// name.
+	Derived Derived
+	Writer  Writer
 }
 
 // Logger writes a session while a model runs, as variant A of vLLM's logger
@@ -74,7 +79,18 @@ func NewLogger(cfg *Config, opts LoggerOptions) (*Logger, error) {
 	if err := makeSessionDir(l.dir); err != nil {
 		return nil, err
 	}
+	if err := l.provenance(Recording); err != nil {
+		return nil, err
+	}
 	return l, nil
+}
+
+// provenance writes what the session is derived from.
+func (l *Logger) provenance(status Status) error {
+	if l.opts.Derived == (Derived{}) {
+		return nil
+	}
+	return Provenance{Status: status, Writer: l.opts.Writer, Derived: l.opts.Derived}.write(l.dir)
 }
 
 // fileSafe reports whether a name can be a directory of its own on any system.
@@ -171,13 +187,28 @@ func (l *Logger) begin(step int) {
 	}
 }
 
-// Close ends the session and returns the first failure. It is to be called
-// also when the run failed: what the hooks were given is written by then.
-func (l *Logger) Close() error {
-	if err := l.list.close(); err != nil {
-		l.writer.refuse(err)
+// Close ends the session of a run that went through, and returns the first
+// failure.
+func (l *Logger) Close() error { return l.Finish(nil) }
+
+// Finish ends the session of a run that ended with err, nil where it went
+// through: what the hooks were given is written by then. It returns err, or the
+// first failure of writing.
+func (l *Logger) Finish(err error) error {
+	if e := l.list.close(); e != nil {
+		l.writer.refuse(e)
 	}
-	return l.Err()
+	if err == nil {
+		err = l.Err()
+	}
+	status := Complete
+	if err != nil {
+		status = Failed
+	}
+	if e := l.provenance(status); err == nil {
+		err = e
+	}
+	return err
 }
 
 // selects decides whether the inputs or the outputs of a call (0 for the first

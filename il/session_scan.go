@@ -129,7 +129,9 @@ func (sc *scanner) steps() ([]*rawStep, error) {
 			ok = sc.isDir(sc.dir, e)
 		}
 		if !ok {
-			odd = append(odd, e.Name())
+			if !isProvenance(e) {
+				odd = append(odd, e.Name())
+			}
 			continue
 		}
 		raw, err := sc.step(e.Name())

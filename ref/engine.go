@@ -145,6 +145,9 @@ func (e *Engine) CheckTokens(ids []int, newTokens int) error {
 	return nil
 }
 
+// DType is the type that the engine computes in.
+func (e *Engine) DType() tensor.DType { return e.numerics.DType() }
+
 // Intercept replaces the arithmetic of the modules by one that wraps it. The
 // fault suite injects its faults here.
 func (e *Engine) Intercept(wrap func(nn.Numerics) nn.Numerics) { e.numerics = wrap(e.numerics) }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/ilref/ilref/compare/baseline"
 	"github.com/ilref/ilref/compare/lint"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/cli"
 )
 
 const baselineLong = `Baseline keeps what a session that is known good was, to hold later runs of the same
@@ -126,7 +126,7 @@ func (f *baselineFlags) entry(action, dir string) (e baseline.Entry, err error) 
 	if err != nil {
 		return e, err
 	}
-	e = baseline.Entry{Action: action, Session: filepath.Base(abs), Tool: "ildiff " + version(), Note: f.note}
+	e = baseline.Entry{Action: action, Session: filepath.Base(abs), Tool: "ildiff " + cli.Version(), Note: f.note}
 	switch f.time {
 	case "":
 	case "now":
@@ -139,14 +139,6 @@ func (f *baselineFlags) entry(action, dir string) (e baseline.Entry, err error) 
 		e.Time = t.Format(time.RFC3339)
 	}
 	return e, nil
-}
-
-// version is that of the module, as the go command has recorded it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 func (f *baselineFlags) save(ctx context.Context, dir string) error {

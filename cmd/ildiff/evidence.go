@@ -17,6 +17,7 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/ref/evidence"
+	"github.com/ilref/ilref/tensor"
 )
 
 // evidenceFlags name the sessions that judge the target better than the
@@ -59,16 +60,8 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	if e.Replay, err = f.openReplay(target); err != nil {
 		return e, remove, fmt.Errorf("--replay: %w", err)
 	}
-	for _, x := range []struct {
-		name, dir string
-		to        **il.Session
-	}{{"oracle", f.oracle, &e.Oracle}, {"floor", f.floor, &e.Floor}} {
-		if x.dir == "" {
-			continue
-		}
-		if *x.to, err = il.Open(x.dir); err != nil {
-			return e, remove, fmt.Errorf("--%s: %w", x.name, err)
-		}
+	if err := f.openFloor(target, &e); err != nil {
+		return e, remove, err
 	}
 	if f.model == "" {
 		return e, remove, nil
@@ -94,6 +87,47 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	return e, remove, nil
 }
 
+// openFloor opens the two runs of the target's tokens that tell what rounding
+// costs, and refuses others.
+func (f *evidenceFlags) openFloor(target *il.Session, e *compare.Evidence) error {
+	if f.oracle == "" {
+		return nil
+	}
+	command := fmt.Sprintf("ilref run --like %s --with-floor", target.Dir)
+	open := func(flag, dir string) (*il.Session, *il.Derived, error) {
+		s, err := il.Open(dir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		made, err := s.CheckDerived(il.Rerun, target, command)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		return s, made, nil
+	}
+	oracle, exact, err := open("oracle", f.oracle)
+	if err != nil {
+		return err
+	}
+	floor, rounded, err := open("floor", f.floor)
+	if err != nil {
+		return err
+	}
+	switch {
+	case exact.DType != tensor.Float64.String():
+		return fmt.Errorf("--oracle: %s was computed in %s, expected float64, which rounds least; make it with %s", oracle.Dir, exact.DType, command)
+	case rounded.DType == exact.DType:
+		return fmt.Errorf("--floor: %s was computed in %s, as the oracle was, and tells nothing of rounding: expected the target's type; make it with %s", floor.Dir, rounded.DType, command)
+	case exact.Checkpoint != rounded.Checkpoint:
+		return fmt.Errorf("--floor: %s and the oracle were computed from different checkpoints; make both with %s", floor.Dir, command)
+	}
+	if d := ref.ActivationDType(target); d != tensor.Invalid && d.String() != rounded.DType {
+		return fmt.Errorf("--floor: %s was computed in %s, expected %s, the target's type; make it with %s", floor.Dir, rounded.DType, d, command)
+	}
+	e.Oracle, e.Floor = oracle, floor
+	return nil
+}
+
 // openReplay opens the replay, or puts its parts together. A part in which
 // there was nothing to do is an empty directory.
 func (f *evidenceFlags) openReplay(target *il.Session) (*il.Session, error) {
@@ -103,6 +137,9 @@ func (f *evidenceFlags) openReplay(target *il.Session) (*il.Session, error) {
 			continue
 		}
 		s, err := il.Open(dir)
+		if err == nil {
+			_, err = s.CheckDerived(il.Replay, target, "ilref replay "+target.Dir)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/fixture"
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive},
 	})
 }
 
@@ -65,6 +66,34 @@ func same(t *testing.T) func(*testscript.TestScript, bool, []string) {
 			ts.Fatalf("%s and %s differ", args[0], args[1])
 		}
 	}
+}
+
+// derive copies a session as one that was made from another:
+// derive DIR SESSION FROM replay|rerun DTYPE.
+func derive(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 5 {
+		ts.Fatalf("usage: derive DIR SESSION FROM replay|rerun DTYPE")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.CopyFS(dir, os.DirFS(ts.MkAbs(args[1]))))
+	ts.Check(setDerived(dir, ts.MkAbs(args[2]), il.Derivation(args[3]), args[4]))
+}
+
+// setDerived lets a session say that it was made from another.
+func setDerived(dir, from string, what il.Derivation, dtype string) error {
+	s, err := il.Open(from)
+	if err != nil {
+		return err
+	}
+	digest, err := s.Digest()
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(il.Provenance{Schema: il.ProvenanceSchema, Status: il.Complete, Derived: il.Derived{What: what, Session: digest, DType: dtype}})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "session.json"), b, 0o666)
 }
 
 // checkJSON reads a file that must be one JSON report with the given verdict:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/shard"
+	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/sidefile"
 )
@@ -52,7 +53,7 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 	if err != nil {
 		return err
 	}
-	p.Version = version()
+	p.Version = cli.Version()
 	if p.Options, err = request(given, opts.Evidence); err != nil {
 		return err
 	}

@@ -84,7 +84,8 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if err != nil {
 		return err
 	}
-	session, notes := view.Canonical(session, nil)
+	recorded := session
+	session, notes := view.Canonical(recorded, nil)
 	warn(stderr, notes.Warnings...)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
 		f.dtype = d.String()
@@ -105,7 +106,11 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if err != nil {
 		return err
 	}
-	logger, err := f.logger(engine.Model, session, stderr)
+	derived, err := f.derived(il.Replay, recorded, ckpt, engine.DType())
+	if err != nil {
+		return err
+	}
+	logger, err := f.logger(engine.Model, session, derived, stderr)
 	if err != nil {
 		return err
 	}
@@ -120,10 +125,7 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 		return err
 	})
 	line.Done()
-	if closed := logger.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	if err = logger.Finish(err); err != nil {
 		return err
 	}
 	warn(stderr, logger.Warnings()...)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
@@ -171,7 +172,14 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 // execute computes the job, logs it, and returns the session's directory, ""
 // where nothing is logged. what names the session on standard output.
 func (f *runFlags) execute(ctx context.Context, engine *ref.Engine, ckpt *model.Checkpoint, job *job, what string, stdout, stderr io.Writer) (string, error) {
-	logger, err := f.logger(engine.Model, job.like, stderr)
+	var derived il.Derived
+	if job.recorded != nil {
+		var err error
+		if derived, err = f.derived(il.Rerun, job.recorded, ckpt, engine.DType()); err != nil {
+			return "", err
+		}
+	}
+	logger, err := f.logger(engine.Model, job.like, derived, stderr)
 	if err != nil {
 		return "", err
 	}
@@ -190,10 +198,7 @@ func (f *runFlags) execute(ctx context.Context, engine *ref.Engine, ckpt *model.
 	if logger == nil {
 		return dir, err
 	}
-	if closed := logger.Close(); err == nil { // what was computed is written
-		err = closed
-	}
-	if err != nil {
+	if err = logger.Finish(err); err != nil { // what was computed is written
 		return dir, err
 	}
 	warn(stderr, logger.Warnings()...)
@@ -304,13 +309,30 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 	return engine, dtype, err
 }
 
+// derived says what a session is made of that follows from another.
+func (f *runFlags) derived(what il.Derivation, from *il.Session, ckpt *model.Checkpoint, dtype tensor.DType) (il.Derived, error) {
+	d := il.Derived{What: what, DType: dtype.String()}
+	if dtype.Size() == 2 {
+		d.Rounding = f.rounding
+	}
+	var err error
+	if d.Session, err = from.Digest(); err != nil {
+		return d, err
+	}
+	d.Checkpoint, err = ckpt.Digest()
+	return d, err
+}
+
 // logger opens the session to write, nil where nothing is to be logged.
-func (f *runFlags) logger(m *model.CausalLM, like *il.Session, stderr io.Writer) (*il.Logger, error) {
+func (f *runFlags) logger(m *model.CausalLM, like *il.Session, derived il.Derived, stderr io.Writer) (*il.Logger, error) {
 	cfg, err := f.ilConfig()
 	if err != nil {
 		return nil, err
 	}
-	opts := il.LoggerOptions{SessionID: f.sessionID, DeviceLabel: f.deviceLabel}
+	opts := il.LoggerOptions{
+		SessionID: f.sessionID, DeviceLabel: f.deviceLabel,
+		Derived: derived, Writer: il.Writer{Name: "ilref", Version: cli.Version()},
+	}
 	switch {
 	case cfg != nil:
 		if err := cfg.Check(m.ModuleNames()); err != nil {

@@ -101,10 +101,7 @@ func newLogger(session *il.Session, dir string) (*il.Logger, error) {
 
 // finish closes the session, also of a run that failed, and opens it.
 func finish(logger *il.Logger, err error) (*il.Session, error) {
-	if closed := logger.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	if err = logger.Finish(err); err != nil {
 		return nil, err
 	}
 	return il.Open(logger.Dir())
