@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ilref/ilref/internal/nearest"
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 const maxConfigFile = 1 << 20
@@ -32,17 +32,9 @@ func ParseConfig(name string, data []byte) (*Config, error) {
 
 // LoadConfig is the function LoadConfig with these quirks.
 func (q Quirks) LoadConfig(path string) (*Config, error) {
-	f, err := os.Open(path)
+	data, err := sidefile.ReadNamed(path, maxConfigFile)
 	if err != nil {
 		return nil, fmt.Errorf("il config: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("il config: %w", err)
-	}
-	if len(data) > maxConfigFile {
-		return nil, fmt.Errorf("il config: %s has more than %d bytes: not a configuration", path, maxConfigFile)
 	}
 	return q.ParseConfig(path, data)
 }

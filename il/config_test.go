@@ -79,7 +79,7 @@ func TestConfigFields(t *testing.T) {
 	require.ErrorContains(t, err, "is a directory")
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte(" "), 2<<20), 0o644))
 	_, err = LoadConfig(path)
-	require.EqualError(t, err, "il config: "+path+" has more than 1048576 bytes: not a configuration")
+	require.EqualError(t, err, "il config: "+path+" has 2097152 bytes, expected at most 1048576")
 }
 
 func TestSelects(t *testing.T) {

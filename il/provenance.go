@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 // provenanceFile lies in a session's directory and says how the session was
@@ -69,7 +71,7 @@ const (
 // where it says nothing.
 func (s *Session) Provenance() (*Provenance, error) {
 	path := filepath.Join(s.Dir, provenanceFile)
-	data, err := readSmall(path, maxProvenance)
+	data, err := sidefile.Read(path, maxProvenance)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/internal/workers"
 )
 
@@ -180,7 +181,7 @@ func (sc *scanner) readList(dir string, e fs.DirEntry) ([]string, error) {
 	if err := sc.check(path, e); err != nil {
 		return nil, err
 	}
-	data, err := readSmall(path, maxCallsFile)
+	data, err := sidefile.Read(path, maxCallsFile)
 	if err != nil {
 		return nil, err
 	}
@@ -263,20 +264,6 @@ func (sc *scanner) check(path string, e fs.DirEntry) error {
 		return fmt.Errorf("%s is a link out of the session, to %s: not followed", path, to)
 	}
 	return nil
-}
-
-// readSmall reads a regular file of at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("%s has %d bytes, expected at most %d", path, info.Size(), limit)
-	}
-	return os.ReadFile(path)
 }
 
 // stepNumber parses "step_N".

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -35,7 +36,7 @@ func (c *Call) Values(dir Direction) (Value, error) {
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: filepath.Join(c.Dir, string(dir)+".json"), Err: fs.ErrNotExist}
 	}
-	data, err := readSmall(path, maxSideFile)
+	data, err := sidefile.Read(path, maxSideFile)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (c *Call) Values(dir Direction) (Value, error) {
 // readStub reads a stub: {"shape": …, "dtype": …, "device": …, "numel": …,
 // "skipped": …}.
 func readStub(path string) (*Stub, error) {
-	data, err := readSmall(path, maxSideFile)
+	data, err := sidefile.Read(path, maxSideFile)
 	if err != nil {
 		return nil, err
 	}

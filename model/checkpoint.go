@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/nearest"
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -32,6 +35,8 @@ type source interface {
 	names() []string
 	// tensor returns a view of a tensor and the file that holds it.
 	tensor(name string) (t *tensor.Tensor, file string, err error)
+	// largest returns the bytes of the largest tensor.
+	largest() int
 	// listing is the file that a missing tensor should have been in or named by.
 	listing() string
 	close() error
@@ -57,7 +62,7 @@ func Open(dir string) (*Checkpoint, error) {
 // weights are read into memory. The name is for messages.
 func OpenFS(name string, fsys fs.FS) (*Checkpoint, error) {
 	return open(name, fsys, func(file string) (content, error) {
-		b, err := fs.ReadFile(fsys, file)
+		b, err := sidefile.ReadFS(fsys, file, path.Join(name, file), math.MaxInt64-1)
 		return content{data: b, close: func() error { return nil }, guard: func(f func() error) error { return f() }}, err
 	})
 }
@@ -87,11 +92,40 @@ func open(name string, fsys fs.FS, open opener) (*Checkpoint, error) {
 	if err := c.openWeights(open); err != nil {
 		return nil, err
 	}
+	if err := c.checkSizes(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	return c, nil
 }
 
 // path is a file of the folder as messages name it.
 func (c *Checkpoint) path(file string) string { return filepath.Join(c.Name, filepath.FromSlash(file)) }
+
+// maxFile bounds the files beside the weights, in bytes. The largest there are:
+// a tokenizer.json of 35 MB, an index of 10 MB, and all others below 5 MB.
+var maxFile = map[string]int64{
+	"tokenizer.json":               128 << 20,
+	"tokenizer.model":              128 << 20,
+	"model.safetensors.index.json": 64 << 20,
+	"pytorch_model.bin.index.json": 64 << 20,
+	"chat_template.jinja":          1 << 20,
+	"config.json":                  4 << 20,
+	"generation_config.json":       1 << 20,
+}
+
+// read reads a file beside the weights.
+func (c *Checkpoint) read(file string) ([]byte, error) {
+	limit, ok := maxFile[file]
+	if !ok {
+		limit = 16 << 20
+	}
+	b, err := sidefile.ReadFS(c.fsys, file, c.path(file), limit)
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return b, err
+}
 
 func (c *Checkpoint) exists(file string) bool {
 	_, err := fs.Stat(c.fsys, file)
@@ -99,14 +133,14 @@ func (c *Checkpoint) exists(file string) bool {
 }
 
 func (c *Checkpoint) readConfigs() error {
-	b, err := fs.ReadFile(c.fsys, "config.json")
+	b, err := c.read("config.json")
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !c.hasWeights():
 		return fmt.Errorf("%s: not a model folder, it has neither config.json nor weights", c.Name)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: the model folder has no config.json; copy it from where the weights came", c.Name)
 	case err != nil:
-		return fmt.Errorf("%s: %w", c.Name, err)
+		return err
 	}
 	if c.Config, err = ParseConfig(c.path("config.json"), b); err != nil {
 		return err
@@ -114,15 +148,27 @@ func (c *Checkpoint) readConfigs() error {
 	c.Warnings = append(c.Warnings, c.Config.Warnings...)
 
 	c.Generation = &Generation{BOSTokenID: -1}
-	b, err = fs.ReadFile(c.fsys, "generation_config.json")
+	b, err = c.read("generation_config.json")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
 		c.Generation, err = ParseGeneration(c.path("generation_config.json"), b)
-		return err
 	}
-	return fmt.Errorf("%s: %w", c.Name, err)
+	return err
+}
+
+// checkSizes holds the numbers of config.json by which memory is taken against
+// the weights: a layer has a tensor at least, and a head's values are rows of
+// one. The other sizes are shapes of tensors, which are compared with them.
+func (c *Checkpoint) checkSizes() error {
+	if n, have := c.Config.NumHiddenLayers, len(c.weights.names()); n > have {
+		return fmt.Errorf("%s: num_hidden_layers is %d, but %s has only %d tensors", c.Config.File, n, c.weights.listing(), have)
+	}
+	if n, largest := c.Config.HeadDim, c.weights.largest(); n > 1<<16 && n > largest {
+		return fmt.Errorf("%s: head_dim is %d, but the largest tensor of %s has only %d bytes", c.Config.File, n, c.weights.listing(), largest)
+	}
+	return nil
 }
 
 // Has reports whether the checkpoint holds a tensor.

@@ -28,11 +28,11 @@ func (c *Checkpoint) ChatTemplate() (*ChatTemplate, error) {
 		t.BOSToken, t.EOSToken = tokenText(config, "bos_token"), tokenText(config, "eos_token")
 	}
 	const own = "chat_template.jinja"
-	switch b, err := fs.ReadFile(c.fsys, own); {
+	switch b, err := c.read(own); {
 	case err == nil:
 		t.File, t.Template = c.path(own), string(b)
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, err
 	case config != nil && config.has("chat_template"):
 		t.File, t.Template = c.path("tokenizer_config.json"), templateText(config)
 	default:
@@ -56,12 +56,12 @@ func (c *Checkpoint) ChatTemplate() (*ChatTemplate, error) {
 
 // optionalObject reads a JSON file of the checkpoint, nil where it is missing.
 func (c *Checkpoint) optionalObject(file string) (*object, error) {
-	b, err := fs.ReadFile(c.fsys, file)
+	b, err := c.read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, err
 	}
 	o := parseObject(c.path(file), b)
 	return o, o.doc.err

@@ -71,6 +71,7 @@ type shards struct {
 	list   string // the single file or the index
 	sorted []string
 	holder map[string]shard // by tensor
+	most   int              // bytes of the largest tensor
 	closes []func() error
 }
 
@@ -81,6 +82,8 @@ type shard struct {
 
 func (s *shards) names() []string { return s.sorted }
 func (s *shards) listing() string { return s.list }
+
+func (s *shards) largest() int { return s.most }
 
 func (s *shards) tensor(name string) (*tensor.Tensor, string, error) {
 	h := s.holder[name]
@@ -109,6 +112,11 @@ func (s *shards) openFile(c *Checkpoint, open opener, file string) (shard, error
 		h.weightFile, err = s.form.parse(c.path(file), data.data)
 		return err
 	})
+	if err == nil {
+		for _, n := range h.sizes() {
+			s.most = max(s.most, n)
+		}
+	}
 	return h, err
 }
 
@@ -190,9 +198,9 @@ func firstNonEmpty(a, b string) string {
 
 // readIndex returns the file of each tensor, and metadata.total_size or -1.
 func (c *Checkpoint) readIndex(f weightForm) (index map[string]string, total int, err error) {
-	b, err := fs.ReadFile(c.fsys, f.index)
+	b, err := c.read(f.index)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, 0, err
 	}
 	o := parseObject(c.path(f.index), b)
 	o.require("weight_map", "the file of each tensor")

@@ -182,6 +182,21 @@ func TestOpenWarnings(t *testing.T) {
 	require.Equal(t, []string{"m/model.safetensors is used and model.safetensors.index.json beside it is not"}, c.Warnings)
 }
 
+// Numbers by which memory is taken are what the weights can hold.
+func TestSizes(t *testing.T) {
+	for edits, want := range map[[2]string]string{
+		{`"num_hidden_layers": 3`, `"num_hidden_layers": 1000000`}:    "m/config.json: num_hidden_layers is 1000000, but model.safetensors has only 30 tensors",
+		{`"num_hidden_layers": 3`, `"num_hidden_layers": 2147483647`}: "m/config.json: num_hidden_layers is 2147483647, but model.safetensors has only 30 tensors",
+		{`"head_dim": 8`, `"head_dim": 2147483646`}:                   "m/config.json: head_dim is 2147483646, but the largest tensor of model.safetensors has only 40960 bytes",
+	} {
+		m := folder(t, "llama3-gqa")
+		require.Contains(t, string(m["config.json"].Data), edits[0])
+		edit("config.json", edits[0], edits[1])(m)
+		_, err := OpenFS("m", m)
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestWeightErrors(t *testing.T) {
 	c, err := OpenFS("m", folder(t, "llama-sharded"))
 	require.NoError(t, err)

@@ -23,12 +23,12 @@ func (c *Checkpoint) Tokenizer() (*tokenizer.Tokenizer, error) {
 		{"tokenizer.json", tokenizer.Load},
 		{"tokenizer.model", tokenizer.LoadSentencePiece},
 	} {
-		b, err := fs.ReadFile(c.fsys, f.file)
+		b, err := c.read(f.file)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Name, err)
+			return nil, err
 		}
 		t, err := f.load(c.path(f.file), b)
 		if err != nil {
@@ -41,12 +41,12 @@ func (c *Checkpoint) Tokenizer() (*tokenizer.Tokenizer, error) {
 
 func (c *Checkpoint) configureTokenizer(t *tokenizer.Tokenizer) error {
 	const file = "tokenizer_config.json"
-	b, err := fs.ReadFile(c.fsys, file)
+	b, err := c.read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Name, err)
+		return err
 	}
 	o := parseObject(c.path(file), b)
 	tokens := addedTokens(o.sub("added_tokens_decoder"))

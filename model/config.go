@@ -100,7 +100,7 @@ func (c *Config) read(o *object) {
 	c.Rope = c.readRope(o)
 	c.SlidingWindow = o.positive("sliding_window", 0)
 	c.UseSlidingWindow = o.bool("use_sliding_window", c.SlidingWindow > 0)
-	c.MaxWindowLayers = o.int("max_window_layers", 0)
+	c.MaxWindowLayers = o.natural("max_window_layers", 0)
 	c.LayerTypes = o.strings("layer_types")
 	c.BOSTokenID = o.int("bos_token_id", -1)
 	c.EOSTokenIDs = o.ints("eos_token_id")
@@ -156,6 +156,7 @@ func (c *Config) check(o *object) {
 	for _, id := range append(slices.Clip(c.EOSTokenIDs), c.BOSTokenID) {
 		if id < -1 || id >= c.VocabSize {
 			c.warn("bos_token_id or eos_token_id %d is outside the vocabulary of %d ids", id, c.VocabSize)
+			break // the list can have millions
 		}
 	}
 	c.Rope.check(o, c.HeadDim)

@@ -162,6 +162,15 @@ func (o *object) positive(key string, otherwise int) int {
 	return n
 }
 
+// natural is int for a number that may be 0: up to 2^31-1 where it is given.
+func (o *object) natural(key string, otherwise int) int {
+	n := o.int(key, otherwise)
+	if o.has(key) && (n < 0 || n > math.MaxInt32) {
+		o.failKey(key, "is %d, expected 0 to %d", n, math.MaxInt32)
+	}
+	return n
+}
+
 func (o *object) float(key string, otherwise float64) float64 {
 	if !o.has(key) {
 		return otherwise

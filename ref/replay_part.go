@@ -33,6 +33,9 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]in
 		rec.SkipTo(st.Number)
 		telling := requests.Telling(st)
 		for _, c := range st.Calls {
+			if err := ctx.Err(); err != nil {
+				return made, nil, err
+			}
 			if own != nil && !own(c.Module, c.Index) {
 				r.other(c, slices.Contains(telling, c), rec)
 			} else if err := r.call(c, rec); err != nil {

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/internal/cli"
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 const mergeLong = `Merge puts the reports of all parts of a comparison (ildiff --shard) together and
@@ -89,13 +90,18 @@ func mergeParts(f *flags, files []string, stdout, stderr io.Writer) (int, error)
 	return whole.ExitCode(), err
 }
 
+// maxPart bounds the report of a part, which is read whole.
+const maxPart = 1 << 30
+
 func readPart(name string) (*compare.Part, error) {
-	file, err := os.Open(name)
+	data, err := sidefile.ReadJSON(name, maxPart)
+	if errors.Is(err, sidefile.ErrNotObject) {
+		return nil, fmt.Errorf("%s: is no report of a part: it is no JSON object", name)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	return compare.ReadPart(file, name)
+	return compare.ReadPart(bytes.NewReader(data), name)
 }
 
 // rereadPart opens the sessions that the parts have measured.

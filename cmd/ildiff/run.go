@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,12 +15,6 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
-)
-
-// Exit codes beside those of a report (0 pass, 1 gap, 3 incomparable).
-const (
-	exitError       = 2
-	exitInterrupted = 130
 )
 
 const long = `Ildiff compares two sessions of intermediate tensors (vLLM's intermediate logging,
@@ -54,6 +47,7 @@ Exit codes:
   2  usage, or a session that cannot be read, or sessions of different models
   3  no gap, but nothing or too little was comparable: tensors that are missing,
      skipped or unreadable leave less than --min-coverage
+  70  an internal error: a fault of the program, to be reported
   130  interrupted`
 
 const examples = `  ildiff gpu-session cpu-session
@@ -82,19 +76,12 @@ type flags struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	code := 0
-	cmd := newRoot(&code, stdout, stderr)
-	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
-	switch {
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "ildiff: interrupted")
-		return exitInterrupted
-	case err != nil:
-		fmt.Fprintln(stderr, "ildiff:", cli.OneLine(err))
-		return exitError
-	}
-	return code
+	return cli.Execute("ildiff", stdout, stderr, func(stdout io.Writer) (code int, err error) {
+		cmd := newRoot(&code, stdout, stderr)
+		cmd.SetArgs(args)
+		err = cmd.ExecuteContext(ctx)
+		return code, err
+	})
 }
 
 // newRoot is the command line. Exit codes other than those of errors go to code.

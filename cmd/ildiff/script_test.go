@@ -15,6 +15,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/pt"
+	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/tensor"
 )
@@ -125,9 +126,9 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %s\n%s%s", got, want, out, errs)
 	}
 	switch {
-	case got != exitError && errs != "":
+	case got != cli.ExitError && errs != "":
 		ts.Fatalf("stderr: %q", errs)
-	case got == exitError && (out != "" || !strings.HasPrefix(errs, "ildiff: ") || strings.Count(errs, "\n") != 1):
+	case got == cli.ExitError && (out != "" || !strings.HasPrefix(errs, "ildiff: ") || strings.Count(errs, "\n") != 1):
 		ts.Fatalf("want one line on stderr and nothing on stdout, got %q and %q", errs, out)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/pflag"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 // measurePart measures one part of a comparison and writes its report. It
@@ -98,6 +98,9 @@ func tell(p *compare.Part, stderr io.Writer) {
 	fmt.Fprintf(stderr, "ildiff: %s: %s; ildiff merge of all parts gives the verdict\n", p.Shard, what)
 }
 
+// maxPolicyOrMap is more than either may have.
+const maxPolicyOrMap = 32 << 20
+
 // request is what changes the outcome of a comparison: the flags that were
 // given, and instead of the paths of files what is in them.
 func request(given *pflag.FlagSet, e compare.Evidence) (map[string]string, error) {
@@ -107,7 +110,7 @@ func request(given *pflag.FlagSet, e compare.Evidence) (map[string]string, error
 		switch name := x.Name; name {
 		case "shard", "output", "format", "color", "all":
 		case "policy", "map":
-			b, err := os.ReadFile(x.Value.String())
+			b, err := sidefile.ReadNamed(x.Value.String(), maxPolicyOrMap)
 			if err != nil {
 				failed = err
 			}

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/chat"
 	"github.com/ilref/ilref/model/tokenizer"
@@ -66,7 +66,7 @@ type conversation struct {
 // readChatFile reads a file with one list of messages, or a .jsonl file with a
 // list, or an object {"messages": […]}, a line.
 func readChatFile(path string) ([]conversation, error) {
-	data, err := os.ReadFile(path)
+	data, err := sidefile.ReadNamed(path, maxPrompts)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/ilref/ilref/internal/cli"
 )
 
 // TestFullDisk runs out of space in the middle of a session: one line that
@@ -23,7 +25,7 @@ func TestFullDisk(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, 0)) })
 	var stdout, stderr bytes.Buffer
 	code := run(context.Background(), []string{"run", "--prompt-ids", "0,5,7,9", "--output-dir", disk, "--session-id", "s"}, &stdout, &stderr)
-	require.Equal(t, exitError, code)
+	require.Equal(t, cli.ExitError, code)
 	lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 	require.Regexp(t, `^ilref: write .*/s/step_0/.*: no space left on device$`, lines[len(lines)-1])
 	require.NoError(t, filepath.WalkDir(disk, func(path string, d fs.DirEntry, err error) error {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 
@@ -28,19 +27,14 @@ func main() {
 		debug.SetGCPercent(25)
 		heap = make([]byte, 128<<20)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := cli.Main("ilref", run)
 	runtime.KeepAlive(heap)
 	os.Exit(code)
 }
 
-// The exit codes, as ildiff's.
-const (
-	exitOK          = 0
-	exitError       = 2
-	exitInterrupted = 130
-)
+// exitOK is the exit code of what went well; the others are those of cli and of
+// a verdict.
+const exitOK = 0
 
 // exitCode is an error that is already reported: the verdict of --diff.
 type exitCode int
@@ -49,23 +43,18 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // run is the program: what main does, testable.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	var code exitCode
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &code):
-		return int(code)
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(stderr, "ilref: interrupted")
-		return exitInterrupted
-	}
-	fmt.Fprintln(stderr, "ilref:", cli.OneLine(err))
-	return exitError
+	return cli.Execute("ilref", stdout, stderr, func(stdout io.Writer) (int, error) {
+		root := newRoot()
+		root.SetArgs(args)
+		root.SetOut(stdout)
+		root.SetErr(stderr)
+		err := root.ExecuteContext(ctx)
+		var code exitCode
+		if errors.As(err, &code) {
+			return int(code), nil
+		}
+		return exitOK, err
+	})
 }
 
 func newRoot() *cobra.Command {
@@ -75,7 +64,10 @@ func newRoot() *cobra.Command {
 		Long: `ilref runs a Hugging Face checkpoint on the CPU and logs the inputs and outputs of
 its modules through the same pipeline as vLLM's intermediate tensor logging:
 same config, module names, call order, files and steps. ildiff compares the
-session it writes with a session of a GPU run.`,
+session it writes with a session of a GPU run.
+
+Exit codes: 0 done, 2 usage or input or output error, 70 an internal error, a
+fault of the program to be reported, 130 interrupted; run --diff has more.`,
 		Example:       "  ilref run --prompt 'func main() {' --max-tokens 8",
 		SilenceUsage:  true,
 		SilenceErrors: true,

@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/model/tokenizer"
 )
 
@@ -81,10 +81,13 @@ type filePrompt struct {
 	IDs  []int   `json:"prompt_token_ids"`
 }
 
+// maxPrompts bounds a file of prompts or of messages: some four million tokens.
+const maxPrompts = 16 << 20
+
 // readPromptFile reads a text file as one prompt, and a .jsonl file as one
 // prompt a line.
 func readPromptFile(path string) ([]filePrompt, error) {
-	data, err := os.ReadFile(path)
+	data, err := sidefile.ReadNamed(path, maxPrompts)
 	if err != nil {
 		return nil, err
 	}

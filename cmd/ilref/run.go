@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 
@@ -66,7 +67,8 @@ for Go source. Without an il config nothing is logged, except that --like and
 --diff log what the given session holds.
 
 Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
-2 usage or input or output error, 3 --diff found too little to compare.`,
+2 usage or input or output error, 3 --diff found too little to compare,
+70 an internal error, a fault of the program to be reported, 130 interrupted.`,
 		Example: `  # generate with the bundled model
   ilref run --prompt 'func main() {' --max-tokens 8
 
@@ -250,11 +252,11 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --chat, --like or --diff (see ilref run --help)")
 	case f.withFloor && f.like == "":
 		return errors.New("--with-floor needs --like or --diff: it measures the rounding on a session's tokens")
-	case f.sampling.Temperature < 0:
+	case !(f.sampling.Temperature >= 0) || math.IsInf(f.sampling.Temperature, 1): // NaN is neither
 		return fmt.Errorf("--temperature %v: expected 0 (greedy) or more", f.sampling.Temperature)
 	case f.sampling.TopK < 0:
 		return fmt.Errorf("--top-k %d: expected 0 (all) or more", f.sampling.TopK)
-	case f.sampling.TopP <= 0 || f.sampling.TopP > 1:
+	case !(f.sampling.TopP > 0 && f.sampling.TopP <= 1):
 		return fmt.Errorf("--top-p %v: expected above 0, at most 1", f.sampling.TopP)
 	case f.logprobs < 0:
 		return fmt.Errorf("--logprobs %d: expected 0 or more", f.logprobs)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strings"
@@ -33,13 +34,13 @@ holds the ids as --prompt-ids takes them; then follows a line for each token.`,
 			if err != nil {
 				return err
 			}
-			w := cmd.OutOrStdout()
+			w := bufio.NewWriter(cmd.OutOrStdout())
 			fmt.Fprintln(w, joinIDs(ids))
 			for _, id := range ids {
 				piece, _ := tok.Token(id)
 				fmt.Fprintf(w, "%8d  %q\n", id, piece)
 			}
-			return nil
+			return w.Flush()
 		},
 	}
 	cmd.Flags().StringVar(&dir, "model", "", "checkpoint `DIR` (default: the bundled gopher-1m)")
@@ -94,7 +95,10 @@ func argument(arg string, stdin io.Reader) (string, error) {
 	if arg != "-" {
 		return arg, nil
 	}
-	b, err := io.ReadAll(stdin)
+	b, err := io.ReadAll(io.LimitReader(stdin, maxPrompts+1))
+	if err == nil && len(b) > maxPrompts {
+		err = fmt.Errorf("standard input: more than %d bytes", maxPrompts)
+	}
 	return string(b), err
 }
 

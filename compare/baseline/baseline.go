@@ -12,9 +12,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -85,17 +85,9 @@ const maxFile = 1 << 30
 
 // Load reads a baseline. Nothing in it is trusted.
 func Load(path string) (*Baseline, error) {
-	f, err := os.Open(path)
+	data, err := sidefile.ReadJSON(path, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("baseline: %w", err)
-	case len(data) > maxFile:
-		return nil, fmt.Errorf("baseline: %s: larger than 1 GiB, which no baseline is", path)
 	}
 	return Parse(path, data)
 }

@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,6 +27,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/internal/nearest"
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 // Version is the version of the format that is read and written.
@@ -38,17 +38,9 @@ const maxSize = 4 << 20
 
 // Load reads a policy file. Its errors name the file, line and column.
 func Load(path string) (*compare.Policy, error) {
-	f, err := os.Open(path)
+	data, err := sidefile.ReadNamed(path, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("policy: %w", err)
-	case len(data) > maxSize:
-		return nil, fmt.Errorf("policy: %s: larger than %d MiB, which no policy is", path, maxSize>>20)
 	}
 	return Parse(path, data)
 }

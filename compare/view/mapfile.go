@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/nearest"
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -42,16 +42,7 @@ const maxMap = 16 << 20
 
 // LoadMap reads a map file.
 func LoadMap(path string) (*Map, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("map: %w", err)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("map: %s is not a regular file", path)
-	case info.Size() > maxMap:
-		return nil, fmt.Errorf("map: %s has %d bytes, expected at most %d", path, info.Size(), maxMap)
-	}
-	data, err := os.ReadFile(path)
+	data, err := sidefile.Read(path, maxMap)
 	if err != nil {
 		return nil, fmt.Errorf("map: %w", err)
 	}

@@ -3,6 +3,7 @@
 //	completion  what completes flags and operands        completion.go
 //	commands    the commands completion and help         commands.go
 //	errors      errors on one line                       errors.go
+//	execute     exit codes, signals, internal errors     execute.go
 //	man         manual pages, for a test of each program man
 //	clitest     what both programs say of themselves, run
 package cli

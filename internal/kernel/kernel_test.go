@@ -175,6 +175,11 @@ func TestElementary(t *testing.T) {
 	require.Equal(t, 0.0, Exp2(math.Inf(-1)))
 	require.True(t, math.IsNaN(Exp(math.NaN())))
 	require.Equal(t, 1000.0, Pow(10, 3))
+	require.Equal(t, math.Inf(1), Pow(0, -1)) // a rope's theta of 1e-300, in float32
+	require.Zero(t, Pow(0, 0.5))
+	require.Equal(t, math.Inf(1), Pow(math.Inf(1), 0.5))
+	require.True(t, math.IsNaN(Pow(math.NaN(), 0.5)))
+	require.Equal(t, math.Inf(-1), Log(0))
 	require.Equal(t, 0.1, Pow(10, -1))
 	require.Equal(t, math.Sqrt2, Pow(2, 0.5))
 	require.Equal(t, math.Ln10, Log(10))

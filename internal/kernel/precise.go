@@ -13,8 +13,11 @@ const precision = 160
 // Pow returns x**y for x > 0, rounded to nearest. An overflow is +Inf, and an
 // underflow 0.
 func Pow(x, y float64) float64 {
-	if y == 0 || x == 1 {
+	switch {
+	case y == 0 || x == 1:
 		return 1
+	case !finite(x) || !finite(y) || x <= 0: // what a config can ask for, and no series has
+		return math.Pow(x, y)
 	}
 	l := bigLog(x)
 	l.Mul(l, new(big.Float).SetFloat64(y))
@@ -29,9 +32,14 @@ func Pow(x, y float64) float64 {
 
 // Log returns the natural logarithm of x > 0, rounded to nearest.
 func Log(x float64) float64 {
+	if !finite(x) || x <= 0 {
+		return math.Log(x)
+	}
 	f, _ := bigLog(x).Float64()
 	return f
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // bigExp sums the Taylor series of e**(z/2^32) and squares it 32 times.
 func bigExp(z *big.Float) *big.Float {

@@ -10,8 +10,17 @@ import (
 
 // Is reports whether w is a terminal.
 func Is(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	f := file(w)
+	return f != nil && term.IsTerminal(int(f.Fd()))
+}
+
+// file returns the file that w writes to, nil where it is none.
+func file(w io.Writer) *os.File {
+	if u, ok := w.(interface{ Unwrap() io.Writer }); ok {
+		return file(u.Unwrap())
+	}
+	f, _ := w.(*os.File)
+	return f
 }
 
 // Width returns the columns of the terminal that w is, 0 where it is none.
@@ -19,7 +28,7 @@ func Width(w io.Writer) int {
 	if !Is(w) {
 		return 0
 	}
-	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	width, _, err := term.GetSize(int(file(w).Fd()))
 	if err != nil {
 		return 0
 	}

@@ -13,7 +13,6 @@ package chat
 import (
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"time"
@@ -22,15 +21,6 @@ import (
 	"github.com/nikolalohinski/gonja/v2/exec"
 	"github.com/nikolalohinski/gonja/v2/loaders"
 	"github.com/nikolalohinski/gonja/v2/parser"
-)
-
-// What a template may use up. Real templates have at most some 20 KB, and
-// render a turn in some ten steps.
-const (
-	maxTemplate = 64 << 10 // bytes; the parser recurses on nesting
-	maxSteps    = 1 << 18  // statements, calls and writes
-	maxOutput   = 16 << 20 // bytes of the text, and of each variable
-	maxRange    = 1 << 16  // elements of range()
 )
 
 // Options are the variables of a template beside its messages.
@@ -50,8 +40,6 @@ type Error struct{ Message string }
 
 func (e *Error) Error() string { return "the chat template refuses the messages: " + e.Message }
 
-var errTooMuch = fmt.Errorf("it needs more than %d steps, %d MiB, or a range of %d", maxSteps, maxOutput>>20, maxRange)
-
 // Render returns the text of a conversation. The error of a template that
 // refuses it is an *Error; other errors are of templates that cannot be read
 // here, or that fail.
@@ -62,6 +50,9 @@ func Render(template string, messages []Message, opts Options) (text string, err
 		case nil:
 		case raised:
 			text, err = "", p.err
+			if refused := (*Error)(nil); !errors.As(err, &refused) {
+				err = errors.New(oneLine(err.Error()))
+			}
 		default: // The library is not ours: whatever it trips over is an error.
 			text, err = "", fmt.Errorf("the template engine failed: %v", p)
 		}
@@ -73,18 +64,24 @@ func Render(template string, messages []Message, opts Options) (text string, err
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
-	err = tmpl.Execute(&counter{run: r, w: &out}, exec.NewContext(r.variables(messages)))
-	if err != nil {
-		return "", errors.New(oneLine(err.Error()))
+	s := &scope{vars: map[string]*exec.Value{}}
+	for name, f := range r.functions() {
+		s.vars[name] = exec.AsValue(f)
 	}
-	return out.String(), nil
+	for name, v := range r.variables(messages) {
+		s.vars[name] = exec.ToValue(v)
+	}
+	w := &writer{run: r}
+	if r.render(tmpl.Root().Nodes, s.inner(), w) != onward {
+		return "", errors.New("it has break or continue outside of a loop")
+	}
+	return w.out.String(), nil
 }
 
 // run is the state of one rendering.
 type run struct {
 	opts  Options
-	steps int
+	used  budget
 	dicts map[uintptr]*exec.Dict // the ordered form of each message
 }
 
@@ -94,28 +91,6 @@ type run struct {
 type raised struct{ err error }
 
 func (r *run) fail(err error) { panic(raised{err}) }
-
-// step counts units of work.
-func (r *run) step(n int) {
-	if r.steps += n; r.steps > maxSteps {
-		r.fail(errTooMuch)
-	}
-}
-
-// counter bounds the text, and notices a loop by what it writes.
-type counter struct {
-	run *run
-	w   io.Writer
-	n   int
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	c.run.step(1)
-	if c.n += len(b); c.n > maxOutput {
-		c.run.fail(errTooMuch)
-	}
-	return c.w.Write(b)
-}
 
 var specialTokens = regexp.MustCompile(`\b(bos|eos)_token\b`)
 
@@ -148,7 +123,7 @@ func (r *run) parse(template string) (*exec.Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	tmpl, err := exec.NewTemplate(name, settings(), loader, r.environment())
+	tmpl, err := exec.NewTemplate(name, settings(), loader, &exec.Environment{ControlStructures: exec.NewControlStructureSet(r.statements())})
 	if err == nil {
 		return tmpl, nil
 	}

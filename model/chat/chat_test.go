@@ -129,7 +129,6 @@ func TestHostile(t *testing.T) {
 		"{% for i in range(60000) %}{% for j in range(60000) %}{% endfor %}{% endfor %}":                         "it needs more than",
 		"{% for i in range(60000) %}{% for j in range(60000) %}x{% endfor %}{% endfor %}":                        "it needs more than",
 		"{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}": "it needs more than",
-		"{{ 'x'" + strings.Repeat(".strip()", 60) + " }}":                                                        "it needs more than",
 		"{{ 'x' * 100000000000 }}":                                                                               "the operator * is not supported",
 		"{{ 1 // 0 }}":                                                                                           "the operator // is not supported",
 		"{{ 1 % 0 }}":                                                                                            "the template engine failed: runtime error: integer divide by zero",
@@ -185,13 +184,18 @@ func TestParseMessages(t *testing.T) {
 	}
 }
 
-// FuzzRender has any template: an error or a text, never a crash.
+// FuzzRender has any template: an error or a text within the budget, never a
+// crash.
 func FuzzRender(f *testing.F) {
 	for _, s := range []string{"{{ messages[0].content | trim }}", "{% for m in messages %}{{ m.role }}{% endfor %}", "{%- set x = 1 -%}", "{# c #}"} {
 		f.Add(s)
 	}
+	for _, s := range exhausting {
+		f.Add(s)
+	}
 	f.Fuzz(func(t *testing.T, template string) {
 		m := conversation(t, []byte(`[{"role":"user","content":"Hi"}]`))
-		_, _ = Render(template, m, options())
+		text, _ := Render(template, m, options())
+		require.LessOrEqual(t, len(text), maxOutput)
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nikolalohinski/gonja/v2/builtins"
 	"github.com/nikolalohinski/gonja/v2/exec"
 	"github.com/nikolalohinski/gonja/v2/nodes"
 	"github.com/nikolalohinski/gonja/v2/parser"
@@ -13,28 +12,29 @@ import (
 	controlStructures "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
 )
 
-// environment is what a template can call.
-func (r *run) environment() *exec.Environment {
-	return &exec.Environment{
-		Context:           exec.NewContext(r.functions()),
-		Filters:           exec.NewFilterSet(r.filters()),
-		Tests:             exec.NewTestSet(r.tests()),
-		ControlStructures: exec.NewControlStructureSet(r.statements()),
-		Methods:           r.methods(),
-	}
-}
+// namespace is what namespace() makes: the one kind of value that changes.
+type namespace map[string]any
 
-func (r *run) functions() map[string]any {
-	namespace, _ := builtins.GlobalFunctions.Get("namespace")
-	return map[string]any{
-		"namespace": namespace,
-		"range":     r.pythonRange,
+// functions are what a template can call.
+func (r *run) functions() map[string]function {
+	return map[string]function{
+		"namespace": func(args *exec.VarArgs) (any, error) {
+			r.elements(len(args.KwArgs))
+			ns := namespace{}
+			for name, v := range args.KwArgs {
+				ns[name] = v.Interface()
+			}
+			return ns, nil
+		},
+		"range": r.pythonRange,
 		"raise_exception": func(args *exec.VarArgs) (any, error) {
-			r.fail(&Error{oneLine(args.First().String())})
+			r.fail(&Error{oneLine(r.print(args.First()))})
 			return nil, nil
 		},
 		"strftime_now": func(args *exec.VarArgs) (any, error) {
-			s, err := strftime(r.opts.Now, args.First().String())
+			format := r.print(args.First())
+			r.text(8 * len(format)) // «September» is the longest of two characters
+			s, err := strftime(r.opts.Now, format)
 			if err != nil {
 				r.fail(err)
 			}
@@ -68,85 +68,85 @@ func (r *run) pythonRange(args *exec.VarArgs) (any, error) {
 		if len(l) == maxRange {
 			r.fail(errTooMuch)
 		}
+		r.elements(1)
 		l = append(l, i)
 	}
 	return l, nil
 }
 
-// statements are the library's, counted. Macros and recursive loops are left
-// out, for a recursion without end could not be stopped, and so is all that
-// reads other files.
+// statements are what the library parses. Macros and recursive loops are left
+// out, and so is all that reads other files.
 func (r *run) statements() map[string]parser.ControlStructureParser {
-	out := map[string]parser.ControlStructureParser{"generation": generation}
-	for _, name := range []string{"if", "for", "set", "break", "continue", "raw"} {
+	out := map[string]parser.ControlStructureParser{"generation": generation, "raw": raw, "set": set}
+	for _, name := range []string{"if", "for", "break", "continue"} {
 		parse, _ := controlStructures.All.Get(name)
 		out[name] = func(p, args *parser.Parser) (nodes.ControlStructure, error) {
-			s := &statement{run: r}
-			if t := args.Current(); name == "set" && t != nil {
-				s.target = t.Val
-			}
-			inner, err := parse(p, args)
-			if err != nil {
-				return nil, err
-			}
-			if f, ok := inner.(*controlStructures.ForControlStructure); ok && f.Recursive {
+			s, err := parse(p, args)
+			if f, ok := s.(*controlStructures.ForControlStructure); ok && f.Recursive {
 				return nil, errors.New("a recursive for loop is not supported")
 			}
-			s.ControlStructure = inner
-			return s, nil
+			return s, err
 		}
 	}
 	return out
 }
 
-// statement counts the executions of a statement of the library, and bounds
-// what set makes.
-type statement struct {
-	nodes.ControlStructure
-	run    *run
-	target string
+// setStatement is {% set x = … %}, or {% set x %}…{% endset %}.
+type setStatement struct {
+	at                                 *tokens.Token
+	target                             nodes.Expression
+	expression, condition, alternative nodes.Expression
+	body                               *nodes.Wrapper
 }
 
-// Execute implements exec.ControlStructure.
-func (s *statement) Execute(r *exec.Renderer, tag *nodes.ControlStructureBlock) error {
-	s.run.step(1)
-	if loop, ok := s.ControlStructure.(*controlStructures.ForControlStructure); ok {
-		over := r.Eval(loop.ObjectEvaluator)
-		if over.IsString() { // the library would go by bytes
-			s.run.fail(errors.New("a for loop over the characters of a text is not supported"))
+func (s *setStatement) Position() *tokens.Token { return s.at }
+func (s *setStatement) String() string          { return "set" }
+
+func set(p, args *parser.Parser) (nodes.ControlStructure, error) {
+	s := &setStatement{at: p.Current()}
+	var err error
+	if s.target, err = args.ParseVariableOrLiteral(); err != nil {
+		return nil, err
+	}
+	switch s.target.(type) {
+	case *nodes.Name, *nodes.GetAttribute:
+	default:
+		return nil, errors.New("a set statement is for a name, or an attribute of a namespace")
+	}
+	if args.Match(tokens.Assign) == nil {
+		if !args.End() {
+			return nil, args.Error("Expected '=' or the end of the tag", args.Current())
 		}
-		s.run.step(over.Len())
+		s.body, _, err = p.WrapUntil("endset")
+		return s, err
 	}
-	inner, ok := s.ControlStructure.(exec.ControlStructure)
-	if !ok {
-		return nil
+	if s.expression, err = args.ParseExpression(); err != nil {
+		return nil, err
 	}
-	if err := inner.Execute(r, tag); err != nil {
-		return err
+	if s.condition, s.alternative, err = args.ParseCondition(); err != nil {
+		return nil, err
 	}
-	if s.target == "" {
-		return nil
+	if s.condition != nil && s.alternative == nil || !args.End() {
+		return nil, args.Error("Malformed set tag", args.Current())
 	}
-	value, _ := r.Environment.Context.Get(s.target)
-	v := exec.ToValue(value)
-	if ns, ok := value.(map[string]any); ok { // a namespace
-		for _, field := range ns {
-			if tooLong(exec.ToValue(field)) {
-				s.run.fail(errTooMuch)
-			}
-		}
-	}
-	if tooLong(v) {
-		s.run.fail(errTooMuch)
-	}
-	if l, ok := asList(v); ok {
-		r.Environment.Context.Set(s.target, l)
-	}
-	return nil
+	return s, nil
 }
 
-func tooLong(v *exec.Value) bool {
-	return v.IsString() && len(v.String()) > maxOutput || v.IsList() && v.Len() > maxRange
+// rawBlock is text that is no template.
+type rawBlock struct {
+	at   *tokens.Token
+	body *nodes.Wrapper
+}
+
+func (b *rawBlock) Position() *tokens.Token { return b.at }
+func (b *rawBlock) String() string          { return "raw" }
+
+func raw(p, args *parser.Parser) (nodes.ControlStructure, error) {
+	body, _, err := p.WrapUntil("endraw")
+	if err == nil && !args.End() {
+		err = args.Error("raw takes no arguments", args.Current())
+	}
+	return &rawBlock{at: p.Current(), body: body}, err
 }
 
 // generation is transformers' mark of the assistant's turns: the text in it.
@@ -165,8 +165,3 @@ type generationBlock struct {
 
 func (g *generationBlock) Position() *tokens.Token { return g.at }
 func (g *generationBlock) String() string          { return "generation" }
-
-// Execute implements exec.ControlStructure.
-func (g *generationBlock) Execute(r *exec.Renderer, _ *nodes.ControlStructureBlock) error {
-	return r.ExecuteWrapper(g.body)
-}

@@ -5,43 +5,47 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
-	"github.com/nikolalohinski/gonja/v2/builtins"
 	"github.com/nikolalohinski/gonja/v2/exec"
 )
 
 // A filter gets its arguments as Jinja gives them.
-type filter func(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error)
+type filter func(r *run, in *exec.Value, args *exec.VarArgs) (any, error)
 
-func (r *run) filters() map[string]exec.FilterFunction {
-	out := map[string]exec.FilterFunction{}
-	for name, f := range map[string]filter{
+var filters map[string]filter
+
+func init() { // they refer to each other
+	filters = map[string]filter{
 		"trim": onString((*run).strip), "upper": onString(upper), "lower": onString(lower), "replace": onString(replace),
 		"length": length, "count": length, "first": first, "last": last, "list": toList, "items": items,
-		"string": toString, "join": join, "tojson": r.toJSON, "default": fallback, "d": fallback,
+		"string": toString, "join": join, "tojson": (*run).toJSON, "default": fallback, "d": fallback,
 		"selectattr": byAttribute(true), "rejectattr": byAttribute(false), "select": byTest(true), "reject": byTest(false),
-	} {
-		out[name] = func(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) *exec.Value {
-			if in.IsError() {
-				return in
-			}
-			r.step(1)
-			v, err := f(e, in, &exec.VarArgs{Args: args.Args, KwArgs: maps.Clone(args.KwArgs)})
-			if err != nil {
-				r.fail(fmt.Errorf("filter %s: %w", name, err))
-			}
-			return exec.ToValue(v)
-		}
 	}
-	return out
+}
+
+func (r *run) filter(name string, in *exec.Value, args *exec.VarArgs) *exec.Value {
+	f := filters[name]
+	switch {
+	case in.IsError():
+		return in
+	case f == nil:
+		return exec.AsValue(fmt.Errorf("filter '%s' not found", name))
+	}
+	r.step(1)
+	v, err := f(r, in, &exec.VarArgs{Args: args.Args, KwArgs: maps.Clone(args.KwArgs)})
+	if err != nil {
+		r.fail(fmt.Errorf("filter %s: %w", name, err))
+	}
+	return exec.ToValue(v)
 }
 
 func onString(m method) filter {
-	return func(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+	return func(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 		if !in.IsString() {
 			return nil, fmt.Errorf("expected a text, found %s", describe(in))
 		}
-		return m(nil, in.String(), args)
+		return m(r, in.String(), args)
 	}
 }
 
@@ -66,30 +70,37 @@ func describe(v *exec.Value) string {
 	return "another value"
 }
 
-func length(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func length(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
 	if !in.IsIterable() {
 		return nil, fmt.Errorf("expected a text, list or object, found %s", describe(in))
 	}
+	if in.IsString() {
+		r.read(in.Val.Len())
+		return utf8.RuneCountInString(in.String()), nil
+	}
 	return in.Len(), nil
 }
 
-func first(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
-	return element(in, args, func(int) int { return 0 })
+func first(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
+	return element(r, in, args, func(int) int { return 0 })
 }
 
-func last(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
-	return element(in, args, func(n int) int { return n - 1 })
+func last(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
+	return element(r, in, args, func(n int) int { return n - 1 })
 }
 
-func element(in *exec.Value, args *exec.VarArgs, index func(n int) int) (any, error) {
+func element(r *run, in *exec.Value, args *exec.VarArgs, index func(n int) int) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
 	if !in.CanSlice() {
 		return nil, fmt.Errorf("expected a text or list, found %s", describe(in))
+	}
+	if in.IsString() {
+		r.text(4 * in.Val.Len()) // its characters
 	}
 	if in.Len() == 0 {
 		return (*undefined)(nil), nil
@@ -97,18 +108,18 @@ func element(in *exec.Value, args *exec.VarArgs, index func(n int) int) (any, er
 	return in.Index(index(in.Len())), nil
 }
 
-func toList(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func toList(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
-	l, ok := asList(in)
+	l, ok := r.asList(in)
 	if !ok {
 		return nil, fmt.Errorf("expected a list, found %s", describe(in))
 	}
 	return l, nil
 }
 
-func items(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func items(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
@@ -119,6 +130,7 @@ func items(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
 		}
 		return nil, fmt.Errorf("expected an object, found %s", describe(in))
 	}
+	r.elements(3 * len(pairs.Pairs))
 	l := make(list, len(pairs.Pairs))
 	for i, p := range pairs.Pairs {
 		l[i] = list{p.Key.Interface(), p.Value.Interface()}
@@ -127,7 +139,7 @@ func items(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
 }
 
 // toString is for what prints alike in Go and Python.
-func toString(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func toString(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
@@ -137,27 +149,32 @@ func toString(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error
 	return in.String(), nil
 }
 
-func join(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func join(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	separator := ""
 	if err := args.Take(exec.KeywordArgument("d", exec.AsValue(""), exec.StringArgument(&separator))); err != nil {
 		return nil, err
 	}
-	l, ok := asList(in)
+	l, ok := r.asList(in)
 	if !ok {
 		return nil, fmt.Errorf("expected a list, found %s", describe(in))
 	}
-	parts := make([]string, len(l))
+	r.elements(len(l))
+	parts, size := make([]string, len(l)), 0
 	for i, v := range l {
-		s, err := toString(e, exec.ToValue(v), exec.NewVarArgs())
+		s, err := toString(r, exec.ToValue(v), exec.NewVarArgs())
 		if err != nil {
 			return nil, err
 		}
 		parts[i] = s.(string)
+		if size += len(parts[i]) + len(separator); size > maxOutput {
+			r.fail(errTooMuch)
+		}
 	}
+	r.text(size)
 	return strings.Join(parts, separator), nil
 }
 
-func fallback(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func fallback(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 	var value any
 	even := false
 	if err := args.Take(exec.PositionalArgument("default_value", exec.AsValue(""), exec.AnyArgument(&value)),
@@ -172,12 +189,12 @@ func fallback(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error
 
 // byAttribute keeps the elements whose attribute passes a test, or fails it.
 func byAttribute(keep bool) filter {
-	return func(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+	return func(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
 		if len(args.Args) == 0 || !args.Args[0].IsString() {
 			return nil, fmt.Errorf("expected the name of an attribute")
 		}
 		name := args.Args[0].String()
-		return choose(e, in, args.Args[1:], keep, func(v *exec.Value) *exec.Value {
+		return choose(r, in, args.Args[1:], keep, func(v *exec.Value) *exec.Value {
 			item, _ := v.GetItem(name)
 			return item
 		})
@@ -185,22 +202,24 @@ func byAttribute(keep bool) filter {
 }
 
 func byTest(keep bool) filter {
-	return func(e *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
-		return choose(e, in, args.Args, keep, func(v *exec.Value) *exec.Value { return v })
+	return func(r *run, in *exec.Value, args *exec.VarArgs) (any, error) {
+		return choose(r, in, args.Args, keep, func(v *exec.Value) *exec.Value { return v })
 	}
 }
 
-func choose(e *exec.Evaluator, in *exec.Value, test []*exec.Value, keep bool, of func(*exec.Value) *exec.Value) (any, error) {
-	l, ok := asList(in)
+func choose(r *run, in *exec.Value, test []*exec.Value, keep bool, of func(*exec.Value) *exec.Value) (any, error) {
+	l, ok := r.asList(in)
 	if !ok {
 		return nil, fmt.Errorf("expected a list, found %s", describe(in))
 	}
+	r.elements(len(l))
 	out := list{}
 	for _, v := range l {
+		r.step(1)
 		value := of(exec.ToValue(v))
 		passed := value
 		if len(test) > 0 {
-			passed = e.ExecuteTestByName(test[0].String(), value, &exec.VarArgs{Args: test[1:], KwArgs: map[string]*exec.Value{}})
+			passed = r.test(test[0].String(), value, &exec.VarArgs{Args: test[1:], KwArgs: map[string]*exec.Value{}})
 			if passed.IsError() {
 				return nil, fmt.Errorf("%s", passed.Error())
 			}
@@ -226,27 +245,41 @@ func isDefined(v *exec.Value) bool {
 }
 
 // tests are the library's where it agrees with Jinja.
-func (r *run) tests() map[string]exec.TestFunction {
-	out := map[string]exec.TestFunction{}
-	for _, name := range []string{"boolean", "eq", "equalto", "==", "ne", "!=", "float", "integer", "mapping", "string", "iterable", "in", "true"} {
-		out[name], _ = builtins.Tests.Get(name)
+var tests = map[string]func(v *exec.Value, args *exec.VarArgs) bool{
+	"boolean": is((*exec.Value).IsBool), "float": is((*exec.Value).IsFloat), "integer": is((*exec.Value).IsInteger),
+	"mapping": is((*exec.Value).IsDict), "string": is((*exec.Value).IsString), "iterable": is((*exec.Value).IsIterable),
+	"sequence": is((*exec.Value).IsIterable), "true": is((*exec.Value).Bool), "defined": is(isDefined),
+	"undefined": is(func(v *exec.Value) bool { return !isDefined(v) }),
+	"none":      is(func(v *exec.Value) bool { return v.IsNil() && !isUndefined(v) }),
+	"false":     is(func(v *exec.Value) bool { return v.IsBool() && !v.Bool() }),
+	"number":    is(func(v *exec.Value) bool { return v.IsNumber() || v.IsBool() }),
+	"even":      is(func(v *exec.Value) bool { return v.IsInteger() && v.Integer()%2 == 0 }),
+	"odd":       is(func(v *exec.Value) bool { return v.IsInteger() && v.Integer()%2 != 0 }),
+	"eq":        equal, "equalto": equal, "==": equal,
+	"ne": notEqual, "!=": notEqual,
+	"in": func(v *exec.Value, args *exec.VarArgs) bool { return args.First().Contains(v) },
+}
+
+func is(f func(*exec.Value) bool) func(*exec.Value, *exec.VarArgs) bool {
+	return func(v *exec.Value, _ *exec.VarArgs) bool { return f(v) }
+}
+
+func equal(v *exec.Value, args *exec.VarArgs) bool { return v.EqualValueTo(args.First()) }
+
+func notEqual(v *exec.Value, args *exec.VarArgs) bool { return !equal(v, args) }
+
+// test applies a test. Those that take arguments compare, so both are walked.
+func (r *run) test(name string, v *exec.Value, args *exec.VarArgs) *exec.Value {
+	f := tests[name]
+	if f == nil {
+		return exec.AsValue(fmt.Errorf("test '%s' not found", name))
 	}
-	for name, f := range map[string]func(*exec.Value) bool{
-		"defined":   isDefined,
-		"undefined": func(v *exec.Value) bool { return !isDefined(v) },
-		"none":      func(v *exec.Value) bool { return v.IsNil() && !isUndefined(v) },
-		"false":     func(v *exec.Value) bool { return v.IsBool() && !v.Bool() },
-		"number":    func(v *exec.Value) bool { return v.IsNumber() || v.IsBool() },
-		"sequence":  (*exec.Value).IsIterable,
-		"even":      func(v *exec.Value) bool { return v.IsInteger() && v.Integer()%2 == 0 },
-		"odd":       func(v *exec.Value) bool { return v.IsInteger() && v.Integer()%2 != 0 },
-	} {
-		out[name] = func(_ *exec.Context, v *exec.Value, _ *exec.VarArgs) (bool, error) {
-			r.step(1)
-			return f(v), nil
-		}
+	r.step(1)
+	if len(args.Args) > 0 {
+		r.walk(v)
+		r.walk(args.First())
 	}
-	return out
+	return exec.AsValue(f(v, args))
 }
 
 // ordered returns a message's fields in the order of the file.

@@ -12,50 +12,39 @@ import (
 // A method of Python's str.
 type method func(r *run, s string, args *exec.VarArgs) (any, error)
 
-func (r *run) methods() exec.Methods {
-	str := map[string]exec.Method[string]{}
-	for name, m := range map[string]method{
-		"strip": (*run).strip, "lstrip": lstrip, "rstrip": rstrip, "split": split, "replace": replace,
-		"startswith": affix(strings.HasPrefix), "endswith": affix(strings.HasSuffix), "upper": upper, "lower": lower,
-	} {
-		str[name] = func(s string, _ *exec.Value, args *exec.VarArgs) (any, error) {
-			return counted(r, name, func() (any, error) { return m(r, s, args) })
-		}
-	}
-	dict := map[string]exec.Method[map[string]any]{}
-	for name, f := range map[string]func(self *exec.Value, args *exec.VarArgs) (any, error){
-		"items":  func(self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, -1) },
-		"keys":   func(self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, 0) },
-		"values": func(self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, 1) },
-		"get":    get,
-	} {
-		dict[name] = func(_ map[string]any, self *exec.Value, args *exec.VarArgs) (any, error) {
-			return counted(r, name, func() (any, error) { return f(self, args) })
-		}
-	}
-	return exec.Methods{
-		Bool:  exec.NewMethodSet(map[string]exec.Method[bool]{}),
-		Int:   exec.NewMethodSet(map[string]exec.Method[int]{}),
-		Float: exec.NewMethodSet(map[string]exec.Method[float64]{}),
-		List:  exec.NewMethodSet(map[string]exec.Method[[]any]{}),
-		Str:   exec.NewMethodSet(str),
-		Dict:  exec.NewMethodSet(dict),
-	}
+var textMethods = map[string]method{
+	"strip": (*run).strip, "lstrip": (*run).lstrip, "rstrip": (*run).rstrip, "split": split, "replace": replace,
+	"startswith": affix(strings.HasPrefix), "endswith": affix(strings.HasSuffix), "upper": upper, "lower": lower,
 }
 
-func counted(r *run, name string, f func() (any, error)) (any, error) {
+var objectMethods = map[string]func(r *run, self *exec.Value, args *exec.VarArgs) (any, error){
+	"items":  func(r *run, self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, -1) },
+	"keys":   func(r *run, self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, 0) },
+	"values": func(r *run, self *exec.Value, args *exec.VarArgs) (any, error) { return r.pairs(self, args, 1) },
+	"get":    get,
+}
+
+// method calls a method of a value.
+func (r *run) method(self *exec.Value, name string, args *exec.VarArgs) *exec.Value {
 	r.step(1)
-	v, err := f()
+	var v any
+	err := fmt.Errorf("unknown method '%s' for %s", name, describe(self))
+	if m := textMethods[name]; m != nil && self.IsString() {
+		v, err = m(r, self.String(), args)
+	} else if m := objectMethods[name]; m != nil && self.IsDict() {
+		v, err = m(r, self, args)
+	}
 	if err != nil {
 		r.fail(fmt.Errorf("method %s: %w", name, err))
 	}
-	return v, nil
+	return exec.ToValue(v)
 }
 
 // isSpace is Python's str.isspace of a character: Go's, and four separators.
 func isSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
 
-func cutset(args *exec.VarArgs) (func(rune) bool, error) {
+func (r *run) cutset(s string, args *exec.VarArgs) (func(rune) bool, error) {
+	r.read(4 * len(s)) // a call a character
 	if len(args.Args)+len(args.KwArgs) == 0 {
 		return isSpace, nil
 	}
@@ -63,36 +52,39 @@ func cutset(args *exec.VarArgs) (func(rune) bool, error) {
 	if err := args.Take(exec.KeywordArgument("chars", nil, exec.StringArgument(&chars))); err != nil {
 		return nil, err
 	}
+	r.quadratic(len(s), len(chars)/64)
 	return func(c rune) bool { return strings.ContainsRune(chars, c) }, nil
 }
 
 func (r *run) strip(s string, args *exec.VarArgs) (any, error) {
-	f, err := cutset(args)
+	f, err := r.cutset(s, args)
 	if err != nil {
 		return nil, err
 	}
 	return strings.TrimFunc(s, f), nil
 }
 
-func lstrip(_ *run, s string, args *exec.VarArgs) (any, error) {
-	f, err := cutset(args)
+func (r *run) lstrip(s string, args *exec.VarArgs) (any, error) {
+	f, err := r.cutset(s, args)
 	if err != nil {
 		return nil, err
 	}
 	return strings.TrimLeftFunc(s, f), nil
 }
 
-func rstrip(_ *run, s string, args *exec.VarArgs) (any, error) {
-	f, err := cutset(args)
+func (r *run) rstrip(s string, args *exec.VarArgs) (any, error) {
+	f, err := r.cutset(s, args)
 	if err != nil {
 		return nil, err
 	}
 	return strings.TrimRightFunc(s, f), nil
 }
 
-func split(_ *run, s string, args *exec.VarArgs) (any, error) {
+func split(r *run, s string, args *exec.VarArgs) (any, error) {
 	var parts []string
 	if len(args.Args)+len(args.KwArgs) == 0 {
+		r.read(8 * len(s)) // two calls a character
+		r.elements(countFields(s))
 		parts = strings.FieldsFunc(s, isSpace)
 	} else {
 		var sep string
@@ -107,6 +99,12 @@ func split(_ *run, s string, args *exec.VarArgs) (any, error) {
 		if n >= 0 {
 			n++
 		}
+		r.read(len(s))
+		if count := strings.Count(s, sep) + 1; n < 0 || count < n {
+			r.elements(count)
+		} else {
+			r.elements(n)
+		}
 		parts = strings.SplitN(s, sep, n)
 	}
 	l := make(list, len(parts))
@@ -116,7 +114,7 @@ func split(_ *run, s string, args *exec.VarArgs) (any, error) {
 	return l, nil
 }
 
-func replace(_ *run, s string, args *exec.VarArgs) (any, error) {
+func replace(r *run, s string, args *exec.VarArgs) (any, error) {
 	var before, after string
 	n := -1
 	if err := args.Take(exec.PositionalArgument("old", nil, exec.StringArgument(&before)),
@@ -124,11 +122,29 @@ func replace(_ *run, s string, args *exec.VarArgs) (any, error) {
 		exec.KeywordArgument("count", exec.AsValue(-1), exec.IntArgument(&n))); err != nil {
 		return nil, err
 	}
-	// Each character may become the new text, and with "" the gaps between too.
-	if len(after) > 0 && len(s)+1 > maxOutput/len(after) {
-		return nil, errTooMuch
+	r.read(len(s))
+	count := strings.Count(s, before)
+	if n >= 0 {
+		count = min(count, n)
 	}
+	size := len(s) + count*(len(after)-len(before))
+	if len(after) > 0 && count > 2*maxOutput/len(after)+1 {
+		size = maxOutput + 1
+	}
+	r.text(max(size, 0))
 	return strings.Replace(s, before, after, n), nil
+}
+
+func countFields(s string) int {
+	n, in := 0, false
+	for _, c := range s {
+		space := isSpace(c)
+		if !space && !in {
+			n++
+		}
+		in = !space
+	}
+	return n
 }
 
 func affix(has func(s, affix string) bool) method {
@@ -141,19 +157,20 @@ func affix(has func(s, affix string) bool) method {
 	}
 }
 
-func upper(_ *run, s string, args *exec.VarArgs) (any, error) {
-	return ascii(s, args, strings.ToUpper)
+func upper(r *run, s string, args *exec.VarArgs) (any, error) {
+	return ascii(r, s, args, strings.ToUpper)
 }
 
-func lower(_ *run, s string, args *exec.VarArgs) (any, error) {
-	return ascii(s, args, strings.ToLower)
+func lower(r *run, s string, args *exec.VarArgs) (any, error) {
+	return ascii(r, s, args, strings.ToLower)
 }
 
 // ascii maps the case of ASCII only: beyond it Go and Python differ («ß»).
-func ascii(s string, args *exec.VarArgs, f func(string) string) (any, error) {
+func ascii(r *run, s string, args *exec.VarArgs, f func(string) string) (any, error) {
 	if err := args.Take(); err != nil {
 		return nil, err
 	}
+	r.text(len(s))
 	for _, c := range s {
 		if c > unicode.MaxASCII {
 			return nil, fmt.Errorf("of the character %q is not supported", c)
@@ -167,7 +184,7 @@ func (r *run) pairs(self *exec.Value, args *exec.VarArgs, only int) (any, error)
 	if d, ok := r.ordered(self.Interface()); ok {
 		self = exec.AsValue(d)
 	}
-	v, err := items(nil, self, args)
+	v, err := items(r, self, args)
 	if err != nil || only < 0 {
 		return v, err
 	}
@@ -178,12 +195,15 @@ func (r *run) pairs(self *exec.Value, args *exec.VarArgs, only int) (any, error)
 	return l, nil
 }
 
-func get(self *exec.Value, args *exec.VarArgs) (any, error) {
+func get(r *run, self *exec.Value, args *exec.VarArgs) (any, error) {
 	var key string
 	var def any
 	if err := args.Take(exec.PositionalArgument("key", nil, exec.StringArgument(&key)),
 		exec.PositionalArgument("default", exec.AsValue((*null)(nil)), exec.AnyArgument(&def))); err != nil {
 		return nil, err
+	}
+	if d, ok := self.Interface().(*exec.Dict); ok {
+		r.step(1 + len(d.Pairs)/8)
 	}
 	if v, ok := self.GetItem(key); ok && !isUndefined(v) {
 		return v.Interface(), nil

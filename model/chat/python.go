@@ -18,7 +18,7 @@ func reader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // toJSON is the filter tojson: Python's json.dumps with ensure_ascii=False,
 // which transformers puts in the place of Jinja's.
-func (r *run) toJSON(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any, error) {
+func (r *run) toJSON(in *exec.Value, args *exec.VarArgs) (any, error) {
 	d := dumper{run: r, comma: ", ", colon: ": "}
 	var indent, separators any
 	if err := args.Take(
@@ -35,7 +35,7 @@ func (r *run) toJSON(_ *exec.Evaluator, in *exec.Value, args *exec.VarArgs) (any
 		return nil, fmt.Errorf("expected an indent of 0 to 16, found %v", indent)
 	}
 	if separators != nil {
-		l, _ := asList(exec.ToValue(separators))
+		l, _ := d.run.asList(exec.ToValue(separators))
 		if len(l) != 2 || !exec.ToValue(l[0]).IsString() || !exec.ToValue(l[1]).IsString() {
 			return nil, fmt.Errorf("expected two separators")
 		}
@@ -54,7 +54,22 @@ type dumper struct {
 	comma, colon  string
 }
 
+// write pays for a piece before it is added.
+func (d *dumper) write(s string) {
+	if len(s) > maxOutput-d.out.Len() {
+		d.run.fail(errTooMuch)
+	}
+	if d.run.used.bytes += len(s); d.run.used.bytes > maxBytes {
+		d.run.fail(errTooMuch)
+	}
+	d.out.WriteString(s)
+}
+
 func (d *dumper) value(v *exec.Value, depth int) error {
+	d.run.step(1)
+	if depth > maxDepth {
+		d.run.fail(errTooDeep)
+	}
 	if dict, ok := d.run.ordered(v.Interface()); ok {
 		return d.object(dict, depth)
 	}
@@ -62,19 +77,19 @@ func (d *dumper) value(v *exec.Value, depth int) error {
 	case isUndefined(v):
 		return fmt.Errorf("expected a value, found %s", describe(v))
 	case v.IsNil():
-		d.out.WriteString("null")
+		d.write("null")
 	case v.IsBool():
-		d.out.WriteString(strconv.FormatBool(v.Bool()))
+		d.write(strconv.FormatBool(v.Bool()))
 	case v.IsString():
 		d.string(v.String())
 	case v.IsInteger():
-		d.out.WriteString(strconv.Itoa(v.Integer()))
+		d.write(strconv.Itoa(v.Integer()))
 	case v.IsFloat():
-		d.out.WriteString(pythonFloat(v.Float()))
+		d.write(pythonFloat(v.Float()))
 	case v.IsDict() && v.Len() == 0:
-		d.out.WriteString("{}")
+		d.write("{}")
 	case v.IsList():
-		l, _ := asList(v)
+		l, _ := d.run.asList(v)
 		return d.sequence("[]", len(l), depth, func(i int) error { return d.value(exec.ToValue(l[i]), depth+1) })
 	default:
 		return fmt.Errorf("expected a JSON value, found %s", describe(v))
@@ -85,6 +100,7 @@ func (d *dumper) value(v *exec.Value, depth int) error {
 func (d *dumper) object(dict *exec.Dict, depth int) error {
 	pairs := dict.Pairs
 	if d.sorted {
+		d.run.elements(len(pairs))
 		pairs = append([]*exec.Pair{}, pairs...)
 		sort.SliceStable(pairs, func(i, j int) bool { return pairs[i].Key.String() < pairs[j].Key.String() })
 	}
@@ -93,16 +109,16 @@ func (d *dumper) object(dict *exec.Dict, depth int) error {
 			return fmt.Errorf("expected keys that are texts, found %s", describe(pairs[i].Key))
 		}
 		d.string(pairs[i].Key.String())
-		d.out.WriteString(d.colon)
+		d.write(d.colon)
 		return d.value(pairs[i].Value, depth+1)
 	})
 }
 
 func (d *dumper) sequence(brackets string, n, depth int, element func(i int) error) error {
-	d.out.WriteByte(brackets[0])
+	d.write(brackets[:1])
 	for i := range n {
 		if i > 0 {
-			d.out.WriteString(d.comma)
+			d.write(d.comma)
 		}
 		d.line(depth + 1)
 		if err := element(i); err != nil {
@@ -112,36 +128,37 @@ func (d *dumper) sequence(brackets string, n, depth int, element func(i int) err
 	if n > 0 {
 		d.line(depth)
 	}
-	d.out.WriteByte(brackets[1])
+	d.write(brackets[1:])
 	return nil
 }
 
 func (d *dumper) line(depth int) {
 	if d.newline {
-		d.out.WriteByte('\n')
-		d.out.WriteString(strings.Repeat(d.indent, depth))
+		d.write("\n")
+		d.write(strings.Repeat(d.indent, depth))
 	}
 }
 
 var shortEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\b': `\b`, '\f': `\f`}
 
 func (d *dumper) string(s string) {
-	d.out.WriteByte('"')
+	d.run.read(len(s))
+	d.write(`"`)
 	for _, c := range s {
 		escape, short := shortEscapes[c]
 		switch {
 		case short:
-			d.out.WriteString(escape)
+			d.write(escape)
 		case c > 0xffff && d.ascii:
 			hi, lo := utf16.EncodeRune(c)
-			fmt.Fprintf(&d.out, `\u%04x\u%04x`, hi, lo)
+			d.write(fmt.Sprintf(`\u%04x\u%04x`, hi, lo))
 		case c < 0x20 || c >= 0x7f && d.ascii && c != 0x7f:
-			fmt.Fprintf(&d.out, `\u%04x`, c)
+			d.write(fmt.Sprintf(`\u%04x`, c))
 		default:
-			d.out.WriteRune(c)
+			d.write(string(c))
 		}
 	}
-	d.out.WriteByte('"')
+	d.write(`"`)
 }
 
 // pythonFloat is Python's repr: the shortest digits, with an exponent below

@@ -55,13 +55,14 @@ func (l list) GetItem(key any) (*exec.Value, bool) {
 }
 
 // asList turns any list of the library into ours.
-func asList(v *exec.Value) (list, bool) {
+func (r *run) asList(v *exec.Value) (list, bool) {
 	if l, ok := v.Interface().(list); ok {
 		return l, true
 	}
 	if !v.IsList() {
 		return nil, false
 	}
+	r.elements(v.Len())
 	l := make(list, v.Len())
 	for i := range l {
 		l[i] = v.Index(i).Interface()

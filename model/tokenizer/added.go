@@ -81,13 +81,18 @@ func newAddedTokens(tokens []AddedToken, model *bpe, normalize normalizer) (adde
 // ids must be those that the library would give them.
 func (t *Tokenizer) AddTokens(tokens []AddedToken) error {
 	all := slices.Clone(t.added.list)
+	at := map[string]int{}
+	for i, o := range slices.Backward(all) {
+		at[o.Content] = i
+	}
 	for _, n := range tokens {
-		i := slices.IndexFunc(all, func(o AddedToken) bool { return o.Content == n.Content })
-		if i < 0 {
-			all = append(all, n)
-		} else {
+		i, ok := at[n.Content]
+		if ok {
 			all[i] = n
+			continue
 		}
+		at[n.Content] = len(all)
+		all = append(all, n)
 	}
 	added, err := newAddedTokens(all, t.model, t.added.normalize)
 	if err == nil {
@@ -98,7 +103,14 @@ func (t *Tokenizer) AddTokens(tokens []AddedToken) error {
 
 // matcher finds tokens in text: the leftmost, and the longest of those.
 type matcher struct {
-	byFirst [256][]*AddedToken // by first byte, longest first
+	byFirst [256]candidates
+}
+
+// candidates are the tokens that begin with one byte, by what they look for.
+// There can be hundreds of thousands, but not of as many lengths.
+type candidates struct {
+	lengths []int // the longest first
+	tokens  map[string]*AddedToken
 }
 
 func newMatcher(tokens []*AddedToken) (*matcher, error) {
@@ -110,30 +122,32 @@ func newMatcher(tokens []*AddedToken) (*matcher, error) {
 		if t.decoded == "" {
 			return nil, fmt.Errorf("added token %q is empty once normalized", t.Content)
 		}
-		b := t.decoded[0]
-		m.byFirst[b] = append(m.byFirst[b], t)
-	}
-	for _, list := range m.byFirst {
-		slices.SortFunc(list, func(x, y *AddedToken) int {
-			if d := len(y.decoded) - len(x.decoded); d != 0 {
-				return d
-			}
-			return strings.Compare(x.decoded, y.decoded)
-		})
-		for i := range len(list) - 1 {
-			if list[i].decoded == list[i+1].decoded {
-				return nil, fmt.Errorf("added tokens %q and %q are the same once normalized", list[i].Content, list[i+1].Content)
-			}
+		c := &m.byFirst[t.decoded[0]]
+		if c.tokens == nil {
+			c.tokens = map[string]*AddedToken{}
 		}
+		if same := c.tokens[t.decoded]; same != nil {
+			return nil, fmt.Errorf("added tokens %q and %q are the same once normalized", same.Content, t.Content)
+		}
+		c.tokens[t.decoded] = t
+		c.lengths = append(c.lengths, len(t.decoded))
+	}
+	for i := range m.byFirst {
+		c := &m.byFirst[i]
+		slices.SortFunc(c.lengths, func(x, y int) int { return y - x })
+		c.lengths = slices.Compact(c.lengths)
 	}
 	return m, nil
 }
 
 // at returns the longest token that begins at byte i.
 func (m *matcher) at(text string, i int) *AddedToken {
-	for _, t := range m.byFirst[text[i]] {
-		if strings.HasPrefix(text[i:], t.decoded) {
-			return t
+	c := &m.byFirst[text[i]]
+	for _, n := range c.lengths {
+		if n <= len(text)-i {
+			if t := c.tokens[text[i:i+n]]; t != nil {
+				return t
+			}
 		}
 	}
 	return nil

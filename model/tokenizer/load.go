@@ -12,7 +12,7 @@ import (
 
 // Load reads a tokenizer.json. The name is for messages.
 func Load(name string, data []byte) (*Tokenizer, error) {
-	l := &loader{name}
+	l := &loader{name: name}
 	var o struct {
 		Version       string         `json:"version"`
 		Truncation    jsontext.Value `json:"truncation"` // as vLLM, which sets both for
@@ -153,9 +153,17 @@ func (l *loader) loadMerges(m *bpe, raw jsontext.Value, path string) error {
 	return nil
 }
 
+// Bounds of what a tokenizer.json may ask for. Real ones have sequences in
+// sequences never, and write «▁» for a space.
+const (
+	maxNested = 16   // components in each other
+	maxGrowth = 1000 // bytes that all replacements together may make of one
+)
+
 // loader reads a tokenizer.json and words its errors.
 type loader struct {
-	name string
+	name   string
+	growth int // bytes that the replacements so far make of one
 }
 
 func (l *loader) errorf(path, format string, args ...any) error {
@@ -175,6 +183,9 @@ func isNull(raw jsontext.Value) bool { return len(raw) == 0 || raw.Kind() == 'n'
 func (l *loader) typeOf(raw jsontext.Value, path string) (string, error) {
 	if isNull(raw) {
 		return "", nil
+	}
+	if strings.Count(path, "/") > 2*maxNested {
+		return "", l.errorf(path, "is nested more than %d deep", maxNested)
 	}
 	var o struct {
 		Type *string `json:"type"`

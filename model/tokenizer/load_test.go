@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -122,6 +123,50 @@ func TestLoadErrors(t *testing.T) {
 			require.EqualError(t, err, "t.json: "+c.want)
 		})
 	}
+}
+
+// What would take memory or time without end is refused when it is loaded.
+func TestLoadBounds(t *testing.T) {
+	nfc := `{"type": "NFC"}`
+	nest := func(n int, open, inner string) string {
+		return strings.Repeat(open, n) + inner + strings.Repeat("]}", n)
+	}
+	double := `{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}`
+	for normalizer, want := range map[string]string{
+		nest(15, `{"type": "Sequence", "normalizers": [`, nfc):                                            "",
+		nest(4900, `{"type": "Sequence", "normalizers": [`, nfc):                                          "is nested more than 16 deep",
+		`{"type": "Sequence", "normalizers": [` + strings.Repeat(double+", ", 40) + nfc + `]}`:            "makes a text 1000 times as long or more",
+		`{"type": "Replace", "pattern": {"String": "a"}, "content": "` + strings.Repeat("x", 2000) + `"}`: "makes a text 1000 times as long or more",
+		`{"type": "Prepend", "prepend": "` + strings.Repeat("x", 2000) + `"}`:                             "has 2000 bytes, expected at most 1000",
+		`{"type": "Sequence", "normalizers": [` + double + ", " + double + `]}`:                           "",
+	} {
+		_, err := Load("t.json", []byte(strings.Replace(small, nfc, normalizer, 1)))
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
+	pre := `{"type": "Split", "pattern": {"Regex": "\\s+"}, "behavior": "Isolated", "invert": false}`
+	require.Contains(t, small, pre)
+	_, err := Load("t.json", []byte(strings.Replace(small, pre, nest(4900, `{"type": "Sequence", "pretokenizers": [`, pre), 1)))
+	require.ErrorContains(t, err, "is nested more than 16 deep")
+	_, err = Load("t.json", []byte(strings.Replace(small, `{"type": "Fuse"}`, nest(4900, `{"type": "Sequence", "decoders": [`, `{"type": "Fuse"}`), 1)))
+	require.ErrorContains(t, err, "is nested more than 16 deep")
+}
+
+// A quarter of a million added tokens are looked up, not gone through.
+func TestManyAdded(t *testing.T) {
+	tok, err := Load("t.json", []byte(small))
+	require.NoError(t, err)
+	var tokens []AddedToken
+	for i := range 250_000 {
+		tokens = append(tokens, AddedToken{ID: 6 + i, Content: fmt.Sprintf("<x%d>", i)})
+	}
+	require.NoError(t, tok.AddTokens(tokens))
+	ids, err := tok.Encode("a<x249999><x24999>"+strings.Repeat("<", 100_000), false)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 6 + 249_999, 6 + 24_999}, ids)
 }
 
 func TestEncodeErrors(t *testing.T) {

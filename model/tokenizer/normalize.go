@@ -51,12 +51,18 @@ func (l *loader) loadNormalizer(raw jsontext.Value, path string) (normalizer, er
 			Type    string `json:"type"`
 			Prepend string `json:"prepend"`
 		}
+		if err := l.decode(raw, path, &o); err != nil {
+			return nil, err
+		}
+		if len(o.Prepend) > maxGrowth {
+			return nil, l.errorf(path+"/prepend", "has %d bytes, expected at most %d", len(o.Prepend), maxGrowth)
+		}
 		return func(s string) string {
 			if s == "" {
 				return s
 			}
 			return o.Prepend + s
-		}, l.decode(raw, path, &o)
+		}, nil
 	case "Replace":
 		return l.loadReplace(raw, path)
 	}
@@ -75,6 +81,13 @@ func (l *loader) loadReplace(raw jsontext.Value, path string) (normalizer, error
 	}
 	if o.Pattern.Regex != "" || o.Pattern.String == "" {
 		return nil, l.errorf(path+"/pattern", "only a String that is not empty is supported")
+	}
+	grown := max(l.growth, 1)
+	if c, p := len(o.Content), len(o.Pattern.String); c > p {
+		grown *= min((c+p-1)/p, maxGrowth+1)
+	}
+	if l.growth = grown; grown > maxGrowth {
+		return nil, l.errorf(path+"/content", "makes a text %d times as long or more, with the replacements before it", maxGrowth)
 	}
 	return strings.NewReplacer(o.Pattern.String, o.Content).Replace, nil
 }
