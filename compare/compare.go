@@ -17,6 +17,7 @@ package compare
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
@@ -53,7 +54,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := c.measure(ctx, nil); err != nil {
 		return nil, err
 	}
-	return c.judge(sessionLooker{&c.notes}), ctx.Err()
+	return verdict(c.measured(), sessionLooker{&c.notes}), ctx.Err()
 }
 
 // comparison is two sessions on their way through the stages.
@@ -78,11 +79,14 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 	if err := sameModel(c.ref, c.target); err != nil {
 		return nil, err
 	}
-	if c.sel, err = newSelection(c.ref, c.target, *opts); err != nil {
+	if c.sel, err = newSelection(c.ref, c.target, opts.Steps, opts.Modules, opts.CommonOnly); err != nil {
 		return nil, err
 	}
+	if opts.Policy != nil && opts.Bounds.set() {
+		return nil, errors.New("a policy and bounds for all tensors: give the bounds as the policy's last rule")
+	}
 	c.forwards = order(c.ref, c.target, c.sel)
-	if err := opts.applyPolicy(c.forwards, c.ref, c.target); err != nil {
+	if err := opts.Policy.apply(c.forwards, c.ref, c.target); err != nil {
 		return nil, err
 	}
 	workloads(c.forwards)
@@ -107,20 +111,18 @@ func (c *comparison) measure(ctx context.Context, then func(*slotPair)) error {
 	return findOrigins(ctx, c.forwards, sameFiles)
 }
 
-// judge reads no file; look may, of calls that have failed.
-func (c *comparison) judge(look looker) *Report {
-	r := newReport(c.rawRef, c.rawTarget, c.forwards)
-	r.takeNotes(&c.notes)
-	if c.opts.Bounds.set() {
-		r.Rule = RuleBounds
-		judgeBounds(r, c.forwards, c.opts.Bounds)
-	} else {
-		r.Rule = c.opts.rule()
-		judgeNoise(r, c.forwards, c.layers, &c.opts.Evidence)
+// measured is what the judge is given.
+func (c *comparison) measured() *measured {
+	o := c.opts
+	return &measured{
+		rawRef: c.rawRef, rawTarget: c.rawTarget, notes: c.notes, forwards: c.forwards, layers: c.layers,
+		rule: o.Evidence.rule(), policy: o.Policy != nil, ratioLimit: o.Evidence.RatioLimit, bounds: o.Bounds, minCoverage: o.MinCoverage,
 	}
-	r.judgeRanks(c.forwards, look)
-	r.summarise(c.forwards)
-	r.hints(c.forwards, look)
-	r.conclude(c.opts.MinCoverage)
+}
+
+// verdict is the report, with what look tells of the calls that failed.
+func verdict(m *measured, look looker) *Report {
+	r, b := m.judge()
+	r.explain(m.forwards, b, look)
 	return r
 }

@@ -1,6 +1,10 @@
 package compare
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/il"
+)
 
 // handedOn judges a container's output by its origin: where both sides hand on
 // what a child returned there is nothing to judge, where only one does the
@@ -17,7 +21,7 @@ func (j *noiseJudge) handedOn(c *call, p *slotPair, children []*slotPair) (same 
 	default:
 		side, other := o.sides()
 		return false, fmt.Sprintf("its children agree %s, but its output equals that of %s in the %s only, not in the %s: %s",
-			upTo(worstOf(children)), callName(o.of.Module, o.of.Call), side, other, describe(p.result))
+			upTo(worstOf(children)), il.CallName(o.of.Module, o.of.Call), side, other, describe(p.result))
 	}
 }
 
@@ -33,7 +37,7 @@ func (j *noiseJudge) changedOnTheWay(p *slotPair) string {
 		return ""
 	default:
 		side, other := o.sides()
-		return fmt.Sprintf("this input is %s of %s to the bit in the %s, but not in the %s: %s", slotName(o.of.Key), callName(o.of.Module, o.of.Call), side, other, describe(p.result))
+		return fmt.Sprintf("this input is %s of %s to the bit in the %s, but not in the %s: %s", slotName(o.of.Key), il.CallName(o.of.Module, o.of.Call), side, other, describe(p.result))
 	}
 }
 

@@ -21,7 +21,7 @@ func TestFileCutWhileMeasured(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "outputs_cpu.pt")
 	require.NoError(t, pt.WriteFile(path, tensor.New(tensor.Float32, 1<<20)))
 	f := &il.TensorFile{File: path}
-	err := withTensors(f, f, func(x, y *tensor.Tensor) error {
+	err := il.WithBoth(f, f, func(x, y *tensor.Tensor) error {
 		require.NoError(t, os.Truncate(path, 4096))
 		_, err := metric.Measure(x, y, nil)
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -114,7 +115,7 @@ func typeNames(t *Tensor) string {
 // location writes where a divergence is, with the layer where the name does
 // not tell it.
 func (d *Divergence) location() string {
-	s := fmt.Sprintf("step %d, %s", d.Step, callName(d.Module, d.Call))
+	s := fmt.Sprintf("step %d, %s", d.Step, il.CallName(d.Module, d.Call))
 	if what := slotName(d.Key); what != "" {
 		s += ", " + what
 	}

@@ -12,7 +12,7 @@ import (
 // digest stands for all bits of a tensor, its type and its shape.
 func digest(f *il.TensorFile) (string, error) {
 	h := sha256.New()
-	err := withTensor(f, func(t *tensor.Tensor) error {
+	err := f.With(func(t *tensor.Tensor) error {
 		fmt.Fprintf(h, "%s %v\n", t.DType, t.Shape)
 		return t.Chunks(0, func(b []byte) error { h.Write(b); return nil })
 	})
@@ -32,39 +32,4 @@ func (p *slotPair) digests() error {
 		}
 	}
 	return nil
-}
-
-// suspicion is how likely a tensor turns out to be at fault, as far as its part
-// can tell.
-type suspicion int
-
-const (
-	innocent  suspicion = iota // it cannot be
-	unlikely                   // only if equal bits in another part give it away
-	suspected                  // unless a call of another part excuses it
-)
-
-func (o *Options) suspicionOf(f *forward, c *call, p *slotPair, finding string) suspicion {
-	switch t := p.result; {
-	case t == nil:
-		return innocent
-	case t.Verdict == Fail || finding != "":
-		return suspected
-	case t.Gap.Identical() || f.work != sameWork || o.Bounds.set() || p.bounds != nil || p.Direction != inputs && len(c.children) == 0:
-		return innocent
-	}
-	return unlikely
-}
-
-// judgeAlone judges a part as if nothing before excused its tensors, and finds
-// what their inputs hand on.
-func (c *comparison) judgeAlone() {
-	r := newReport(c.rawRef, c.rawTarget, c.forwards)
-	if c.opts.Bounds.set() {
-		judgeBounds(r, c.forwards, c.opts.Bounds)
-		return
-	}
-	j := newNoiseJudge(r, c.layers, &c.opts.Evidence)
-	j.alone = true
-	j.judge(c.forwards)
 }

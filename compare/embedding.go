@@ -56,7 +56,7 @@ func embeddedRows(s *il.Session, among map[int]*tensor.Tensor) map[int]*tensor.T
 			if ids == nil || out == nil {
 				continue
 			}
-			_ = withTensor(out, func(t *tensor.Tensor) error { // what cannot be read proves nothing
+			_ = out.With(func(t *tensor.Tensor) error { // what cannot be read proves nothing
 				if len(t.Shape) != 2 || t.Shape[0] != len(ids) || t.Meta {
 					return nil
 				}

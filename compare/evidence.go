@@ -22,8 +22,7 @@ type Evidence struct {
 	Oracle, Floor *il.Session
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
 
-	allowed Rule       // of parts that were put together: the rule that the sessions they had allow
-	found   []Measured // what each session has told
+	found []Measured // what each session has told
 }
 
 // Measured is how many tensors of the target a session of Evidence could be
@@ -40,8 +39,6 @@ func (e *Evidence) given() bool { return e.Replay != nil || e.Oracle != nil }
 // rule is the best that the evidence allows.
 func (e *Evidence) rule() Rule {
 	switch {
-	case e.allowed != "":
-		return e.allowed
 	case e.Replay != nil:
 		return RuleReplay
 	case e.Oracle != nil:
@@ -49,18 +46,6 @@ func (e *Evidence) rule() Rule {
 	}
 	return RuleNoise
 }
-
-// limit is the ratio beyond which a tensor fails.
-func (e *Evidence) limit() float64 {
-	if e.RatioLimit > 0 {
-		return e.RatioLimit
-	}
-	return DefaultRatioLimit
-}
-
-// slack is how many times what rounding explains the target may be from the
-// emulation: who allows more of the ratio allows more of this.
-func (e *Evidence) slack() float64 { return max(1, e.limit()/DefaultRatioLimit) }
 
 // gather measures the target against the sessions of e and gives every tensor
 // of the report what was found.
@@ -101,7 +86,7 @@ func (e *Evidence) gather(ctx context.Context, target *il.Session, fs []*forward
 	each(fs, func(p *slotPair) {
 		o, f, x := found[p.Key], floor[p.Key], pair[p.Key]
 		if o != nil && f != nil && x != nil && !isInteger(o.result) && !isInteger(f.result) {
-			p.result.Floor = newFloor(o.result.Gap, f.result.Gap, x.result)
+			p.result.Floor = newFloor(o.result.Gap, f.result.Gap, x.result.Gap, x.result.DTypes)
 		}
 	})
 	return nil

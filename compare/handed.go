@@ -23,8 +23,8 @@ func (h *handed) add(x handed) {
 func (j *noiseJudge) handedBy(c *call, t *Tensor) handed {
 	h := handed{gap: max(gapOf(t), typical(t.Gap))}
 	if f := t.Floor; f != nil {
-		h.apart, h.row, h.excess = f.apart(), f.row(), f.worstExcess()
-		h.left, h.scaled = f.leaves(j.evidence.limit(), coarsest(c)), f.wrongScale()
+		h.apart, h.row, h.excess = f.typicalApart(), f.worstRow(), f.worstExcess()
+		h.left, h.scaled = f.leaves(j.ratioLimit, coarsest(c)), f.wrongScale()
 	}
 	return h
 }

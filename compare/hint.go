@@ -15,6 +15,14 @@ const (
 	hintValues = 1 << 21
 )
 
+// explain adds to a judged report what the tensors tell of the calls that failed.
+func (r *Report) explain(fs []*forward, b *blamed, look looker) {
+	if b != nil {
+		r.blameRank(b.call, b.pair, look.rankGaps(b.pair))
+	}
+	r.hints(fs, look)
+}
+
 // hints adds to every failing call, the first ones where there are many, its
 // likely cause by the shape of the error. A hint is a guess and changes no
 // verdict.
@@ -138,7 +146,7 @@ func newSuspect(c *call, p *slotPair, rows *tokens, wasClean bool) *suspect {
 		return nil
 	}
 	loaded := false
-	err := withTensors(reference.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error {
+	err := il.WithBoth(reference.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error {
 		loaded = s.load(x, y)
 		return nil
 	})
@@ -227,7 +235,7 @@ func (s *suspect) input(path string) []float64 {
 		return nil
 	}
 	var out []float64
-	_ = withTensor(f, func(x *tensor.Tensor) error {
+	_ = f.With(func(x *tensor.Tensor) error {
 		d := len(x.Shape)
 		if d == 0 || x.Numel() == 0 || x.DType.ValuesPerElement() != 1 || x.Meta || x.Numel()/x.Shape[d-1] < s.rows {
 			return nil
@@ -248,7 +256,7 @@ func integerHint(p *slotPair) string {
 	if len(p.ref.Tensors) == 0 || len(p.target.Tensors) == 0 {
 		return ""
 	}
-	_ = withTensors(p.ref.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error {
+	_ = il.WithBoth(p.ref.Tensors[0], p.target.Tensors[0], func(x, y *tensor.Tensor) error {
 		a, err := x.Ints()
 		if err != nil || len(a) == 0 {
 			return err

@@ -64,13 +64,13 @@ func (r *Report) judgeTokens(f *forward) {
 // large gap may grow in any way.
 type noiseJudge struct {
 	*Report
-	evidence *Evidence
-	layers   int               // of the model; 0 is unknown
-	failed   bool              // a divergence was found
-	history  map[string]handed // by module: the keys and values it has stored
-	reported bool              // that the reference is suspect
-	rounds   bool              // that a module rounds elsewhere
-	alone    bool              // of a part: what failed excuses nothing, for another part may tell that it did not
+	in         *measured
+	ratioLimit float64           // beyond which a tensor leaves the floor
+	failed     bool              // a divergence was found
+	history    map[string]handed // by module: the keys and values it has stored
+	reported   bool              // that the reference is suspect
+	rounds     bool              // that a module rounds elsewhere
+	alone      bool              // of a part: what failed excuses nothing, for another part may tell that it did not
 
 	// Of the forward at hand:
 	seen      handed // the worst so far
@@ -78,13 +78,17 @@ type noiseJudge struct {
 	sawNorm   bool   // the final norm is recorded
 }
 
-func judgeNoise(r *Report, fs []*forward, layers int, e *Evidence) {
-	newNoiseJudge(r, layers, e).judge(fs)
+func newNoiseJudge(r *Report, m *measured) *noiseJudge {
+	j := &noiseJudge{Report: r, in: m, ratioLimit: m.ratioLimit, history: map[string]handed{}}
+	if j.ratioLimit <= 0 {
+		j.ratioLimit = DefaultRatioLimit
+	}
+	return j
 }
 
-func newNoiseJudge(r *Report, layers int, e *Evidence) *noiseJudge {
-	return &noiseJudge{Report: r, evidence: e, layers: layers, history: map[string]handed{}}
-}
+// slack is how many times what rounding explains the target may be from the
+// emulation: who allows more of the ratio allows more of this.
+func (j *noiseJudge) slack() float64 { return max(1, j.ratioLimit/DefaultRatioLimit) }
 
 func (j *noiseJudge) judge(fs []*forward) {
 	for _, f := range fs {
@@ -172,8 +176,8 @@ func (j *noiseJudge) inputLimit(c *call, floor, seen float64) float64 {
 	case c.layer >= 0:
 		layers = max(1, c.layer-before+1)
 	case j.sawNorm:
-	case j.layers > 0:
-		layers = max(1, j.layers-before)
+	case j.in.layers > 0:
+		layers = max(1, j.in.layers-before)
 	default:
 		return farNoise * floor
 	}

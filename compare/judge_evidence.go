@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -70,12 +71,12 @@ func anyFailed(c *call) bool {
 // inputRatio judges an input by the floor. Before any fault it can leave the
 // floor, and the emulation, only through modules that are not recorded.
 func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
-	f, ratio := t.Floor, j.evidence.limit()
+	f, ratio := t.Floor, j.ratioLimit
 	floor = max(floor, f.noise)
-	out := f.apart() > j.evidence.slack()*j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
+	out := f.typicalApart() > j.slack()*j.inputLimit(c, floor, j.seen.apart) || f.tensorLeaves(ratio, j.inputLimit(c, floor, j.seen.excess))
 	switch {
 	case out && !j.failed:
-		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", f.describe(ratio)))
+		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", describeFloor(f, ratio)))
 	default:
 		t.Verdict = inheritedIf(out || j.failed && f.leaves(ratio, floor))
 	}
@@ -87,7 +88,7 @@ func (j *noiseJudge) inputRatio(c *call, t *Tensor, floor float64) {
 // outputs of the calls inside, have not. A worst token that has left it, one
 // row, must be off from the emulation as well.
 func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
-	f, ratio := t.Floor, j.evidence.limit()
+	f, ratio := t.Floor, j.ratioLimit
 	if f.noise > floor {
 		noise, floor = noise*f.noise/floor, f.noise
 	}
@@ -97,26 +98,26 @@ func (j *noiseJudge) ratio(c *call, t *Tensor, noise, floor float64) {
 	}
 	t.Verdict = inheritedIf(j.failed && f.leaves(ratio, floor))
 	passed := math.Hypot(noise, gain*in.excess)
-	switch lim := j.evidence.slack() * limit(noise, floor, gain*in.apart); {
+	switch lim := j.slack() * limit(noise, floor, gain*in.apart); {
 	case anyFailed(c):
 		t.Verdict = Inherited
 	case j.failed && (in.left || in.apart > floor):
 	case f.Apart.RelL2 > lim:
 		j.blame(c, t, fmt.Sprintf("the output is off from the emulation, which rounds as the target does, by rel_l2 %s, where rounding%s: %s",
-			num(f.Apart.RelL2), explain(lim, in.apart), f.describe(ratio)))
-	case f.tensorLeaves(ratio, passed), f.tokenLeaves(ratio, passed) && f.row() > math.Hypot(rowNoise*noise, gain*in.row):
-		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", f.describe(ratio)))
+			num(f.Apart.RelL2), explain(lim, in.apart), describeFloor(f, ratio)))
+	case f.tensorLeaves(ratio, passed), f.tokenLeaves(ratio, passed) && f.worstRow() > math.Hypot(rowNoise*noise, gain*in.row):
+		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", describeFloor(f, ratio)))
 	case f.wrongScale() && !in.scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
 			f.Scale.MinusOne, f.Scale.StdErr, max(f.least, scaleErrors*f.Scale.StdErr)))
 	case c.hasInputs && !c.inputsMissing && in.apart == 0 && j.movesBits(c, t, f.Apart):
 		j.blame(c, t, fmt.Sprintf("its inputs are those of the emulation to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
-			percent(equalOf(f.Apart)), percent(equalShare), f.describe(ratio)))
+			percent(equalOf(f.Apart)), percent(equalShare), describeFloor(f, ratio)))
 	}
 }
 
 // describe writes the ratios and what they are made of.
-func (f *Floor) describe(limit float64) string {
+func describeFloor(f *Floor, limit float64) string {
 	s := fmt.Sprintf("ratio %.3g", f.Ratio)
 	if !math.IsNaN(f.Token) {
 		s += fmt.Sprintf(", %.3g on the worst token", f.Token)
@@ -126,7 +127,7 @@ func (f *Floor) describe(limit float64) string {
 
 // noteFallback lists a call that the evidence lacks.
 func (j *noiseJudge) noteFallback(c *call) {
-	if j.evidence.rule() == RuleNoise {
+	if j.in.rule == RuleNoise {
 		return
 	}
 	for _, p := range c.slots {
@@ -134,7 +135,7 @@ func (j *noiseJudge) noteFallback(c *call) {
 		if t == nil || p.Direction != outputs || t.Local != nil || t.Floor != nil || isInteger(t) {
 			continue
 		}
-		j.Fallback = append(j.Fallback, fmt.Sprintf("step_%d/%s", c.step, callName(c.module, c.index)))
+		j.Fallback = append(j.Fallback, fmt.Sprintf("step_%d/%s", c.step, il.CallName(c.module, c.index)))
 		return
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare/metric"
-	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -47,7 +46,7 @@ func forwardOf(number int, calls ...made) *forward {
 
 func judged(layers int, fs ...*forward) *Report {
 	r := &Report{}
-	judgeNoise(r, fs, layers, &Evidence{})
+	newNoiseJudge(r, &measured{layers: layers, rule: RuleNoise}).judge(fs)
 	return r
 }
 
@@ -222,9 +221,9 @@ func TestFloorRules(t *testing.T) {
 		}
 		f := forwardOf(0, made{"o_proj", []float64{0}, []float64{1e-2}})
 		p := f.calls[0].slots[1].result
-		p.Floor = newFloor(gap(c.target, c.token), gap(c.emulation, c.emulationToken), &Tensor{DTypes: p.DTypes, Gap: gap(c.apart, c.apartToken)})
+		p.Floor = newFloor(gap(c.target, c.token), gap(c.emulation, c.emulationToken), gap(c.apart, c.apartToken), p.DTypes)
 		r := &Report{}
-		judgeNoise(r, []*forward{f}, 0, &Evidence{Oracle: &il.Session{}, Floor: &il.Session{}})
+		newNoiseJudge(r, &measured{rule: RuleFloor}).judge([]*forward{f})
 		require.Equal(t, c.why != "", r.gap, c.name)
 		if c.why != "" {
 			require.Contains(t, r.FirstDivergence.Why, c.why, c.name)

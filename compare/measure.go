@@ -9,7 +9,6 @@ import (
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -130,7 +129,7 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 		}
 		shapes := make([]string, 0, 2)
 		for _, x := range []*il.TensorFile{ranks[0], other} {
-			if err := withTensor(x, func(t *tensor.Tensor) error {
+			if err := x.With(func(t *tensor.Tensor) error {
 				shapes = append(shapes, tensor.ShapeString(t.Shape))
 				return nil
 			}); err != nil {
@@ -151,7 +150,7 @@ func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) me
 	r.Load()
 	t.Load()
 	out := &Tensor{Key: p.Key}
-	err := withTensors(r, t, func(x, y *tensor.Tensor) error {
+	err := il.WithBoth(r, t, func(x, y *tensor.Tensor) error {
 		tol := tolerance(x.DType, y.DType)
 		g, err := metric.Measure(x, y, &tol)
 		if err != nil {
@@ -167,36 +166,6 @@ func (p *slotPair) gap(r, t *il.TensorFile, tolerance func(a, b tensor.DType) me
 		return nil, err
 	}
 	return out, nil
-}
-
-// withTensor opens a file, calls f and closes the file. Bytes that go away
-// while f reads them are an error.
-func withTensor(file *il.TensorFile, f func(*tensor.Tensor) error) error {
-	t, closer, err := file.Open()
-	if err != nil {
-		return err
-	}
-	defer closer.Close()
-	return mmap.Guard(file.File, func() error { return f(t) })
-}
-
-// withTensors is withTensor for two files.
-func withTensors(a, b *il.TensorFile, f func(x, y *tensor.Tensor) error) error {
-	x, xc, err := a.Open()
-	if err != nil {
-		return err
-	}
-	defer xc.Close()
-	y, yc, err := b.Open()
-	if err != nil {
-		return err
-	}
-	defer yc.Close()
-	name := a.File
-	if b.File != name {
-		name += " or " + b.File
-	}
-	return mmap.Guard(name, func() error { return f(x, y) })
 }
 
 // compareGaps orders gaps by how bad they are.

@@ -19,14 +19,29 @@ import (
 // that of the whole, made without the sessions. It refuses parts that are not
 // all there, are there twice, or are of different comparisons.
 func Merge(parts []*Part) (*Report, error) {
-	if err := complete(parts); err != nil {
+	m, look, warnings, err := assemble(parts)
+	if err != nil {
 		return nil, err
+	}
+	r := verdict(m, look)
+	r.Warnings = append(slices.Clone(warnings), r.Warnings...)
+	if n := len(r.unhinted); n > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("%s failed without a hint: the part that measured it expected other inputs; first %s", count(n, "call"), r.unhinted[0]))
+	}
+	return r, nil
+}
+
+// assemble puts the parts together: what the judge is given, who knows the clues,
+// and what the first part has to say of the recordings.
+func assemble(parts []*Part) (*measured, looker, []string, error) {
+	if err := complete(parts); err != nil {
+		return nil, nil, nil, err
 	}
 	parts = slices.SortedFunc(slices.Values(parts), func(a, b *Part) int { return a.Shard.Index - b.Shard.Index })
 	first := parts[0]
 	for _, p := range parts[1:] {
 		if err := first.sameWhole(p); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 	}
 	for i, m := range first.Evidence {
@@ -34,24 +49,19 @@ func Merge(parts []*Part) (*Report, error) {
 			m.Tensors += p.Evidence[i].Tensors
 		}
 		if err := m.check(first.Target.Dir); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 	}
 	fs, look, err := forwardsOf(parts)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
 	if !first.Bounds.set() {
 		if err := findOrigins(context.Background(), fs, sameDigests); err != nil {
-			return nil, err
+			return nil, nil, nil, err
 		}
 	}
-	r := first.comparison(fs).judge(look)
-	r.Warnings = append(slices.Clone(first.Warnings), r.Warnings...)
-	if n := len(r.unhinted); n > 0 {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("%s failed without a hint: the part that measured it expected other inputs; first %s", count(n, "call"), r.unhinted[0]))
-	}
-	return r, nil
+	return first.measured(fs), look, first.Warnings, nil
 }
 
 // complete refuses parts that are missing or doubled.
@@ -166,7 +176,7 @@ func forwardsOf(parts []*Part) ([]*forward, partLooker, error) {
 			c := &p.Calls[i]
 			to := &out[c.Forward].calls[c.At]
 			if *to != nil {
-				return nil, look, fmt.Errorf("%s: step_%d/%s is in another part as well: make all parts again", p.file, c.Step, callName(c.Module, c.Call))
+				return nil, look, fmt.Errorf("%s: step_%d/%s is in another part as well: make all parts again", p.file, c.Step, il.CallName(c.Module, c.Call))
 			}
 			*to = c.call(p, arch, look)
 		}
@@ -229,19 +239,16 @@ func (t *partTensor) tensor(k Key) *Tensor {
 	}
 	if f := t.Floor; f != nil {
 		emulation, _ := parseType(f.DType)
-		out.Floor = newFloor(f.Target, f.Emulation, &Tensor{DTypes: [2]tensor.DType{emulation, types[1]}, Gap: f.Apart})
+		out.Floor = newFloor(f.Target, f.Emulation, f.Apart, [2]tensor.DType{emulation, types[1]})
 	}
 	return out
 }
 
-// comparison is the whole, measured.
-func (p *Part) comparison(fs []*forward) *comparison {
-	o := &Options{Bounds: p.Bounds, MinCoverage: p.MinCoverage, Evidence: Evidence{RatioLimit: p.RatioLimit, allowed: p.Rule}}
-	if p.Policy {
-		o.Policy = &Policy{} // its rules are in the pairs
-	}
-	return &comparison{
-		rawRef: p.Reference.session(), rawTarget: p.Target.session(), opts: o, forwards: fs, layers: p.Layers,
+// measured is the whole.
+func (p *Part) measured(fs []*forward) *measured {
+	return &measured{
+		rawRef: p.Reference.session(), rawTarget: p.Target.session(), forwards: fs, layers: p.Layers,
+		rule: p.Rule, policy: p.Policy, ratioLimit: p.RatioLimit, bounds: p.Bounds, minCoverage: p.MinCoverage,
 		notes: view.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
 	}
 }

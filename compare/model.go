@@ -72,7 +72,7 @@ func shapeOf(s *il.Session) modelShape {
 func width(c *il.Call) int {
 	n := 0
 	if f := findSlot(c, il.Outputs, ""); f != nil {
-		_ = withTensor(f, func(t *tensor.Tensor) error {
+		_ = f.With(func(t *tensor.Tensor) error {
 			if len(t.Shape) > 1 {
 				n = t.Shape[len(t.Shape)-1]
 			}

@@ -34,7 +34,7 @@ func session(steps map[int]string) *il.Session {
 
 func orderOf(t *testing.T, ref, target *il.Session) []*forward {
 	t.Helper()
-	sel, err := newSelection(ref, target, Options{})
+	sel, err := newSelection(ref, target, nil, nil, false)
 	require.NoError(t, err)
 	return order(ref, target, sel)
 }
@@ -42,7 +42,7 @@ func orderOf(t *testing.T, ref, target *il.Session) []*forward {
 func names(cs []*call) string {
 	out := make([]string, len(cs))
 	for i, c := range cs {
-		out[i] = callName(c.module, c.index)
+		out[i] = il.CallName(c.module, c.index)
 	}
 	return strings.Join(out, " ")
 }

@@ -141,7 +141,7 @@ func sameDigests(a, b *slotPair, side int) (bool, error) {
 
 // equalFiles reports whether two files hold the same tensor.
 func equalFiles(a, b *il.TensorFile) (same bool, err error) {
-	err = withTensors(a, b, func(x, y *tensor.Tensor) error {
+	err = il.WithBoth(a, b, func(x, y *tensor.Tensor) error {
 		same = equalBits(x, y)
 		return nil
 	})

@@ -54,8 +54,8 @@ type selection struct {
 
 // newSelection refuses a step or a pattern that selects nothing: a comparison
 // of nothing must not look like one that passed.
-func newSelection(ref, target *il.Session, o Options) (*selection, error) {
-	s := &selection{steps: o.Steps, commonOnly: o.CommonOnly}
+func newSelection(ref, target *il.Session, wanted []StepRange, modules []string, commonOnly bool) (*selection, error) {
+	s := &selection{steps: wanted, commonOnly: commonOnly}
 	names, steps := map[string]bool{}, map[int]bool{}
 	for _, ses := range []*il.Session{ref, target} {
 		for _, st := range ses.Steps {
@@ -65,15 +65,15 @@ func newSelection(ref, target *il.Session, o Options) (*selection, error) {
 			}
 		}
 	}
-	for _, r := range o.Steps {
+	for _, r := range wanted {
 		if !anyKey(steps, func(n int) bool { return r.First <= n && n <= r.Last }) {
 			return nil, fmt.Errorf("step %s is in neither session: the reference holds %s, the target %s", r, stepList(ref), stepList(target))
 		}
 	}
-	if len(o.Modules) > 0 {
+	if len(modules) > 0 {
 		s.modules = map[string]bool{}
 	}
-	for _, p := range o.Modules {
+	for _, p := range modules {
 		re, err := pyregex.Compile(p)
 		if err != nil {
 			return nil, fmt.Errorf("module pattern %q: %w", p, err)

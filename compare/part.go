@@ -172,5 +172,5 @@ func MeasurePart(ctx context.Context, ref, target *il.Session, opts Options, p s
 	if failed != nil {
 		return nil, failed
 	}
-	return c.part(p), ctx.Err()
+	return newPart(c.measured(), c.sel.own, opts.Policy, opts.Evidence.found, p), ctx.Err()
 }

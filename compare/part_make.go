@@ -22,19 +22,18 @@ var fates = []string{
 const suspects = 4 * hinted
 
 // part describes what was measured.
-func (c *comparison) part(p shard.Part) *Part {
-	o := c.opts
+func newPart(c *measured, own *shard.Units, policy *Policy, evidence []Measured, p shard.Part) *Part {
 	out := &Part{
-		Schema: PartSchema, Shard: p, Evidence: o.Evidence.found,
+		Schema: PartSchema, Shard: p, Evidence: evidence,
 		Reference: partSideOf(c.rawRef), Target: partSideOf(c.rawTarget),
-		Rule: o.Evidence.rule(), Policy: o.Policy != nil, RatioLimit: o.Evidence.RatioLimit,
-		MinCoverage: o.MinCoverage, Bounds: o.Bounds, Layers: c.layers,
+		Rule: c.rule, Policy: c.policy, RatioLimit: c.ratioLimit,
+		MinCoverage: c.minCoverage, Bounds: c.bounds, Layers: c.layers,
 		Notes: partNotes{c.notes.Warnings, c.notes.Unmatched, c.notes.NoPartner},
 	}
 	rules := map[*Bounds]int{} // bounds of the policy's rules, which pairs share
-	if o.Policy != nil {
-		for i := range o.Policy.Rules {
-			b := &o.Policy.Rules[i].Bounds
+	if policy != nil {
+		for i := range policy.Rules {
+			b := &policy.Rules[i].Bounds
 			rules[b] = len(out.PolicyBounds)
 			out.PolicyBounds = append(out.PolicyBounds, *b)
 		}
@@ -45,12 +44,12 @@ func (c *comparison) part(p shard.Part) *Part {
 		out.Forwards = append(out.Forwards, partForward{f.number, f.work, f.why, len(f.calls)})
 		rows := sync.OnceValue(f.hintRows)
 		for at, x := range f.calls {
-			if !c.sel.own.Own(x.module, x.index) {
+			if !own.Own(x.module, x.index) {
 				continue
 			}
 			call := partCall{Forward: i, At: at, Step: x.step, Module: x.module, Call: x.index, Slots: make([]partSlot, len(x.slots))}
 			if f.work == otherTokens && isEmbedding(x) {
-				call.TokenHint = tokenHint(tokenInputs(x))
+				call.TokenHint = sessionLooker{&c.notes}.tokenHint(x)
 			}
 			for k, p := range x.slots {
 				s := &call.Slots[k]
@@ -63,8 +62,8 @@ func (c *comparison) part(p shard.Part) *Part {
 					n := rules[p.bounds]
 					s.Bounds = &n
 				}
-				how := o.suspicionOf(f, x, p, s.Finding)
-				todo[how] = append(todo[how], func() { c.suspect(x, p, rows, s) })
+				how := c.suspicionOf(f, x, p, s.Finding)
+				todo[how] = append(todo[how], func() { lookUp(sessionLooker{&c.notes}, x, p, rows, s) })
 			}
 			out.Calls = append(out.Calls, call)
 		}
@@ -75,14 +74,14 @@ func (c *comparison) part(p shard.Part) *Part {
 	return out
 }
 
-// suspect adds what the judge asks of a tensor at fault.
-func (c *comparison) suspect(x *call, p *slotPair, rows func() *tokens, s *partSlot) {
-	s.RankGaps = rankGaps(p, &c.notes)
+// lookUp adds what the judge asks of a tensor at fault.
+func lookUp(look looker, x *call, p *slotPair, rows func() *tokens, s *partSlot) {
+	s.RankGaps = look.rankGaps(p)
 	for _, clean := range []bool{false, true} {
 		if clean && x.of.Kind != topology.Attention {
 			break // the rules for others do not ask
 		}
-		k := clueOf(x, p, rows(), clean)
+		k, _ := look.clue(x, p, rows(), clean)
 		s.Clues = append(s.Clues, partClue{x.in.gap, clean, k.rule, k.hint})
 	}
 }
@@ -112,4 +111,26 @@ func partSlotOf(p *slotPair) partSlot {
 		out.Tensor.Floor = &partFloor{f.types[0].String(), f.Target, f.Emulation, f.Apart}
 	}
 	return out
+}
+
+// suspicion is how likely a tensor turns out to be at fault, as far as its part
+// can tell.
+type suspicion int
+
+const (
+	innocent  suspicion = iota // it cannot be
+	unlikely                   // only if equal bits in another part give it away
+	suspected                  // unless a call of another part excuses it
+)
+
+func (m *measured) suspicionOf(f *forward, c *call, p *slotPair, finding string) suspicion {
+	switch t := p.result; {
+	case t == nil:
+		return innocent
+	case t.Verdict == Fail || finding != "":
+		return suspected
+	case t.Gap.Identical() || f.work != sameWork || m.bounds.set() || p.bounds != nil || p.Direction != inputs && len(c.children) == 0:
+		return innocent
+	}
+	return unlikely
 }

@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,16 +32,12 @@ type PolicyRule struct {
 	Reason string // for Skip
 }
 
-// applyPolicy gives every pair of slots its rule. It refuses rules that decide
+// apply gives every pair of slots its rule. It refuses rules that decide
 // nothing, in all of both sessions and whatever part of them is selected: a
 // rule that was written for a name that is gone guards nothing any more.
-func (o *Options) applyPolicy(fs []*forward, ref, target *il.Session) error {
-	p := o.Policy
-	switch {
-	case p == nil:
+func (p *Policy) apply(fs []*forward, ref, target *il.Session) error {
+	if p == nil {
 		return nil
-	case o.Bounds.set():
-		return errors.New("a policy and bounds for all tensors: give the bounds as the policy's last rule")
 	}
 	used, shadowed := make([]bool, len(p.Rules)), make([]bool, len(p.Rules))
 	for _, f := range fs {
@@ -111,7 +106,7 @@ func (p *slotPair) types() []tensor.DType {
 		case s.Stub != nil:
 			out = append(out, s.Stub.DType)
 		case len(s.Tensors) > 0:
-			_ = withTensor(s.Tensors[0], func(t *tensor.Tensor) error {
+			_ = s.Tensors[0].With(func(t *tensor.Tensor) error {
 				out = append(out, t.DType)
 				return nil
 			})
@@ -181,14 +176,6 @@ func nearestModules(pattern string, names []string) []string {
 		return []string{n}
 	}
 	return nil
-}
-
-// rule is how what no bound is given for is judged.
-func (o *Options) rule() Rule {
-	if o.Policy != nil {
-		return RulePolicy
-	}
-	return o.Evidence.rule()
 }
 
 // bounded judges a tensor that the policy holds to bounds: neither its inputs

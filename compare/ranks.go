@@ -19,7 +19,7 @@ func (r *Report) takeNotes(n *view.Notes) {
 
 // judgeRanks names ranks: those that do not hold what they must, which is a
 // divergence of its own, and those whose part of a tensor is at fault.
-func (r *Report) judgeRanks(fs []*forward, look looker) {
+func (r *Report) judgeRanks(fs []*forward) (out *blamed) {
 	done := false  // the first divergence lies before, or is this
 	found := false // ranks that part once stay apart: what follows is inherited
 	tell := func(c *call, direction func(string) bool) {
@@ -38,7 +38,7 @@ func (r *Report) judgeRanks(fs []*forward, look looker) {
 			case why != "" && p.result != nil && p.result.Verdict == Pass:
 				p.result.Verdict = Inherited
 			case first:
-				r.blameRank(c, p, look.rankGaps(p))
+				out = &blamed{c, p}
 			}
 			done, found = done || first || why != "", found || why != ""
 		}
@@ -48,6 +48,7 @@ func (r *Report) judgeRanks(fs []*forward, look looker) {
 			func(c *call) { tell(c, func(d string) bool { return d == inputs }) },
 			func(c *call) { tell(c, func(d string) bool { return d != inputs }) })
 	}
+	return out
 }
 
 // rankFinding describes the ranks of either side that differ where all must be
@@ -151,7 +152,7 @@ func rankGaps(p *slotPair, notes *view.Notes) (gaps map[string]float64) {
 	if p.replay != nil && len(p.replay.Tensors) == 1 {
 		ref = p.replay.Tensors[0]
 	}
-	_ = withTensors(ref, target, func(x, y *tensor.Tensor) (err error) {
+	_ = il.WithBoth(ref, target, func(x, y *tensor.Tensor) (err error) {
 		gaps, err = gapsOfRanks(target, x, y, notes)
 		if len(gaps) < 2 && err == nil {
 			gaps, err = gapsOfRanks(ref, x, y, notes)

@@ -7,13 +7,14 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
+// DefaultRatioLimit is how many times as far from the exact values as correct
+// rounding a target may be. Measured: legitimate tensor parallel reaches 1.37,
+// noise of 2 % gives 1.8. Split-K with rounded partial sums reaches 1.58 in single
+// rows, so what is over must also be more than a module may add in another order
+// (leafNoise).
+const DefaultRatioLimit = 1.5
+
 const (
-	// DefaultRatioLimit is how many times as far from the exact values as
-	// correct rounding a target may be. Measured: legitimate tensor parallel
-	// reaches 1.27, noise of 2 % gives 1.8. Split-K with rounded partial sums
-	// reaches 1.58 in single rows, so what is over must also be more than a
-	// module may add in another order (leafNoise).
-	DefaultRatioLimit = 1.5
 	// scaleErrors is how many standard errors the scale of the target to the
 	// emulation may be off, and scaleSigns how far rows may agree on its
 	// direction: 16 rows out of 16 by chance once in 30,000 times.
@@ -49,9 +50,10 @@ func lastPlace(d tensor.DType) float64 { return leafNoise(d) / 8e-3 * 1.66e-3 }
 func leastScale(d tensor.DType) float64 { return leafNoise(d) / 8e-3 * 4e-4 }
 
 // newFloor takes the gaps of the target and of the emulation to the oracle, and
-// of the target to the emulation, as it was measured.
-func newFloor(target, emulation *metric.Gap, pair *Tensor) *Floor {
-	d := pair.DTypes[1]
+// of the target to the emulation, whose types are of the emulation and of the
+// target.
+func newFloor(target, emulation, apart *metric.Gap, types [2]tensor.DType) *Floor {
+	d := types[1]
 	least := lastPlace(d)
 	over := func(t, e float64) float64 {
 		switch r := t / max(e, least); {
@@ -64,16 +66,16 @@ func newFloor(target, emulation *metric.Gap, pair *Tensor) *Floor {
 		}
 	}
 	f := &Floor{
-		Target: target, Emulation: emulation, Apart: pair.Gap,
+		Target: target, Emulation: emulation, Apart: apart,
 		Ratio: over(target.RelL2, emulation.RelL2), Token: math.NaN(), Channel: math.NaN(),
-		least: leastScale(d), noise: max(leafNoise(d), leafNoise(pair.DTypes[0])), types: pair.DTypes,
+		least: leastScale(d), noise: max(leafNoise(d), leafNoise(types[0])), types: types,
 	}
 	if t, e := target.WorstToken, emulation.WorstToken; t != nil && e != nil {
 		f.Token = over(t.RelL2, e.RelL2)
 	}
 	if t, e := target.WorstChannel, emulation.WorstChannel; t != nil && e != nil {
 		f.Channel = over(t.RelL2, e.RelL2)
-		f.Scale = pair.Gap.Scale
+		f.Scale = apart.Scale
 	}
 	return f
 }
@@ -97,11 +99,11 @@ func (f *Floor) tokenLeaves(ratio, excess float64) bool {
 	return f.Token > ratio && token > excess
 }
 
-// apart is the gap to the emulation that the tensor hands on.
-func (f *Floor) apart() float64 { return typical(f.Apart) }
+// typicalApart is the gap to the emulation that the tensor hands on.
+func (f *Floor) typicalApart() float64 { return typical(f.Apart) }
 
-// row is the gap to the emulation of the worst row.
-func (f *Floor) row() float64 {
+// worstRow is the gap to the emulation of the worst row.
+func (f *Floor) worstRow() float64 {
 	if f.Apart.WorstToken == nil {
 		return f.Apart.RelL2
 	}

@@ -54,19 +54,11 @@ type Key struct {
 
 // String is the tensor's file in the session, without device and ending.
 func (k Key) String() string {
-	s := fmt.Sprintf("step_%d/%s/%s", k.Step, callName(k.Module, k.Call), k.Direction)
+	s := fmt.Sprintf("step_%d/%s/%s", k.Step, il.CallName(k.Module, k.Call), k.Direction)
 	if k.Slot != "" {
 		s += "_" + k.Slot
 	}
 	return s
-}
-
-// callName is the name of a call's directory.
-func callName(module string, call int) string {
-	if call == 0 {
-		return module
-	}
-	return fmt.Sprintf("%s_%d", module, call)
 }
 
 // Tensor is the result of one pair of tensors.
@@ -112,7 +104,7 @@ type Module struct {
 }
 
 // Name is the module's name with its call suffix, as its directory is called.
-func (m *Module) Name() string { return callName(m.Module, m.Call) }
+func (m *Module) Name() string { return il.CallName(m.Module, m.Call) }
 
 // Divergence is where two sessions first part.
 type Divergence struct {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/texttab"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -226,7 +227,7 @@ func addFold(tab *texttab.Table, fs [][]*Module) {
 	if worst != nil {
 		text += ", all outputs equal to the bit"
 		if !worst.Gap.Identical() {
-			text = fmt.Sprintf("%s, %s, at worst rel_l2 out %s (step %d, %s)", count(calls, "module call"), v.Text, num(worst.Gap.RelL2), worst.Step, callName(worst.Module, worst.Call))
+			text = fmt.Sprintf("%s, %s, at worst rel_l2 out %s (step %d, %s)", count(calls, "module call"), v.Text, num(worst.Gap.RelL2), worst.Step, il.CallName(worst.Module, worst.Call))
 		}
 	}
 	tab.AddSpan(texttab.Cell{Text: StepRange{fs[0][0].Forward, fs[len(fs)-1][0].Forward}.String()}, texttab.Cell{Text: text, Style: v.Style})
@@ -262,7 +263,7 @@ func tensorTable(r *Report) *texttab.Table {
 		if g.MaxAbsAt != nil {
 			at, ref, tgt = tensor.ShapeString(g.MaxAbsAt), shown(g.Reference), shown(g.Target)
 		}
-		tab.Add(texttab.Cell{Text: strconv.Itoa(t.Step)}, texttab.Cell{Text: callName(t.Module, t.Call)}, texttab.Cell{Text: name},
+		tab.Add(texttab.Cell{Text: strconv.Itoa(t.Step)}, texttab.Cell{Text: il.CallName(t.Module, t.Call)}, texttab.Cell{Text: name},
 			texttab.Cell{Text: typeNames(t)}, texttab.Cell{Text: tensor.ShapeString(t.Shape)},
 			figure(num(g.RelL2)), figure(amount(g.MaxAbs)), texttab.Cell{Text: at}, texttab.Cell{Text: ref}, texttab.Cell{Text: tgt},
 			figure(num(g.OneMinus)), figure(ratio(g.NormRatio)), figure(percent(mismatchedShare(g))),

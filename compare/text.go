@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/internal/texttab"
 )
@@ -192,7 +193,7 @@ func (r *Report) worstOutput() (text string, equal bool) {
 	if w == nil || w.Gap.Identical() {
 		return "", true
 	}
-	return fmt.Sprintf("the largest gap is rel_l2 %s in step %d, %s, %s", num(w.Gap.RelL2), w.Step, callName(w.Module, w.Call), slotName(w.Key)), false
+	return fmt.Sprintf("the largest gap is rel_l2 %s in step %d, %s, %s", num(w.Gap.RelL2), w.Step, il.CallName(w.Module, w.Call), slotName(w.Key)), false
 }
 
 // workloads lists the forwards that were not judged, equal reasons together.

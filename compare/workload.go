@@ -111,7 +111,7 @@ func tokenInput(c *il.Call) []int {
 		return nil
 	}
 	var ids []int
-	_ = withTensor(f, func(t *tensor.Tensor) (err error) {
+	_ = f.With(func(t *tensor.Tensor) (err error) {
 		if !t.DType.IsInt() || t.Meta || t.Numel() > maxTokens {
 			return nil
 		}
