@@ -42,7 +42,7 @@ func newPart(c *measured, own *shard.Units, policy *Policy, evidence []Measured,
 	var todo [suspected + 1][]func()
 	for i, f := range c.forwards {
 		out.Forwards = append(out.Forwards, partForward{f.number, f.work, f.why, len(f.calls)})
-		rows := sync.OnceValue(f.hintRows)
+		rows := sync.OnceValue(func() *tokens { return f.hintRows() })
 		for at, x := range f.calls {
 			if !own.Own(x.module, x.index) {
 				continue
