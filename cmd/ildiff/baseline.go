@@ -250,10 +250,10 @@ func (f *baselineFlags) check(ctx context.Context, set *pflag.FlagSet, path, dir
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
-	return r.ExitCode(), report(r.WriteText(stdout, path, b))
+	return r.ExitCode(), written(r.WriteText(stdout, path, b))
 }
 
-func report(err error) error {
+func written(err error) error {
 	if err != nil {
 		return fmt.Errorf("cannot write the report: %w", err)
 	}
@@ -298,13 +298,13 @@ func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, di
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := report(r.WriteText(stdout, path, b)); err != nil {
+	if err := written(r.WriteText(stdout, path, b)); err != nil {
 		return 0, err
 	}
 	less := len(r.Missing)+len(r.Skipped)+len(r.Unreadable) > 0 || r.Compared == 0
 	if why := f.refusal(unfit, less, r.Verdict == compare.Pass); why != "" {
 		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
-		return max(1, r.ExitCode()), report(err)
+		return max(1, r.ExitCode()), written(err)
 	}
 	e.Reason, e.DespiteGap = f.reason, r.First
 	b.History, b.Tensors = append(b.History, e), p.Tensors
@@ -312,7 +312,7 @@ func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, di
 		return 0, err
 	}
 	_, err = fmt.Fprintf(stdout, "Accepted: %s is now that of %s.\n", path, e.Session)
-	return 0, report(err)
+	return 0, written(err)
 }
 
 // refusal says why a session must not replace the baseline, "" if it may: less

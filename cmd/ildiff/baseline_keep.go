@@ -82,15 +82,15 @@ func (f *baselineFlags) checkFlags() error {
 
 // diffKept is ildiff on the session that a baseline keeps.
 func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, stdout, stderr io.Writer) (*compare.Report, error) {
-	var report *compare.Report
+	var made *compare.Report
 	_, err := diff(ctx, f.flags, kept, dir, func(r *compare.Report) error {
-		report = r
+		made = r
 		if len(r.Workloads) > 0 && r.Workloads[0].Forward == r.Modules[0].Forward {
 			return fmt.Errorf("%s: the baseline is foreign to %s: step %d: %s", path, dir, r.Workloads[0].Forward, r.Workloads[0].Why)
 		}
 		return nil
 	}, stdout, stderr)
-	return report, err
+	return made, err
 }
 
 func (f *baselineFlags) checkSession(ctx context.Context, path, dir string, stdout, stderr io.Writer) (int, error) {
@@ -143,7 +143,7 @@ func (f *baselineFlags) acceptSession(ctx context.Context, path, dir string, e b
 	less := len(c.MissingInTarget)+len(c.Skipped)+len(c.Unreadable) > 0 || c.Compared == 0
 	if why := f.refusal(unfit, less, r.ExitCode() == 0); why != "" {
 		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
-		return max(1, r.ExitCode()), report(err)
+		return max(1, r.ExitCode()), written(err)
 	}
 	e.Reason = f.reason
 	if d := r.FirstDivergence; d != nil {
@@ -163,5 +163,5 @@ func (f *baselineFlags) acceptSession(ctx context.Context, path, dir string, e b
 		}
 	}
 	_, err = fmt.Fprintf(stdout, "Accepted: %s is now that of %s.\n", path, e.Session)
-	return 0, report(err)
+	return 0, written(err)
 }
