@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/tensor"
@@ -112,16 +114,16 @@ func TestNamed(t *testing.T) {
 			})
 			r := run(t, ref, target, Options{})
 			if c.at == "" {
-				require.Equal(t, Pass, r.Verdict)
+				require.Equal(t, report.Pass, r.Verdict)
 				require.Nil(t, r.FirstDivergence)
 				return
 			}
-			require.Equal(t, Fail, r.Verdict)
+			require.Equal(t, report.Fail, r.Verdict)
 			require.Equal(t, "step_0/"+c.at, r.FirstDivergence.String())
 			require.Contains(t, r.FirstDivergence.Why, c.why)
 			module, _, _ := strings.Cut(c.at, "/")
 			for _, m := range r.Modules {
-				require.Equal(t, m.Verdict == Fail, m.Step == 0 && m.Name() == module, "%s is %s: %s", m.Name(), m.Verdict, m.Why)
+				require.Equal(t, m.Verdict == report.Fail, m.Step == 0 && m.Name() == module, "%s is %s: %s", m.Name(), m.Verdict, m.Why)
 			}
 			back := run(t, target, ref, Options{}) // whichever side is wrong
 			require.Equal(t, "step_0/"+c.at, back.FirstDivergence.String())
@@ -133,7 +135,7 @@ func TestNamed(t *testing.T) {
 func TestHandful(t *testing.T) {
 	good := open(t, base)
 	ref := edited(t, good, func(string) {})
-	for n, want := range map[int]Verdict{4: Pass, 5: Fail} {
+	for n, want := range map[int]report.Verdict{4: report.Pass, 5: report.Fail} {
 		r := run(t, ref, edited(t, good, func(dir string) {
 			rewrite(t, file(dir, "step_1", "model.layers.1.input_layernorm/outputs_0"), func(v []float64) { scaled(1.02)(v[:n]) })
 		}), Options{})
@@ -150,8 +152,8 @@ func TestNaNOnBothSides(t *testing.T) {
 		rewrite(t, file(dir, "step_0", "model.layers.2/outputs_0"), func(v []float64) { v[9] = nan })
 	}
 	r := run(t, edited(t, good, change), edited(t, good, change), Options{})
-	require.Equal(t, Pass, r.Verdict)
-	require.Contains(t, text(t, r, TextOptions{}), "NaN on both sides in 3 tensors, first in step_0/model.layers.2/outputs_0.\n")
+	require.Equal(t, report.Pass, r.Verdict)
+	require.Contains(t, text(t, r, render.TextOptions{}), "NaN on both sides in 3 tensors, first in step_0/model.layers.2/outputs_0.\n")
 }
 
 // Attention of a later step reads the keys and values of the earlier ones: a
@@ -165,7 +167,7 @@ func TestKeyValueHistory(t *testing.T) {
 	require.Equal(t, "step_0/model.layers.1.self_attn.attn/inputs_1", r.FirstDivergence.String())
 	for _, m := range r.Modules {
 		if m.Step == 1 && m.Module == "model.layers.1.self_attn.attn" {
-			require.Equal(t, Inherited, m.Verdict)
+			require.Equal(t, report.Inherited, m.Verdict)
 		}
 	}
 }
@@ -180,33 +182,33 @@ func TestNotCompared(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, dir string)
-		check  func(t *testing.T, c *Coverage)
+		check  func(t *testing.T, c *report.Coverage)
 		text   string
 	}{
 		{"a file is missing", func(t *testing.T, dir string) {
 			require.NoError(t, os.Remove(file(dir, "step_0", act+"/outputs")))
-		}, func(t *testing.T, c *Coverage) {
-			require.Equal(t, []Key{{0, act, 0, outputs, ""}}, c.MissingInTarget)
+		}, func(t *testing.T, c *report.Coverage) {
+			require.Equal(t, []report.Key{{Step: 0, Module: act, Call: 0, Direction: report.Outputs, Slot: ""}}, c.MissingInTarget)
 		}, "Missing in the target:\n  step_0/" + act + "/outputs\n"},
 		{"a file is cut short", func(t *testing.T, dir string) {
 			cut(t, file(dir, "step_0", act+"/outputs"), 700)
-		}, func(t *testing.T, c *Coverage) {
+		}, func(t *testing.T, c *report.Coverage) {
 			require.Len(t, c.Unreadable, 1)
-			require.Equal(t, Key{0, act, 0, outputs, ""}, c.Unreadable[0].Key)
+			require.Equal(t, report.Key{Step: 0, Module: act, Call: 0, Direction: report.Outputs, Slot: ""}, c.Unreadable[0].Key)
 		}, "Unreadable:\n  step_0/" + act + "/outputs: "},
 		{"a file is empty", func(t *testing.T, dir string) {
 			cut(t, file(dir, "step_0", act+"/outputs"), 0)
-		}, func(t *testing.T, c *Coverage) { require.Len(t, c.Unreadable, 1) }, "outputs_cuda_0.pt is empty"},
+		}, func(t *testing.T, c *report.Coverage) { require.Len(t, c.Unreadable, 1) }, "outputs_cuda_0.pt is empty"},
 		{
 			"another shape", func(t *testing.T, dir string) {
 				require.NoError(t, pt.WriteFile(file(dir, "step_0", act+"/outputs"), tensor.New(tensor.BFloat16, 11, 100)))
-			}, func(t *testing.T, c *Coverage) { require.Len(t, c.Skipped, 1) },
+			}, func(t *testing.T, c *report.Coverage) { require.Len(t, c.Skipped, 1) },
 			"Skipped:\n  step_0/" + act + "/outputs: shapes differ: [11,176] in the reference, [11,100] in the target\n",
 		},
 		{
 			"opaque bits", func(t *testing.T, dir string) {
 				require.NoError(t, pt.WriteFile(file(dir, "step_0", act+"/outputs"), tensor.New(tensor.Bits8, 11, 176)))
-			}, func(t *testing.T, c *Coverage) { require.Len(t, c.Skipped, 1) },
+			}, func(t *testing.T, c *report.Coverage) { require.Len(t, c.Skipped, 1) },
 			"no numeric values: bfloat16 in the reference, bits8 in the target",
 		},
 	} {
@@ -217,7 +219,7 @@ func TestNotCompared(t *testing.T) {
 			require.Equal(t, total-1, r.Coverage.Compared)
 			require.InDelta(t, 100*float64(total-1)/float64(total), r.Coverage.Percent(), 1e-9)
 			c.check(t, &r.Coverage)
-			require.Contains(t, text(t, r, TextOptions{}), c.text)
+			require.Contains(t, text(t, r, render.TextOptions{}), c.text)
 			low := 99.0
 			require.Equal(t, 0, run(t, ref, target, Options{MinCoverage: &low}).ExitCode())
 		})
@@ -270,10 +272,10 @@ func TestTokens(t *testing.T) {
 			}
 			for _, x := range r.Tensors { // of the other forwards only their token ids are compared
 				before := c.step == "step_1" && (x.Step == 0 || x.Module == "logits_processor")
-				require.True(t, x.Step == 7 || before || x.Module == "model.embed_tokens" && x.Direction == inputs, x.Key)
+				require.True(t, x.Step == 7 || before || x.Module == "model.embed_tokens" && x.Direction == report.Inputs, x.Key)
 			}
-			require.True(t, slices.ContainsFunc(r.Tensors, func(x *Tensor) bool { return x.Step == 7 && x.Module == "model.norm" }), "the next prompt is judged again")
-			require.Contains(t, text(t, r, TextOptions{}), "Another workload, not judged:\n")
+			require.True(t, slices.ContainsFunc(r.Tensors, func(x *report.TensorDiff) bool { return x.Step == 7 && x.Module == "model.norm" }), "the next prompt is judged again")
+			require.Contains(t, text(t, r, render.TextOptions{}), "Another workload, not judged:\n")
 			back := run(t, target, ref, Options{})
 			require.Equal(t, c.exit, back.ExitCode())
 		})
@@ -288,7 +290,7 @@ func TestFaultBeforeOtherTokens(t *testing.T) {
 		require.NoError(t, pt.WriteFile(file(dir, "step_1", "model.embed_tokens/inputs_0"), tensor.FromInts(tensor.Int32, []int{9}, 1)))
 	}), Options{})
 	require.Equal(t, "step_0/model.norm/outputs_0", r.FirstDivergence.String())
-	require.Equal(t, []Workload{{1, "token ids differ: 77 in the reference, 9 in the target"}}, r.Workloads)
+	require.Equal(t, []report.Workload{{Forward: 1, Why: "token ids differ: 77 in the reference, 9 in the target"}}, r.Workloads)
 }
 
 // Sessions of different models are refused, however they differ.
@@ -348,17 +350,17 @@ func removeLayer(t *testing.T, step, layer string) {
 // later steps can be judged.
 func TestTokensOfOtherSteps(t *testing.T) {
 	ref, target := open(t, base), open(t, base+"-fault-kv_swapped") // their tokens part in step 2
-	r := run(t, ref, target, Options{Steps: []StepRange{{0, 0}}, Modules: []string{`layers\.0\.mlp`}})
-	require.Equal(t, Pass, r.Verdict)
+	r := run(t, ref, target, Options{Steps: []report.StepRange{{First: 0, Last: 0}}, Modules: []string{`layers\.0\.mlp`}})
+	require.Equal(t, report.Pass, r.Verdict)
 	require.Empty(t, r.Workloads)
 
-	r = run(t, ref, ref, Options{Steps: []StepRange{{3, 3}}})
-	require.Equal(t, Pass, r.Verdict)
+	r = run(t, ref, ref, Options{Steps: []report.StepRange{{First: 3, Last: 3}}})
+	require.Equal(t, report.Pass, r.Verdict)
 
 	target = edited(t, ref, func(dir string) {
 		require.NoError(t, pt.WriteFile(file(dir, "step_0", "model.embed_tokens/inputs_0"), tensor.FromInts(tensor.Int32, make([]int, 11), 11)))
 	})
-	r = run(t, edited(t, ref, func(string) {}), target, Options{Steps: []StepRange{{1, 1}}})
+	r = run(t, edited(t, ref, func(string) {}), target, Options{Steps: []report.StepRange{{First: 1, Last: 1}}})
 	require.Equal(t, 1, r.ExitCode())
 	require.Equal(t, "step_0/model.embed_tokens/inputs_0", r.FirstDivergence.String())
 }
@@ -367,7 +369,7 @@ func TestTokensOfOtherSteps(t *testing.T) {
 // it holds; on what both hold it passes.
 func TestCommonOnly(t *testing.T) {
 	r := run(t, open(t, base), open(t, base+"-filtered"), Options{CommonOnly: true})
-	require.Equal(t, Pass, r.Verdict)
+	require.Equal(t, report.Pass, r.Verdict)
 	require.Equal(t, 74, r.Coverage.Compared)
 	require.Equal(t, 100.0, r.Coverage.Percent())
 
@@ -380,5 +382,5 @@ func TestCommonOnly(t *testing.T) {
 	require.Equal(t, 3, r.ExitCode())
 	low := 0.0
 	require.Equal(t, 3, run(t, open(t, base), later, Options{CommonOnly: true, MinCoverage: &low}).ExitCode())
-	require.Contains(t, text(t, r, TextOptions{}), "Nothing to compare: the reference holds steps 0-3, the target step 9.\n")
+	require.Contains(t, text(t, r, render.TextOptions{}), "Nothing to compare: the reference holds steps 0-3, the target step 9.\n")
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -17,15 +19,15 @@ import (
 // no success.
 func TestFixtures(t *testing.T) {
 	const l = "llama3-gqa-bf16"
-	rope := Key{0, "model.layers.0.self_attn.rotary_emb", 0, outputs, "0"}
-	kv := Key{0, "model.layers.1.self_attn.qkv_proj", 0, outputs, "0"}
-	scale := Key{0, "model.layers.0.self_attn.o_proj", 0, outputs, "0"}
-	gelu := Key{0, "model.layers.0.mlp.act_fn", 0, outputs, ""}
-	none := Key{}
+	rope := report.Key{Step: 0, Module: "model.layers.0.self_attn.rotary_emb", Call: 0, Direction: report.Outputs, Slot: "0"}
+	kv := report.Key{Step: 0, Module: "model.layers.1.self_attn.qkv_proj", Call: 0, Direction: report.Outputs, Slot: "0"}
+	scale := report.Key{Step: 0, Module: "model.layers.0.self_attn.o_proj", Call: 0, Direction: report.Outputs, Slot: "0"}
+	gelu := report.Key{Step: 0, Module: "model.layers.0.mlp.act_fn", Call: 0, Direction: report.Outputs, Slot: ""}
+	none := report.Key{}
 	for _, c := range []struct {
 		ref, target string
 		exit        int
-		at          Key
+		at          report.Key
 		percent     float64
 	}{
 		{l, l, 0, none, 100},
@@ -93,14 +95,14 @@ func TestFixtures(t *testing.T) {
 			if c.at == none {
 				require.Nil(t, r.FirstDivergence)
 				for _, m := range r.Modules {
-					require.Contains(t, []Verdict{Pass, NotCompared}, m.Verdict, m.Name())
+					require.Contains(t, []report.Verdict{report.Pass, report.NotCompared}, m.Verdict, m.Name())
 				}
 				return
 			}
 			require.NotNil(t, r.FirstDivergence)
 			require.Equal(t, c.at, r.FirstDivergence.Key)
 			for _, m := range r.Modules { // nothing else is blamed
-				if m.Verdict == Fail {
+				if m.Verdict == report.Fail {
 					require.Equal(t, [2]any{c.at.Module, c.at.Call}, [2]any{m.Module, m.Call}, "step %d", m.Step)
 				}
 			}
@@ -122,7 +124,7 @@ func TestOtherStepNumbers(t *testing.T) {
 	require.Equal(t, []int{40, 41, 42, 43}, r.Target.Steps, "as they lie on disk")
 
 	offset := -40
-	require.Equal(t, 0, run(t, good, shifted, Options{View: view.Options{StepOffset: &offset}}).ExitCode())
+	require.Equal(t, 0, run(t, good, shifted, Options{View: normalize.Options{StepOffset: &offset}}).ExitCode())
 }
 
 // What noise.go rests on, measured again.
@@ -134,7 +136,7 @@ func TestNoiseFigures(t *testing.T) {
 			if m.Inputs == nil || m.Outputs == nil {
 				continue
 			}
-			in, out := gapOf(m.Inputs), gapOf(m.Outputs)
+			in, out := report.GapOf(m.Inputs), report.GapOf(m.Outputs)
 			far = max(far, out)
 			kind := topology.Of(m.Module).Kind
 			if kind.IsBlock() {
@@ -143,7 +145,7 @@ func TestNoiseFigures(t *testing.T) {
 			if in < 3e-3 {
 				equalInputs = max(equalInputs, out)
 			}
-			if need := gainNeeded(in, out, leafNoise(m.Outputs.DTypes[1])); kind == topology.Attention || kind == topology.Activation {
+			if need := gainNeeded(in, out, rounding.Noise(m.Outputs.DTypes[1])); kind == topology.Attention || kind == topology.Activation {
 				anyGain = max(anyGain, need)
 			} else {
 				linearGain = max(linearGain, need)

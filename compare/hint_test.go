@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/report"
 )
 
 // The fixtures' faults, two sessions alone.
@@ -20,7 +22,7 @@ func TestHintsOfFixtures(t *testing.T) {
 			r := run(t, open(t, c.ref), open(t, c.target), Options{})
 			require.Contains(t, r.FirstDivergence.Hint, c.want)
 			for _, m := range r.Modules {
-				require.Equal(t, m.Verdict == Fail && r.FirstDivergence.Module == m.Module, m.Hint != "", "%s: %s", m.Name(), m.Hint)
+				require.Equal(t, m.Verdict == report.Fail && r.FirstDivergence.Module == m.Module, m.Hint != "", "%s: %s", m.Name(), m.Hint)
 			}
 		})
 	}

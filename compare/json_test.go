@@ -8,12 +8,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 )
 
-func toJSON(t *testing.T, r *Report) (raw []byte, decoded map[string]any) {
+func toJSON(t *testing.T, r *report.Report) (raw []byte, decoded map[string]any) {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, WriteJSON(&b, r))
+	require.NoError(t, render.JSON(&b, r))
 	require.NoError(t, json.Unmarshal(b.Bytes(), &decoded))
 	return b.Bytes(), decoded
 }
@@ -65,7 +68,7 @@ func TestZeroVector(t *testing.T) {
 	change := func(dir string) {
 		rewrite(t, file(dir, "step_1", "model.layers.0/inputs_0"), func(v []float64) { v[0] = 0 })
 	}
-	_, d := toJSON(t, run(t, edited(t, good, change), edited(t, good, change), Options{Steps: []StepRange{{1, 1}}, Modules: []string{`layers\.0$`}}))
+	_, d := toJSON(t, run(t, edited(t, good, change), edited(t, good, change), Options{Steps: []report.StepRange{{First: 1, Last: 1}}, Modules: []string{`layers\.0$`}}))
 	x := d["tensors"].([]any)[0].(map[string]any)
 	require.Equal(t, []any{0., 0., 1., 0., "pass"}, []any{x["rel_l2"], x["norm_ratio"], x["cosine"], x["mismatched"], x["verdict"]})
 }
@@ -75,7 +78,7 @@ func TestNull(t *testing.T) {
 	good := open(t, base)
 	_, d := toJSON(t, run(t, edited(t, good, func(string) {}), edited(t, good, func(dir string) {
 		rewrite(t, file(dir, "step_0", "model.norm/outputs_0"), func(v []float64) { v[65], v[70] = nan, inf })
-	}), Options{Steps: []StepRange{{0, 0}}, Modules: []string{"model.norm"}}))
+	}), Options{Steps: []report.StepRange{{First: 0, Last: 0}}, Modules: []string{"model.norm"}}))
 	i := slices.IndexFunc(d["tensors"].([]any), func(x any) bool { return x.(map[string]any)["verdict"] == "fail" })
 	x := d["tensors"].([]any)[i].(map[string]any)
 	for _, k := range []string{"max_abs", "rel_l2", "cosine", "one_minus_cosine", "norm_ratio"} {

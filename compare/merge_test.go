@@ -12,20 +12,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/partial"
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 )
 
 // inParts compares two sessions in n parts, each by way of its JSON.
-func inParts(t *testing.T, ref, target *il.Session, o Options, n int) []*Part {
+func inParts(t *testing.T, ref, target *il.Session, o Options, n int) []*partial.Report {
 	t.Helper()
-	var parts []*Part
+	var parts []*partial.Report
 	for i := n; i > 0; i-- { // in any order
 		p, err := MeasurePart(context.Background(), ref, target, o, shard.Part{Index: i, Count: n})
 		require.NoError(t, err)
 		var b bytes.Buffer
-		require.NoError(t, WritePart(&b, p))
-		p, err = ReadPart(&b, "part")
+		require.NoError(t, partial.Write(&b, p))
+		p, err = partial.Read(&b, "part")
 		require.NoError(t, err)
 		parts = append(parts, p)
 	}
@@ -34,7 +38,7 @@ func inParts(t *testing.T, ref, target *il.Session, o Options, n int) []*Part {
 
 // requireMerged holds the parts of a comparison, put together, against the
 // whole's report.
-func requireMerged(t *testing.T, whole *Report, ref, target *il.Session, o Options, n int) {
+func requireMerged(t *testing.T, whole *report.Report, ref, target *il.Session, o Options, n int) {
 	t.Helper()
 	merged, err := Merge(inParts(t, ref, target, o, n))
 	require.NoError(t, err)
@@ -42,12 +46,12 @@ func requireMerged(t *testing.T, whole *Report, ref, target *il.Session, o Optio
 }
 
 // written is a report in full, byte for byte.
-func written(t *testing.T, r *Report) string {
+func written(t *testing.T, r *report.Report) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, WriteJSON(&b, r))
-	require.NoError(t, WriteText(&b, r, TextOptions{}))
-	require.NoError(t, WriteText(&b, r, TextOptions{All: true}))
+	require.NoError(t, render.JSON(&b, r))
+	require.NoError(t, render.Text(&b, r, render.TextOptions{}))
+	require.NoError(t, render.Text(&b, r, render.TextOptions{All: true}))
 	return b.String()
 }
 
@@ -94,11 +98,11 @@ func TestPartFigures(t *testing.T) {
 			t.Fatalf("%s: a kind that the test does not know", v.Type())
 		}
 	}
-	var p Part
+	var p partial.Report
 	fill(reflect.ValueOf(&p).Elem())
-	p.Schema, p.Shard, p.Rule = PartSchema, shard.Part{Index: 1, Count: 2}, RuleFloor
+	p.Schema, p.Shard, p.Rule, p.File = partial.Schema, shard.Part{Index: 1, Count: 2}, report.RuleFloor, ""
 	for i := range p.Forwards {
-		p.Forwards[i].Work = otherPast
+		p.Forwards[i].Work = pairing.HistoryDiverged
 	}
 	for i := range p.Calls {
 		c := &p.Calls[i]
@@ -107,15 +111,15 @@ func TestPartFigures(t *testing.T) {
 			s := &c.Slots[k]
 			bounds := 1
 			s.Tensor.Floor.DType = "float16"
-			s.Direction, s.Fate, s.Bounds, s.Tensor.DTypes = outputs, "compared", &bounds, [2]string{"bfloat16", "float32"}
+			s.Direction, s.Fate, s.Bounds, s.Tensor.DTypes = report.Outputs, "compared", &bounds, [2]string{"bfloat16", "float32"}
 		}
 	}
 	odd := p.Calls[0].Slots[0].Tensor.Gap
 	odd.RelL2, odd.MaxAbs, odd.RMSE, odd.Target, odd.MaxAbsAt = math.Inf(1), math.SmallestNonzeroFloat64, math.Inf(-1), math.Copysign(0, -1), []int{}
 	p.Calls[0].Slots[1].Tensor.Shape = nil
 	var b bytes.Buffer
-	require.NoError(t, WritePart(&b, &p))
-	got, err := ReadPart(&b, "")
+	require.NoError(t, partial.Write(&b, &p))
+	got, err := partial.Read(&b, "")
 	require.NoError(t, err)
 	require.Equal(t, &p, got)
 	require.True(t, math.Signbit(got.Calls[0].Slots[0].Tensor.Gap.Target))
@@ -123,8 +127,8 @@ func TestPartFigures(t *testing.T) {
 	require.Nil(t, got.Calls[0].Slots[1].Tensor.Shape)
 
 	p.Calls[0].Slots[0].Tensor.Gap.OneMinus = math.NaN()
-	require.NoError(t, WritePart(&b, &p))
-	got, err = ReadPart(&b, "")
+	require.NoError(t, partial.Write(&b, &p))
+	got, err = partial.Read(&b, "")
 	require.NoError(t, err)
 	require.True(t, math.IsNaN(got.Calls[0].Slots[0].Tensor.Gap.OneMinus))
 }
@@ -132,28 +136,28 @@ func TestPartFigures(t *testing.T) {
 // Parts that do not fit together are refused, whichever way they were damaged.
 func TestMergeRefuses(t *testing.T) {
 	ref, target := open(t, base), open(t, base+"-filtered")
-	fresh := func() (a, b *Part) {
+	fresh := func() (a, b *partial.Report) {
 		p := inParts(t, ref, target, Options{}, 2)
-		p[0].file, p[1].file = "b.json", "a.json"
+		p[0].File, p[1].File = "b.json", "a.json"
 		return p[1], p[0]
 	}
 	for _, c := range []struct {
-		edit func(a, b *Part)
+		edit func(a, b *partial.Report)
 		want string
 	}{
-		{func(a, b *Part) { b.Version = "v2" }, "a.json was written by ildiff , b.json by v2: make all parts with one version"},
-		{func(a, b *Part) { b.Layers++ }, "a.json and b.json do not agree on what is compared: make all parts again"},
-		{func(a, b *Part) { b.Forwards[1].Why = "other" }, "do not agree on what is compared"},
-		{func(a, b *Part) { b.Rule = RuleReplay }, "do not agree on what is compared"},
-		{func(a, b *Part) { b.Evidence = []Measured{{Name: "replay"}} }, "do not agree on what is compared"},
-		{func(a, b *Part) { b.Target.Fingerprint = "x" }, "a.json and b.json did not read the same target"},
-		{func(a, b *Part) { b.Calls = b.Calls[1:] }, "the parts hold 116 of the 117 calls of the comparison"},
-		{func(a, b *Part) { b.Calls[0] = b.Calls[1] }, "is in another part as well: make all parts again"},
-		{func(a, b *Part) { b.Options = map[string]string{"steps": "0"} }, "a.json was made with no --steps, b.json with --steps 0"},
+		{func(a, b *partial.Report) { b.Version = "v2" }, "a.json was written by ildiff , b.json by v2: make all parts with one version"},
+		{func(a, b *partial.Report) { b.Layers++ }, "a.json and b.json do not agree on what is compared: make all parts again"},
+		{func(a, b *partial.Report) { b.Forwards[1].Why = "other" }, "do not agree on what is compared"},
+		{func(a, b *partial.Report) { b.Rule = report.RuleReplay }, "do not agree on what is compared"},
+		{func(a, b *partial.Report) { b.Evidence = []report.Measured{{Name: "replay"}} }, "do not agree on what is compared"},
+		{func(a, b *partial.Report) { b.Target.Fingerprint = "x" }, "a.json and b.json did not read the same target"},
+		{func(a, b *partial.Report) { b.Calls = b.Calls[1:] }, "the parts hold 116 of the 117 calls of the comparison"},
+		{func(a, b *partial.Report) { b.Calls[0] = b.Calls[1] }, "is in another part as well: make all parts again"},
+		{func(a, b *partial.Report) { b.Options = map[string]string{"steps": "0"} }, "a.json was made with no --steps, b.json with --steps 0"},
 	} {
 		a, b := fresh()
 		c.edit(a, b)
-		_, err := Merge([]*Part{b, a})
+		_, err := Merge([]*partial.Report{b, a})
 		require.ErrorContains(t, err, c.want)
 	}
 	_, err := Merge(nil)
@@ -163,34 +167,34 @@ func TestMergeRefuses(t *testing.T) {
 // FuzzReadPart holds that no file brings a merge down.
 func FuzzReadPart(f *testing.F) {
 	gap := metric.Gap{Numel: 64, Values: 64, MaxAbs: 1, MaxAbsAt: []int{1, 2}, RelL2: 0.1, WorstToken: &metric.Worst{Index: 1}, ULP: &metric.ULP{Histogram: []int{64}}}
-	slot := partSlot{Direction: outputs, Fate: "compared", Bits: [2]string{"a", "b"}, Clues: []partClue{{0, false, 1, "x"}}, Tensor: &partTensor{
-		DTypes: [2]string{"bfloat16", "float32"}, Shape: []int{4, 16}, Gap: &gap, Logits: &metric.Logits{}, Local: &gap, Token: &partToken{},
-		Floor: &partFloor{"float32", &gap, &gap, &gap},
+	slot := partial.PartSlot{Direction: report.Outputs, Fate: "compared", Bits: [2]string{"a", "b"}, Clues: []partial.PartClue{{In: 0, Clean: false, Rule: 1, Hint: "x"}}, Tensor: &partial.PartTensor{
+		DTypes: [2]string{"bfloat16", "float32"}, Shape: []int{4, 16}, Gap: &gap, Logits: &metric.Logits{}, Local: &gap, Token: &partial.PartToken{},
+		Floor: &partial.PartFloor{DType: "float32", Target: &gap, Emulation: &gap, Apart: &gap},
 	}}
-	for _, rule := range []Rule{RuleNoise, RuleReplay, RuleFloor} {
-		p := &Part{
-			Schema: PartSchema, Shard: shard.Part{Index: 1, Count: 1}, Rule: rule, PolicyBounds: []Bounds{{}},
-			Forwards: []partForward{{Calls: 2}},
-			Calls: []partCall{
-				{Module: "model.layers.0", Slots: []partSlot{slot}}, {At: 1, Module: "model.layers.0.self_attn.attn", Slots: []partSlot{slot, {Direction: inputs, Fate: "skipped"}}},
+	for _, rule := range []report.Rule{report.RuleNoise, report.RuleReplay, report.RuleFloor} {
+		p := &partial.Report{
+			Schema: partial.Schema, Shard: shard.Part{Index: 1, Count: 1}, Rule: rule, PolicyBounds: []report.Bounds{{}},
+			Forwards: []partial.PartForward{{Calls: 2}},
+			Calls: []partial.PartCall{
+				{Module: "model.layers.0", Slots: []partial.PartSlot{slot}}, {At: 1, Module: "model.layers.0.self_attn.attn", Slots: []partial.PartSlot{slot, {Direction: report.Inputs, Fate: "skipped"}}},
 			},
 		}
 		var b bytes.Buffer
-		require.NoError(f, WritePart(&b, p))
+		require.NoError(f, partial.Write(&b, p))
 		f.Add(b.Bytes())
 	}
 	f.Add([]byte(`{"schema":"ildiff.part/v1","shard":{"index":1,"count":1},"rule":"noise","forwards":[{"calls":1,"work":1}],"calls":[{"module":"model.embed_tokens","slots":[{"direction":"outputs","fate":"compared","tensor":{"dtypes":["bfloat16","int8"],"gap":{"rel_l2":"NaN"}}}]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := ReadPart(bytes.NewReader(data), "f")
+		p, err := partial.Read(bytes.NewReader(data), "f")
 		if err != nil {
 			require.NotContains(t, err.Error(), "\n")
 			return
 		}
-		r, err := Merge([]*Part{p})
+		r, err := Merge([]*partial.Report{p})
 		if err != nil {
 			return
 		}
-		require.NoError(t, WriteText(io.Discard, r, TextOptions{All: true}))
-		require.NoError(t, WriteJSON(io.Discard, r))
+		require.NoError(t, render.Text(io.Discard, r, render.TextOptions{All: true}))
+		require.NoError(t, render.JSON(io.Discard, r))
 	})
 }

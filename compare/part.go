@@ -4,166 +4,27 @@ import (
 	"context"
 	"sync"
 
-	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/measure"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
-	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 )
-
-// PartSchema names the JSON form of a part. A part is read by the program that
-// wrote it and no other: names in it may change with any version.
-const PartSchema = "ildiff.part/v1"
-
-// Part is what one of several machines has measured: the figures of its
-// tensors, and what all parts must agree on. Verdicts follow from the figures
-// of all parts alone (Merge).
-type Part struct {
-	Schema  string     `json:"schema"`
-	Version string     `json:"version"` // of the program
-	Shard   shard.Part `json:"shard"`
-
-	// What the caller was asked for, by the names of its flags: parts that were
-	// asked for other things are not put together.
-	Options map[string]string `json:"options"`
-
-	Reference PartSide   `json:"reference"`
-	Target    PartSide   `json:"target"`
-	Evidence  []Measured `json:"evidence"`
-
-	Rule         Rule          `json:"rule"`          // by which the sessions given are judged
-	Policy       bool          `json:"policy"`        // a policy comes first
-	RatioLimit   float64       `json:"ratio_limit"`   // 0 for the default
-	MinCoverage  *float64      `json:"min_coverage"`  // null for all
-	Bounds       Bounds        `json:"bounds"`        // of all tensors
-	PolicyBounds []Bounds      `json:"policy_bounds"` // those of the tensors' rules
-	Layers       int           `json:"layers"`        // of the model; 0 is unknown
-	Notes        partNotes     `json:"notes"`
-	Forwards     []partForward `json:"forwards"` // all, whoever has measured them
-	Calls        []partCall    `json:"calls"`    // those of the part
-
-	// What the caller has to say of the recordings: the first part does.
-	Warnings []string      `json:"warnings"`
-	Findings []PartFinding `json:"findings"`
-
-	file string // it was read from
-}
-
-// PartSide is one of the sessions.
-type PartSide struct {
-	Dir         string   `json:"dir"`
-	Variant     string   `json:"variant"`
-	Steps       []int    `json:"steps"`
-	Warnings    []string `json:"warnings"`
-	Fingerprint string   `json:"fingerprint"` // shard.Fingerprint
-}
-
-// PartFinding is a line about the recordings.
-type PartFinding struct {
-	Severity string `json:"severity"`
-	Message  string `json:"message"`
-}
-
-type partNotes struct {
-	Warnings  []string `json:"warnings"`
-	Unmatched int      `json:"unmatched"`
-	NoPartner int      `json:"no_partner"`
-}
-
-type partForward struct {
-	Step  int    `json:"step"`
-	Work  work   `json:"work"`
-	Why   string `json:"why"`
-	Calls int    `json:"calls"`
-}
-
-// partCall is a call and its place in execution order: the At-th of a forward.
-type partCall struct {
-	Forward int        `json:"forward"`
-	At      int        `json:"at"`
-	Step    int        `json:"step"`
-	Module  string     `json:"module"`
-	Call    int        `json:"call"`
-	Slots   []partSlot `json:"slots"`
-
-	TokenHint string `json:"token_hint,omitzero"` // of a forward that ran other tokens
-}
-
-type partSlot struct {
-	Direction string      `json:"direction"`
-	Slot      string      `json:"slot"`
-	Fate      string      `json:"fate"`
-	Why       string      `json:"why,omitzero"`
-	Bounds    *int        `json:"bounds,omitzero"` // of policy_bounds
-	Tensor    *partTensor `json:"tensor,omitzero"` // of a compared one
-
-	Bits     [2]string          `json:"bits,omitzero"` // hashes of the two tensors
-	Finding  string             `json:"finding,omitzero"`
-	Rank     *string            `json:"rank,omitzero"` // that holds the largest difference
-	RankGaps map[string]float64 `json:"rank_gaps,omitzero"`
-	Clues    []partClue         `json:"clues,omitzero"` // should it be at fault
-}
-
-// partClue is a clue, and what it holds for.
-type partClue struct {
-	In    float64 `json:"in"`    // what the call's inputs hand on
-	Clean bool    `json:"clean"` // the module has passed before
-	Rule  int     `json:"rule"`
-	Hint  string  `json:"hint"`
-}
-
-type partTensor struct {
-	DTypes [2]string      `json:"dtypes"`
-	Shape  []int          `json:"shape,omitzero"`
-	Rank   string         `json:"rank,omitzero"`
-	Gap    *metric.Gap    `json:"gap"`
-	Logits *metric.Logits `json:"logits,omitzero"`
-	Token  *partToken     `json:"token,omitzero"`
-	Local  *metric.Gap    `json:"local,omitzero"`
-	Floor  *partFloor     `json:"floor,omitzero"`
-}
-
-type partToken struct {
-	Request  int    `json:"request"`
-	Position int    `json:"position"`
-	ID       *int   `json:"id,omitzero"`
-	Text     string `json:"text,omitzero"`
-}
-
-// partFloor is what a Floor is made of.
-type partFloor struct {
-	DType     string      `json:"dtype"` // of the emulation
-	Target    *metric.Gap `json:"target"`
-	Emulation *metric.Gap `json:"emulation"`
-	Apart     *metric.Gap `json:"apart"`
-}
-
-// OwnCalls tells which module calls of the replay of a target are those of a
-// part: the same as of the comparison.
-func OwnCalls(p shard.Part, target *il.Session) func(module string, call int) bool {
-	return assign(p, target).Own
-}
-
-// assign deals the calls of the target first as a replay names them, which is
-// all that a process that replays knows.
-func assign(p shard.Part, target *il.Session, others ...*il.Session) *shard.Units {
-	canonical, _ := view.Canonical(target, nil)
-	return shard.Assign(p, append([]*il.Session{canonical}, others...)...)
-}
 
 // MeasurePart measures the tensors of one part of a comparison. The names,
 // tokens and embedding rows of both sessions are read whole. Version, Options,
 // Warnings and Findings are left to the caller.
-func MeasurePart(ctx context.Context, ref, target *il.Session, opts Options, p shard.Part) (*Part, error) {
+func MeasurePart(ctx context.Context, ref, target *il.Session, opts Options, p shard.Part) (*partial.Report, error) {
 	c, err := begin(ref, target, &opts)
 	if err != nil {
 		return nil, err
 	}
-	c.sel.own = assign(p, target, c.target, c.ref)
-	c.sel.narrow(c.forwards)
+	c.sel.Own = partial.Assign(p, target, c.target, c.ref)
+	c.sel.Narrow(c.forwards)
 	var once sync.Once
 	var failed error
-	if err := c.measure(ctx, func(p *slotPair) {
-		if err := p.digests(); err != nil {
+	if err := c.measure(ctx, func(p *pairing.Pair) {
+		if err := measure.Digests(p); err != nil {
 			once.Do(func() { failed = err })
 		}
 	}); err != nil {
@@ -172,5 +33,5 @@ func MeasurePart(ctx context.Context, ref, target *il.Session, opts Options, p s
 	if failed != nil {
 		return nil, failed
 	}
-	return newPart(c.measured(), c.sel.own, opts.Policy, opts.Evidence.found, p), ctx.Err()
+	return partial.Encode(c.measured(), c.sel.Own, opts.Policy, opts.Evidence.Found, p), ctx.Err()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 )
 
@@ -27,7 +28,7 @@ func asRank(t *testing.T, call string) {
 func TestEqualRanks(t *testing.T) {
 	good := open(t, base)
 	r := run(t, edited(t, good, func(string) {}), edited(t, good, func(dir string) { asRank(t, filepath.Join(dir, "step_0", "model.norm")) }), Options{})
-	require.Equal(t, Pass, r.Verdict)
+	require.Equal(t, report.Pass, r.Verdict)
 }
 
 // A fault of one rank is named with the rank: where all ranks must hold the
@@ -79,7 +80,7 @@ func TestRanksStayApart(t *testing.T) {
 	r := run(t, edited(t, good, func(string) {}), bad, Options{})
 	require.Equal(t, "step_0/model.layers.1.self_attn.o_proj/outputs_0", r.FirstDivergence.String())
 	for _, m := range r.Modules {
-		require.Equal(t, m.Module == "model.layers.1.self_attn.o_proj" && m.Step == 0, m.Verdict == Fail, m.Module)
+		require.Equal(t, m.Module == "model.layers.1.self_attn.o_proj" && m.Step == 0, m.Verdict == report.Fail, m.Module)
 	}
 }
 

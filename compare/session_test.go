@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/fixture"
@@ -132,10 +134,10 @@ func noisy(size float64) func([]float64) {
 	}
 }
 
-func run(t *testing.T, ref, target *il.Session, o Options) *Report {
+func run(t *testing.T, ref, target *il.Session, o Options) *report.Report {
 	t.Helper()
 	r, err := Sessions(ref, target, o)
-	if err == nil && r.Verdict == Fail { // what is hard to put together again
+	if err == nil && r.Verdict == report.Fail { // what is hard to put together again
 		o.Progress = nil
 		requireMerged(t, r, ref, target, o, 2)
 	}
@@ -148,4 +150,26 @@ func run(t *testing.T, ref, target *il.Session, o Options) *Report {
 		require.NotEmpty(t, m.Verdict, m)
 	}
 	return r
+}
+
+// session is one in memory: steps of calls, a call written as "name" or
+// "name_1".
+func session(steps map[int]string) *il.Session {
+	s := &il.Session{Dir: "made"}
+	for n := range 20 {
+		names, ok := steps[n]
+		if !ok {
+			continue
+		}
+		st := &il.Step{Number: n}
+		for name := range strings.FieldsSeq(names) {
+			c := &il.Call{Module: name}
+			if base, k, ok := strings.Cut(name, "_call"); ok {
+				c.Module, c.Index = base, int(k[0]-'0')
+			}
+			st.Calls = append(st.Calls, c)
+		}
+		s.Steps = append(s.Steps, st)
+	}
+	return s
 }

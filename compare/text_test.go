@@ -10,14 +10,17 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 )
 
 var update = flag.Bool("update", false, "write the golden texts anew")
 
-func text(t *testing.T, r *Report, o TextOptions) string {
+func text(t *testing.T, r *report.Report, o render.TextOptions) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, WriteText(&b, r, o))
+	require.NoError(t, render.Text(&b, r, o))
 	return b.String()
 }
 
@@ -26,16 +29,16 @@ func TestText(t *testing.T) {
 	for _, c := range []struct {
 		name, target string
 		o            Options
-		text         TextOptions
+		text         render.TextOptions
 	}{
-		{"fault", base + "-fault-rope_theta", Options{}, TextOptions{}},
-		{"fault-80", base + "-fault-kv_swapped", Options{Steps: []StepRange{{0, 0}}}, TextOptions{Width: 80}},
-		{"noise", base + "-splitk", Options{Steps: []StepRange{{1, 1}}}, TextOptions{Width: 100}},
-		{"equal-all", base, Options{Steps: []StepRange{{1, 1}}, Modules: []string{`layers\.1\.self_attn`, "rotary"}}, TextOptions{All: true}},
-		{"noise-all-color", base + "-splitk", Options{Steps: []StepRange{{1, 1}}, Modules: []string{`layers\.1\.mlp$`, "embed"}}, TextOptions{All: true, Color: true, Width: 120}},
-		{"ranks", base + "-tp2", Options{}, TextOptions{Width: 90}},
-		{"chunks", base + "-chunk4", Options{}, TextOptions{}},
-		{"stubs", base + "-max1000", Options{Steps: []StepRange{{0, 0}}}, TextOptions{Width: 80}},
+		{"fault", base + "-fault-rope_theta", Options{}, render.TextOptions{}},
+		{"fault-80", base + "-fault-kv_swapped", Options{Steps: []report.StepRange{{First: 0, Last: 0}}}, render.TextOptions{Width: 80}},
+		{"noise", base + "-splitk", Options{Steps: []report.StepRange{{First: 1, Last: 1}}}, render.TextOptions{Width: 100}},
+		{"equal-all", base, Options{Steps: []report.StepRange{{First: 1, Last: 1}}, Modules: []string{`layers\.1\.self_attn`, "rotary"}}, render.TextOptions{All: true}},
+		{"noise-all-color", base + "-splitk", Options{Steps: []report.StepRange{{First: 1, Last: 1}}, Modules: []string{`layers\.1\.mlp$`, "embed"}}, render.TextOptions{All: true, Color: true, Width: 120}},
+		{"ranks", base + "-tp2", Options{}, render.TextOptions{Width: 90}},
+		{"chunks", base + "-chunk4", Options{}, render.TextOptions{}},
+		{"stubs", base + "-max1000", Options{Steps: []report.StepRange{{First: 0, Last: 0}}}, render.TextOptions{Width: 80}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := run(t, open(t, base), open(t, c.target), c.o)
@@ -49,8 +52,8 @@ func TestText(t *testing.T) {
 func TestLongText(t *testing.T) {
 	r := run(t, open(t, "gopher-1m-bf16"), open(t, "gopher-1m-bf16-fault"), Options{})
 	r.Reference.Dir, r.Target.Dir = "A", "B"
-	golden(t, "long", text(t, r, TextOptions{}))
-	require.Contains(t, text(t, r, TextOptions{All: true}), "\n   7  model.norm")
+	golden(t, "long", text(t, r, render.TextOptions{}))
+	require.Contains(t, text(t, r, render.TextOptions{All: true}), "\n   7  model.norm")
 }
 
 func golden(t *testing.T, name, got string) {
@@ -70,6 +73,6 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrors(t *testing.T) {
 	r := run(t, open(t, base), open(t, base), Options{})
-	require.EqualError(t, WriteText(full{}, r, TextOptions{}), "disk full")
-	require.EqualError(t, WriteJSON(full{}, r), "disk full")
+	require.EqualError(t, render.Text(full{}, r, render.TextOptions{}), "disk full")
+	require.EqualError(t, render.JSON(full{}, r), "disk full")
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/baseline"
-	"github.com/ilref/ilref/compare/lint"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/lint"
 	"github.com/ilref/ilref/internal/cli"
 )
 
@@ -302,7 +302,7 @@ func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, di
 		return 0, err
 	}
 	less := len(r.Missing)+len(r.Skipped)+len(r.Unreadable) > 0 || r.Compared == 0
-	if why := f.refusal(unfit, less, r.Verdict == compare.Pass); why != "" {
+	if why := f.refusal(unfit, less, r.Verdict == report.Pass); why != "" {
 		_, err := fmt.Fprintf(stdout, "Not accepted, %s is as it was: %s.\n", path, why)
 		return max(1, r.ExitCode()), written(err)
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/baseline"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 )
 
@@ -81,9 +81,9 @@ func (f *baselineFlags) checkFlags() error {
 }
 
 // diffKept is ildiff on the session that a baseline keeps.
-func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, stdout, stderr io.Writer) (*compare.Report, error) {
-	var made *compare.Report
-	_, err := diff(ctx, f.flags, kept, dir, func(r *compare.Report) error {
+func (f *baselineFlags) diffKept(ctx context.Context, path, kept, dir string, stdout, stderr io.Writer) (*report.Report, error) {
+	var made *report.Report
+	_, err := diff(ctx, f.flags, kept, dir, func(r *report.Report) error {
 		made = r
 		if len(r.Workloads) > 0 && r.Workloads[0].Forward == r.Modules[0].Forward {
 			return fmt.Errorf("%s: the baseline is foreign to %s: step %d: %s", path, dir, r.Workloads[0].Forward, r.Workloads[0].Why)

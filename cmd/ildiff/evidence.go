@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/shard"
-	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
@@ -76,7 +76,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
 	}
 	remove = func() { os.RemoveAll(dir) }
-	canonical, _ := view.Canonical(target, reference)
+	canonical, _ := normalize.Canonical(target, reference)
 	var skipped []ref.Unreplayed
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)

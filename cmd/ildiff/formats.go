@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/render"
-	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/tensor"
@@ -86,7 +86,7 @@ func (rs reports) abort() {
 
 // write writes every report. No file appears before all are complete. options
 // gives what the reports for people show beside the comparison.
-func (rs reports) write(r *compare.Report, f *flags, options func() (render.Options, error)) (err error) {
+func (rs reports) write(r *report.Report, f *flags, options func() (render.Options, error)) (err error) {
 	var o render.Options
 	if slices.ContainsFunc(rs, oneReport.rendered) {
 		if o, err = options(); err != nil {
@@ -96,9 +96,9 @@ func (rs reports) write(r *compare.Report, f *flags, options func() (render.Opti
 	for _, x := range rs {
 		switch x.format {
 		case "text":
-			err = compare.WriteText(x, r, compare.TextOptions{All: f.all, Color: terminal.Color(x.Writer, f.color), Width: terminal.Width(x.Writer)})
+			err = render.Text(x, r, render.TextOptions{All: f.all, Color: terminal.Color(x.Writer, f.color), Width: terminal.Width(x.Writer)})
 		case "json":
-			err = compare.WriteJSON(x, r)
+			err = render.JSON(x, r)
 		default:
 			err = render.Formats[x.format](x, r, o)
 		}
@@ -121,11 +121,11 @@ func writeError(file string, err error) error {
 	return fmt.Errorf("cannot write the report: %w", err)
 }
 
-type rereader = func(t *compare.Tensor, f func(reference, target *tensor.Tensor) error) error
+type rereader = func(t *report.TensorDiff, f func(reference, target *tensor.Tensor) error) error
 
 // reread gives the reports the tensors themselves.
-func reread(ref, target *il.Session, o view.Options) (rereader, error) {
-	a, b, _, err := view.Prepare(ref, target, o)
+func reread(ref, target *il.Session, o normalize.Options) (rereader, error) {
+	a, b, _, err := normalize.Prepare(ref, target, o)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ilref/ilref/compare/lint"
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/lint"
 	"github.com/ilref/ilref/internal/terminal"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 )
 
@@ -55,7 +55,7 @@ func writeMap(refDir, targetDir, path string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err = view.WriteMap(out, ref, target); err == nil {
+	if err = normalize.WriteMap(out, ref, target); err == nil {
 		err = out.commit()
 	}
 	switch {
@@ -94,12 +94,12 @@ func (o *offset) Set(s string) error {
 func (o *offset) Type() string { return "N" }
 
 // view says how the sessions are made comparable.
-func (f *flags) view() (o view.Options, err error) {
+func (f *flags) view() (o normalize.Options, err error) {
 	if f.stepOffset.set {
 		o.StepOffset = &f.stepOffset.v
 	}
 	if f.mapFile != "" {
-		o.Map, err = view.LoadMap(f.mapFile)
+		o.Map, err = normalize.LoadMap(f.mapFile)
 	}
 	return o, err
 }

@@ -10,9 +10,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/shard"
-	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/sidefile"
 )
@@ -62,7 +64,7 @@ func mergeParts(f *flags, files []string, stdout, stderr io.Writer) (int, error)
 		return 0, err
 	}
 	defer out.abort()
-	var parts []*compare.Part
+	var parts []*partial.Report
 	for _, name := range files {
 		p, err := readPart(name)
 		if err != nil {
@@ -74,13 +76,13 @@ func mergeParts(f *flags, files []string, stdout, stderr io.Writer) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	first := parts[slices.IndexFunc(parts, func(p *compare.Part) bool { return p.Shard.Index == 1 })]
+	first := parts[slices.IndexFunc(parts, func(p *partial.Report) bool { return p.Shard.Index == 1 })]
 	err = out.write(whole, f, func() (render.Options, error) {
 		o := render.Options{Bounds: first.Bounds}
 		for _, x := range first.Findings {
 			o.Lint = append(o.Lint, render.Finding(x))
 		}
-		if slices.ContainsFunc(out, oneReport.isHTML) && whole.Verdict == compare.Fail {
+		if slices.ContainsFunc(out, oneReport.isHTML) && whole.Verdict == report.Fail {
 			if o.Reread, err = rereadPart(first); err != nil {
 				fmt.Fprintln(stderr, "ildiff: the HTML report shows no values of failing tensors:", cli.OneLine(err))
 			}
@@ -93,7 +95,7 @@ func mergeParts(f *flags, files []string, stdout, stderr io.Writer) (int, error)
 // maxPart bounds the report of a part, which is read whole.
 const maxPart = 1 << 30
 
-func readPart(name string) (*compare.Part, error) {
+func readPart(name string) (*partial.Report, error) {
 	data, err := sidefile.ReadJSON(name, maxPart)
 	if errors.Is(err, sidefile.ErrNotObject) {
 		return nil, fmt.Errorf("%s: is no report of a part: it is no JSON object", name)
@@ -101,11 +103,11 @@ func readPart(name string) (*compare.Part, error) {
 	if err != nil {
 		return nil, err
 	}
-	return compare.ReadPart(bytes.NewReader(data), name)
+	return partial.Read(bytes.NewReader(data), name)
 }
 
 // rereadPart opens the sessions that the parts have measured.
-func rereadPart(p *compare.Part) (rereader, error) {
+func rereadPart(p *partial.Report) (rereader, error) {
 	ref, target, err := openBoth(p.Reference.Dir, p.Target.Dir)
 	if err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func rereadPart(p *compare.Part) (rereader, error) {
 	if p.Options["map"] != "" {
 		return nil, errors.New("they were compared with --map, which merge does not have")
 	}
-	var o view.Options
+	var o normalize.Options
 	if s := p.Options["step-offset"]; s != "" {
 		var n offset
 		if err := n.Set(s); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/policy"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // withPolicy reads the policy file. Bounds on the command line would have to
@@ -13,7 +14,7 @@ func (f *flags) withPolicy(o *compare.Options) (err error) {
 	if f.policy == "" {
 		return nil
 	}
-	if o.Bounds != (compare.Bounds{}) {
+	if o.Bounds != (report.Bounds{}) {
 		return fmt.Errorf("--policy with a bound on the command line: write the bound as a rule without conditions at the end of %s", f.policy)
 	}
 	o.Policy, err = policy.Load(f.policy)

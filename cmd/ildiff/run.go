@@ -12,6 +12,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
@@ -167,7 +168,7 @@ func (f *flags) addReports(fs *pflag.FlagSet) {
 
 // diff compares two sessions, writes the report and returns its exit code. Where
 // look is given and does not like the report, nothing is written.
-func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*compare.Report) error, stdout, stderr io.Writer) (int, error) {
+func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*report.Report) error, stdout, stderr io.Writer) (int, error) {
 	opts, err := f.options()
 	if err != nil {
 		return 0, err
@@ -224,7 +225,7 @@ func (f *flags) options() (*compare.Options, error) {
 	if err := f.checkColor(); err != nil {
 		return nil, err
 	}
-	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: compare.Bounds{
+	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: report.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
 	}}
 	err := f.evidence.check()
@@ -240,7 +241,7 @@ func (f *flags) options() (*compare.Options, error) {
 	if f.steps == "" {
 		return o, nil
 	}
-	steps, err := compare.ParseSteps(f.steps)
+	steps, err := report.ParseSteps(f.steps)
 	if err != nil {
 		return nil, fmt.Errorf("--%w", err)
 	}

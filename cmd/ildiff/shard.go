@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
@@ -41,7 +42,7 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 		return err
 	}
 	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, compare.OwnCalls(part, target), stderr)
+	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, partial.OwnCalls(part, target), stderr)
 	defer remove()
 	if err != nil {
 		return err
@@ -64,10 +65,10 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 		}
 		p.Warnings = captures.warnings(ref, target)
 		for _, x := range captures.findings() {
-			p.Findings = append(p.Findings, compare.PartFinding(x))
+			p.Findings = append(p.Findings, partial.Finding(x))
 		}
 	}
-	if err := compare.WritePart(out[0], p); err != nil {
+	if err := partial.Write(out[0], p); err != nil {
 		return writeError(out[0].file, err)
 	}
 	if err := out[0].commit(); err != nil {
@@ -78,7 +79,7 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 }
 
 // tell says what was done, and what is to be done.
-func tell(p *compare.Part, stderr io.Writer) {
+func tell(p *partial.Report, stderr io.Writer) {
 	tensors, total := 0, 0
 	for _, c := range p.Calls {
 		tensors += len(c.Slots)

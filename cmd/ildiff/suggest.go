@@ -9,6 +9,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/policy"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 )
 
@@ -69,7 +70,7 @@ func suggest(ctx context.Context, dirs []string, path string, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	var reports []*compare.Report
+	var reports []*report.Report
 	for _, dir := range dirs[1:] {
 		run, err := il.Open(dir)
 		if err != nil {

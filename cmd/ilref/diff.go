@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 )
@@ -29,8 +30,8 @@ func (f *runFlags) compare(ctx context.Context, target *il.Session, run, oracle 
 	if err != nil {
 		return err
 	}
-	text := compare.TextOptions{Color: terminal.Color(stdout, f.color), Width: terminal.Width(stdout)}
-	if err := compare.WriteText(stdout, report, text); err != nil {
+	text := render.TextOptions{Color: terminal.Color(stdout, f.color), Width: terminal.Width(stdout)}
+	if err := render.Text(stdout, report, text); err != nil {
 		return err
 	}
 	if code := report.ExitCode(); code != exitOK {

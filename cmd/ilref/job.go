@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
@@ -80,7 +80,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 		return err
 	}
 	warn(stderr, recorded.Warnings...)
-	like, notes := view.Canonical(recorded, nil)
+	like, notes := normalize.Canonical(recorded, nil)
 	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err

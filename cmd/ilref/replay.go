@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
-	"github.com/ilref/ilref/compare/view"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
@@ -85,7 +85,7 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 		return err
 	}
 	recorded := session
-	session, notes := view.Canonical(recorded, nil)
+	session, notes := normalize.Canonical(recorded, nil)
 	warn(stderr, notes.Warnings...)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
 		f.dtype = d.String()
@@ -152,7 +152,7 @@ func partOf(session *il.Session, part string) (func(module string, call int) boo
 	if err != nil {
 		return nil, fmt.Errorf("--shard %w", err)
 	}
-	return compare.OwnCalls(p, session), nil
+	return partial.OwnCalls(p, session), nil
 }
 
 func callName(module string, call int) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/tensor"
@@ -47,10 +48,10 @@ func TestCheckFixtures(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 330, r.Compared, c.target)
 		if c.first == "" {
-			require.Equal(t, compare.Pass, r.Verdict, "%s: %s", c.target, r.First)
+			require.Equal(t, report.Pass, r.Verdict, "%s: %s", c.target, r.First)
 			continue
 		}
-		require.Equal(t, compare.Fail, r.Verdict, c.target)
+		require.Equal(t, report.Fail, r.Verdict, c.target)
 		require.True(t, strings.HasPrefix(r.First, c.first), "%s: %s", c.target, r.First)
 	}
 }
@@ -144,7 +145,7 @@ func TestNaN(t *testing.T) {
 	require.Equal(t, p.Tensors[7].String(), p.NaN(b))
 	r, err := b.Check("s", p)
 	require.NoError(t, err)
-	require.Equal(t, compare.Pass, r.Verdict) // equal hashes: it is the count alone that this test changed
+	require.Equal(t, report.Pass, r.Verdict) // equal hashes: it is the count alone that this test changed
 	p.Tensors[7].SHA256 = strings.Repeat("0", 64)
 	r, err = b.Check("s", p)
 	require.NoError(t, err)

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -14,7 +15,7 @@ import (
 // Result is what a session is, held against a baseline.
 type Result struct {
 	Session    string
-	Verdict    compare.Verdict // Pass, Fail or Incomparable
+	Verdict    report.Verdict // Pass, Fail or Incomparable
 	Compared   int
 	Identical  int // of those, equal to the bit
 	Missing    []string
@@ -30,9 +31,9 @@ type Result struct {
 // ExitCode is 0 for a pass, 1 for a gap, 3 where too little was comparable.
 func (r *Result) ExitCode() int {
 	switch r.Verdict {
-	case compare.Pass:
+	case report.Pass:
 		return 0
-	case compare.Fail:
+	case report.Fail:
 		return 1
 	}
 	return 3
@@ -116,11 +117,11 @@ func (b *Baseline) foreign(name string, p *Print) error {
 func (r *Result) conclude() {
 	switch {
 	case r.Failed > 0:
-		r.Verdict = compare.Fail
+		r.Verdict = report.Fail
 	case r.Compared == 0 || len(r.Missing)+len(r.Extra)+len(r.Skipped)+len(r.Unreadable) > 0:
-		r.Verdict = compare.Incomparable
+		r.Verdict = report.Incomparable
 	default:
-		r.Verdict = compare.Pass
+		r.Verdict = report.Pass
 	}
 }
 
@@ -172,7 +173,7 @@ type judge struct {
 // inputs looks for what no recorded module made.
 func (j *judge) inputs(c *call) {
 	for _, p := range c.inputs {
-		lim, _ := compare.Explained(topology.Unknown, c.types, true, j.seen)
+		lim, _ := rounding.Explained(topology.Unknown, c.types, true, j.seen)
 		j.tensor(p, lim, j.Failed > 0)
 	}
 	c.in = worst(c.inputs)
@@ -188,7 +189,7 @@ func (j *judge) inputs(c *call) {
 
 func (j *judge) outputs(c *call) {
 	in := max(c.in, c.inner)
-	lim, noise := compare.Explained(topology.Of(c.module).Kind, c.types, c.composite, in)
+	lim, noise := rounding.Explained(topology.Of(c.module).Kind, c.types, c.composite, in)
 	failed := j.Failed > 0
 	for _, p := range c.outputs {
 		j.tensor(p, lim, failed && in > noise)

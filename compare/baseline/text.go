@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // listed is how many names a list shows.
@@ -55,7 +55,7 @@ func (r *Result) WriteText(w io.Writer, path string, b *Baseline) error {
 	for _, l := range lists {
 		list(t, strings.ToUpper(l.what[:1])+l.what[1:], l.names)
 	}
-	fmt.Fprintf(t, "Verdict: %s\n", map[compare.Verdict]string{compare.Pass: "PASS", compare.Fail: "FAIL", compare.Incomparable: "INCOMPARABLE"}[r.Verdict])
+	fmt.Fprintf(t, "Verdict: %s\n", map[report.Verdict]string{report.Pass: "PASS", report.Fail: "FAIL", report.Incomparable: "INCOMPARABLE"}[r.Verdict])
 	return t.Flush()
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/policy"
+	"github.com/ilref/ilref/compare/render"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 )
 
@@ -32,11 +34,11 @@ func RequireClose(t testing.TB, ref, target string, opts ...func(*compare.Option
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Verdict == compare.Pass {
+	if r.Verdict == report.Pass {
 		return
 	}
 	var text strings.Builder
-	if err := compare.WriteText(&text, r, compare.TextOptions{}); err != nil {
+	if err := render.Text(&text, r, render.TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Fatalf("%s is not close to %s:\n%s", target, ref, text.String())

@@ -25,7 +25,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/internal/nearest"
 	"github.com/ilref/ilref/internal/sidefile"
 )
@@ -37,7 +37,7 @@ const Version = 1
 const maxSize = 4 << 20
 
 // Load reads a policy file. Its errors name the file, line and column.
-func Load(path string) (*compare.Policy, error) {
+func Load(path string) (*report.Policy, error) {
 	data, err := sidefile.ReadNamed(path, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
@@ -46,7 +46,7 @@ func Load(path string) (*compare.Policy, error) {
 }
 
 // Parse reads the text of a policy; name is what errors and rules call it.
-func Parse(name string, data []byte) (*compare.Policy, error) {
+func Parse(name string, data []byte) (*report.Policy, error) {
 	p := &parser{name: name}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -88,7 +88,7 @@ func (p *parser) syntax(err error) error {
 	return fmt.Errorf("%s: not YAML: %s", p.name, text)
 }
 
-func (p *parser) policy(n *yaml.Node) (*compare.Policy, error) {
+func (p *parser) policy(n *yaml.Node) (*report.Policy, error) {
 	var rules *yaml.Node
 	version := false
 	err := p.mapping(n, "a policy", []string{"version", "rules"}, func(key, value *yaml.Node) error {
@@ -112,7 +112,7 @@ func (p *parser) policy(n *yaml.Node) (*compare.Policy, error) {
 	case rules.Kind != yaml.SequenceNode || len(rules.Content) == 0:
 		return nil, p.errorAt(rules, "rules: want a list of rules, with one at least")
 	}
-	out := &compare.Policy{}
+	out := &report.Policy{}
 	for _, r := range rules.Content {
 		rule, err := p.rule(r)
 		if err != nil {

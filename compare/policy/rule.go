@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/nearest"
 	"github.com/ilref/ilref/internal/pyregex"
@@ -22,8 +22,8 @@ var ruleKeys = []string{
 }
 
 // rule reads one rule: conditions, and either bounds, judge or skip.
-func (p *parser) rule(n *yaml.Node) (*compare.PolicyRule, error) {
-	r := &compare.PolicyRule{At: fmt.Sprintf("%s:%d", p.name, n.Line)}
+func (p *parser) rule(n *yaml.Node) (*report.PolicyRule, error) {
+	r := &report.PolicyRule{At: fmt.Sprintf("%s:%d", p.name, n.Line)}
 	set := map[string]*yaml.Node{}
 	err := p.mapping(n, "a rule", ruleKeys, func(key, value *yaml.Node) error {
 		set[key.Value] = key
@@ -59,7 +59,7 @@ func (p *parser) rule(n *yaml.Node) (*compare.PolicyRule, error) {
 }
 
 // field reads the value of one key.
-func (p *parser) field(r *compare.PolicyRule, key string, v *yaml.Node) error {
+func (p *parser) field(r *report.PolicyRule, key string, v *yaml.Node) error {
 	switch key {
 	case "dtype":
 		return p.dtypes(r, v)
@@ -102,7 +102,7 @@ func (p *parser) oneOf(v *yaml.Node, key string, allowed ...string) error {
 }
 
 // dtypes reads one name of an element type, or a list.
-func (p *parser) dtypes(r *compare.PolicyRule, v *yaml.Node) error {
+func (p *parser) dtypes(r *report.PolicyRule, v *yaml.Node) error {
 	list := []*yaml.Node{v}
 	if v.Kind == yaml.SequenceNode && len(v.Content) > 0 {
 		list = v.Content
@@ -128,7 +128,7 @@ func (p *parser) dtypes(r *compare.PolicyRule, v *yaml.Node) error {
 }
 
 // bound reads a finite number in the range of its metric.
-func (p *parser) bound(b *compare.Bounds, key string, v *yaml.Node) error {
+func (p *parser) bound(b *report.Bounds, key string, v *yaml.Node) error {
 	low, high := 0.0, math.MaxFloat64
 	to := map[string]**float64{
 		"max_abs": &b.MaxAbs, "max_rel_l2": &b.MaxRelL2, "rtol": &b.RTol, "atol": &b.ATol,

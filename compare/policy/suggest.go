@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -25,7 +25,7 @@ const Margin = 2
 // that differ, with NaN on one side, or with nothing compared.
 //
 // cosine bounds follow from squares: 1-cos grows with the square of a gap.
-func Suggest(w io.Writer, reports []*compare.Report) error {
+func Suggest(w io.Writer, reports []*report.Report) error {
 	kinds := map[kind]*gaps{}
 	for _, r := range reports {
 		if err := knownGood(r); err != nil {
@@ -59,7 +59,7 @@ func Suggest(w io.Writer, reports []*compare.Report) error {
 }
 
 // knownGood refuses what no margin can make good.
-func knownGood(r *compare.Report) error {
+func knownGood(r *report.Report) error {
 	name := r.Target.Dir
 	switch {
 	case len(r.Workloads) > 0:
@@ -78,7 +78,7 @@ func knownGood(r *compare.Report) error {
 	return nil
 }
 
-func isInt(t *compare.Tensor) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }
+func isInt(t *report.TensorDiff) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }
 
 // kind is what one rule is written for.
 type kind struct {
@@ -89,7 +89,7 @@ type kind struct {
 
 var number = regexp.MustCompile(`[0-9]+`)
 
-func kindOf(t *compare.Tensor) kind {
+func kindOf(t *report.TensorDiff) kind {
 	name := number.ReplaceAllString(regexp.QuoteMeta(t.Module), `\d+`)
 	d := t.DTypes[0]
 	if lastPlace(t.DTypes[1]) > lastPlace(d) {
@@ -106,7 +106,7 @@ type gaps struct {
 	integers                bool
 }
 
-func (g *gaps) add(t *compare.Tensor) {
+func (g *gaps) add(t *report.TensorDiff) {
 	g.integers = isInt(t)
 	g.relL2, g.oneMinus, g.maxAbs = max(g.relL2, t.Gap.RelL2), max(g.oneMinus, t.Gap.OneMinus), max(g.maxAbs, t.Gap.MaxAbs)
 	g.at = max(g.at, math.Abs(t.Gap.Reference), math.Abs(t.Gap.Target))

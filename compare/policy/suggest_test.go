@@ -8,22 +8,22 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/tensor"
 )
 
-func result(module string, d tensor.DType, g metric.Gap) *compare.Tensor {
-	return &compare.Tensor{Key: compare.Key{Module: module, Direction: "outputs"}, DTypes: [2]tensor.DType{tensor.Float32, d}, Gap: &g}
+func result(module string, d tensor.DType, g metric.Gap) *report.TensorDiff {
+	return &report.TensorDiff{Key: report.Key{Module: module, Direction: "outputs"}, DTypes: [2]tensor.DType{tensor.Float32, d}, Gap: &g}
 }
 
 // One rule a kind, of the worst, with the margin and the floor of the coarser
 // type; what is written is read back.
 func TestSuggest(t *testing.T) {
 	var b bytes.Buffer
-	require.NoError(t, Suggest(&b, []*compare.Report{{
-		Reference: compare.Side{Dir: "good"}, Target: compare.Side{Dir: "run"}, Verdict: compare.Pass, Rule: compare.RuleNoise,
-		Tensors: []*compare.Tensor{
+	require.NoError(t, Suggest(&b, []*report.Report{{
+		Reference: report.Side{Dir: "good"}, Target: report.Side{Dir: "run"}, Verdict: report.Pass, Rule: report.RuleNoise,
+		Tensors: []*report.TensorDiff{
 			result("m.layers.1.it's", tensor.BFloat16, metric.Gap{RelL2: 0.01, OneMinus: 5e-5, MaxAbs: 0.5, Reference: 1, Target: 1.5, Values: 2}),
 			result("m.layers.12.it's", tensor.BFloat16, metric.Gap{RelL2: 0.0111, MaxAbs: 0.25, Values: 2}),
 			result("norm", tensor.Float32, metric.Gap{Values: 2, Equal: 2}),
@@ -58,16 +58,16 @@ func TestSuggestRefuses(t *testing.T) {
 	ints := result("embed", tensor.Int32, metric.Gap{Values: 2, Equal: 1})
 	ints.DTypes[0] = tensor.Int32
 	for _, c := range []struct {
-		r    compare.Report
+		r    report.Report
 		want string
 	}{
-		{compare.Report{}, "suggest: run: nothing was compared with the reference"},
-		{compare.Report{Workloads: []compare.Workload{{Forward: 2, Why: "x"}}}, "suggest: run: step 2 ran other tokens than the reference: x"},
-		{compare.Report{Tensors: []*compare.Tensor{result("norm", tensor.Float32, metric.Gap{NonFinite: 1})}}, "suggest: run: step_0/norm/outputs has NaN or infinities"},
-		{compare.Report{Tensors: []*compare.Tensor{ints}}, "suggest: run: the integers of step_0/embed/outputs differ"},
+		{report.Report{}, "suggest: run: nothing was compared with the reference"},
+		{report.Report{Workloads: []report.Workload{{Forward: 2, Why: "x"}}}, "suggest: run: step 2 ran other tokens than the reference: x"},
+		{report.Report{Tensors: []*report.TensorDiff{result("norm", tensor.Float32, metric.Gap{NonFinite: 1})}}, "suggest: run: step_0/norm/outputs has NaN or infinities"},
+		{report.Report{Tensors: []*report.TensorDiff{ints}}, "suggest: run: the integers of step_0/embed/outputs differ"},
 	} {
 		c.r.Target.Dir = "run"
-		require.ErrorContains(t, Suggest(&bytes.Buffer{}, []*compare.Report{&c.r}), c.want)
+		require.ErrorContains(t, Suggest(&bytes.Buffer{}, []*report.Report{&c.r}), c.want)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -14,38 +14,38 @@ import (
 // out.
 type column struct {
 	Title, Help string
-	of          func(*compare.Tensor) string
+	of          func(*report.TensorDiff) string
 }
 
 var columns = []column{
-	{"type", "of the reference, and of the target where it is another", func(t *compare.Tensor) string {
+	{"type", "of the reference, and of the target where it is another", func(t *report.TensorDiff) string {
 		if t.DTypes[0] == t.DTypes[1] {
 			return t.DTypes[0].String()
 		}
 		return t.DTypes[0].String() + " / " + t.DTypes[1].String()
 	}},
-	{"shape", "", func(t *compare.Tensor) string { return tensor.ShapeString(t.Shape) }},
-	{"rank", "the device whose gap this is, the worst of all", func(t *compare.Tensor) string { return t.Rank }},
-	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *compare.Tensor) string { return num(t.Gap.RelL2) }},
-	{"local", "rel_l2 against what the right module returns for the same inputs", func(t *compare.Tensor) string {
-		if t.Local == nil {
+	{"shape", "", func(t *report.TensorDiff) string { return tensor.ShapeString(t.Shape) }},
+	{"rank", "the device whose gap this is, the worst of all", func(t *report.TensorDiff) string { return t.Rank }},
+	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *report.TensorDiff) string { return num(t.Gap.RelL2) }},
+	{"local", "rel_l2 against what the right module returns for the same inputs", func(t *report.TensorDiff) string {
+		if t.ReplayGap == nil {
 			return ""
 		}
-		return num(t.Local.RelL2)
+		return num(t.ReplayGap.RelL2)
 	}},
-	{"ratio", "rel_l2 against the exact values, over that of correct rounding", func(t *compare.Tensor) string {
-		if t.Floor == nil {
+	{"ratio", "rel_l2 against the exact values, over that of correct rounding", func(t *report.TensorDiff) string {
+		if t.NoiseRatio == nil {
 			return ""
 		}
-		return amount(t.Floor.Ratio, 3)
+		return amount(t.NoiseRatio.Ratio, 3)
 	}},
-	{"row ratio", "the same of the worst row", func(t *compare.Tensor) string {
-		if t.Floor == nil || math.IsNaN(t.Floor.Token) {
+	{"row ratio", "the same of the worst row", func(t *report.TensorDiff) string {
+		if t.NoiseRatio == nil || math.IsNaN(t.NoiseRatio.Token) {
 			return ""
 		}
-		return amount(t.Floor.Token, 3)
+		return amount(t.NoiseRatio.Token, 3)
 	}},
-	{"same token", "rows of logits with the same largest value; near ties among the others", func(t *compare.Tensor) string {
+	{"same token", "rows of logits with the same largest value; near ties among the others", func(t *report.TensorDiff) string {
 		l := t.Logits
 		if l == nil {
 			return ""
@@ -56,64 +56,64 @@ var columns = []column{
 		}
 		return s
 	}},
-	{"KL", "mean divergence of the rows of logits, in nats", func(t *compare.Tensor) string {
+	{"KL", "mean divergence of the rows of logits, in nats", func(t *report.TensorDiff) string {
 		if t.Logits == nil {
 			return ""
 		}
 		return num(t.Logits.KL)
 	}},
-	{"max_abs", "the largest |target − reference|", func(t *compare.Tensor) string { return amount(t.Gap.MaxAbs, 3) }},
-	{"at", "where that is", func(t *compare.Tensor) string {
+	{"max_abs", "the largest |target − reference|", func(t *report.TensorDiff) string { return amount(t.Gap.MaxAbs, 3) }},
+	{"at", "where that is", func(t *report.TensorDiff) string {
 		if t.Gap.MaxAbsAt == nil {
 			return ""
 		}
 		return strings.Trim(tensor.ShapeString(t.Gap.MaxAbsAt), "[]")
 	}},
-	{"reference", "the value there", func(t *compare.Tensor) string {
+	{"reference", "the value there", func(t *report.TensorDiff) string {
 		if t.Gap.MaxAbsAt == nil {
 			return ""
 		}
 		return amount(t.Gap.Reference, 4)
 	}},
-	{"target", "the value there", func(t *compare.Tensor) string {
+	{"target", "the value there", func(t *report.TensorDiff) string {
 		if t.Gap.MaxAbsAt == nil {
 			return ""
 		}
 		return amount(t.Gap.Target, 4)
 	}},
-	{"1−cos", "1 − cosine similarity", func(t *compare.Tensor) string { return num(t.Gap.OneMinus) }},
-	{"norm ratio", "‖target‖ / ‖reference‖", func(t *compare.Tensor) string { return amount(t.Gap.NormRatio, 6) }},
-	{"scale−1", "of the factor that brings the reference nearest to the target", func(t *compare.Tensor) string {
+	{"1−cos", "1 − cosine similarity", func(t *report.TensorDiff) string { return num(t.Gap.OneMinus) }},
+	{"norm ratio", "‖target‖ / ‖reference‖", func(t *report.TensorDiff) string { return amount(t.Gap.NormRatio, 6) }},
+	{"scale−1", "of the factor that brings the reference nearest to the target", func(t *report.TensorDiff) string {
 		if t.Gap.Scale == nil {
 			return ""
 		}
 		return fmt.Sprintf("%.1e", t.Gap.Scale.MinusOne)
 	}},
-	{"worst row", "the row with the largest rel_l2, and that", func(t *compare.Tensor) string {
+	{"worst row", "the row with the largest rel_l2, and that", func(t *report.TensorDiff) string {
 		if w := t.Gap.WorstToken; w != nil && w.RelL2 > 0 {
 			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2)) + tokenName(t.Token)
 		}
 		return ""
 	}},
-	{"worst column", "the column with the largest rel_l2, and that", func(t *compare.Tensor) string {
+	{"worst column", "the column with the largest rel_l2, and that", func(t *report.TensorDiff) string {
 		if w := t.Gap.WorstChannel; w != nil && w.RelL2 > 0 {
 			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2))
 		}
 		return ""
 	}},
-	{"ulp p99 / max", "|target − reference| in units of the last place", func(t *compare.Tensor) string {
+	{"ulp p99 / max", "|target − reference| in units of the last place", func(t *report.TensorDiff) string {
 		if u := t.Gap.ULP; u != nil && u.Max > 0 {
 			return fmt.Sprintf("%.3g / %.3g", u.P99, u.Max)
 		}
 		return ""
 	}},
-	{"mismatched", "values outside the tolerance", func(t *compare.Tensor) string { return percent(mismatched(t.Gap)) }},
-	{"NaN", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.NaN) }},
-	{"Inf", "in the reference / in the target", func(t *compare.Tensor) string { return sides(t.Gap.Inf) }},
+	{"mismatched", "values outside the tolerance", func(t *report.TensorDiff) string { return percent(mismatched(t.Gap)) }},
+	{"NaN", "in the reference / in the target", func(t *report.TensorDiff) string { return sides(t.Gap.NaN) }},
+	{"Inf", "in the reference / in the target", func(t *report.TensorDiff) string { return sides(t.Gap.Inf) }},
 }
 
 // tokenName says which token a row is, where the session tells.
-func tokenName(t *compare.Token) string {
+func tokenName(t *report.Token) string {
 	if t == nil {
 		return ""
 	}
@@ -132,9 +132,9 @@ func sides(n [2]int) string {
 }
 
 // columnsOf are the columns in which some tensor has a figure.
-func columnsOf(r *compare.Report) []column {
+func columnsOf(r *report.Report) []column {
 	return slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
-		return !slices.ContainsFunc(r.Tensors, func(t *compare.Tensor) bool { return c.of(t) != "" })
+		return !slices.ContainsFunc(r.Tensors, func(t *report.TensorDiff) bool { return c.of(t) != "" })
 	})
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -80,7 +80,7 @@ func newHeatMap(calls []*callView) heatMap {
 // heatWeight orders calls that share a cell.
 func heatWeight(c *callView) float64 {
 	w := c.gap()
-	if c.Verdict == compare.Fail {
+	if c.Verdict == report.Fail {
 		w += 1e300
 	}
 	return w
@@ -91,7 +91,7 @@ func newHeatCell(c *callView) heatCell {
 	if g := c.gap(); g >= 0 {
 		class, text = c.measure.color(g), c.measure.write(g)
 	}
-	if c.Verdict == compare.Fail {
+	if c.Verdict == report.Fail {
 		class += " hf"
 		text += " ✗"
 	}

@@ -9,7 +9,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -26,7 +26,7 @@ var page = template.Must(template.New("page").Parse(pageText))
 
 // HTML writes the report as one page that needs neither network nor scripts,
 // light or dark as the reader's system is.
-func HTML(w io.Writer, r *compare.Report, o Options) error {
+func HTML(w io.Writer, r *report.Report, o Options) error {
 	var b bytes.Buffer
 	if err := page.Execute(&b, newPage(r, o)); err != nil {
 		return err
@@ -91,7 +91,7 @@ type groupView struct {
 }
 
 // called is embedded under a name that does not hide its field Module.
-type called = compare.Module
+type called = report.CallDiff
 
 // callView is a module call with its tensors.
 type callView struct {
@@ -120,7 +120,7 @@ func (c *callView) gap() float64 {
 	return c.measure.in(c.Inputs)
 }
 
-func newPage(r *compare.Report, o Options) *pageView {
+func newPage(r *report.Report, o Options) *pageView {
 	p := &pageView{
 		Title: fmt.Sprintf("ildiff: %s", title(r)), Verdict: title(r), Class: verdictClass(r.Verdict),
 		Conclusion: conclusion(r), Shortfall: shortfall(r), Rule: rule(r, o.Bounds),
@@ -130,7 +130,7 @@ func newPage(r *compare.Report, o Options) *pageView {
 	p.Legend = p.Measure.legend()
 	for _, s := range []struct {
 		name string
-		compare.Side
+		report.Side
 	}{{"reference", r.Reference}, {"target", r.Target}} {
 		p.Sides = append(p.Sides, sideView{s.name, s.Dir, count(len(s.Steps), "step"), strings.Join(s.DTypes, ", ")})
 	}
@@ -148,21 +148,21 @@ func newPage(r *compare.Report, o Options) *pageView {
 	return p
 }
 
-func verdictClass(v compare.Verdict) string {
+func verdictClass(v report.Verdict) string {
 	switch v {
-	case compare.Pass:
+	case report.Pass:
 		return "ok"
-	case compare.Fail:
+	case report.Fail:
 		return "bad"
-	case compare.NotCompared:
+	case report.NotCompared:
 		return "off"
 	}
 	return "warn"
 }
 
 // forwards groups the calls by forward and layer.
-func (p *pageView) forwards(r *compare.Report, looks map[*compare.Tensor]int) {
-	byCall := map[callID][]*compare.Tensor{}
+func (p *pageView) forwards(r *report.Report, looks map[*report.TensorDiff]int) {
+	byCall := map[callID][]*report.TensorDiff{}
 	for _, t := range r.Tensors {
 		byCall[callOfTensor(t)] = append(byCall[callOfTensor(t)], t)
 	}
@@ -172,7 +172,7 @@ func (p *pageView) forwards(r *compare.Report, looks map[*compare.Tensor]int) {
 		for forward := r.Modules[i].Forward; i < len(r.Modules) && r.Modules[i].Forward == forward; i++ {
 			m := r.Modules[i]
 			c := &callView{called: m, measure: &p.Measure, ID: i + 1, Class: verdictClass(m.Verdict), Word: word(m.Verdict)}
-			if c.Empty = p.Short && m.Verdict == compare.Pass; !c.Empty {
+			if c.Empty = p.Short && m.Verdict == report.Pass; !c.Empty {
 				for _, t := range byCall[callOf(m)] {
 					c.Rows = append(c.Rows, p.row(t, looks[t]))
 				}
@@ -190,7 +190,7 @@ func (p *pageView) forwards(r *compare.Report, looks map[*compare.Tensor]int) {
 	}
 }
 
-func (p *pageView) row(t *compare.Tensor, look int) rowView {
+func (p *pageView) row(t *report.TensorDiff, look int) rowView {
 	v := rowView{Name: slotName(t.Key), Class: verdictClass(t.Verdict), Word: word(t.Verdict), Look: look}
 	v.Equal = t.Gap.Identical() && t.Gap.NaN == [2]int{} && t.Gap.Inf == [2]int{}
 	for _, c := range p.Columns {
@@ -202,12 +202,12 @@ func (p *pageView) row(t *compare.Tensor, look int) rowView {
 	return v
 }
 
-func newForward(calls []*callView, d *compare.Divergence) *forwardView {
+func newForward(calls []*callView, d *report.Divergence) *forwardView {
 	f := &forwardView{Name: fmt.Sprintf("step %d", calls[0].Forward), Heat: newHeatMap(calls), Depth: newDepthPlot(calls)}
 	fails := 0
 	var g *groupView
 	for _, c := range calls {
-		if c.Verdict == compare.Fail {
+		if c.Verdict == report.Fail {
 			fails++
 		}
 		here := d != nil && c.Step == d.Step && c.Module == d.Module && c.Call == d.Call
@@ -259,7 +259,7 @@ func (g *groupView) summarise() {
 func callCount(calls []*callView) string {
 	off := 0
 	for _, c := range calls {
-		if c.Verdict == compare.NotCompared {
+		if c.Verdict == report.NotCompared {
 			off++
 		}
 	}
@@ -301,21 +301,21 @@ type lookView struct {
 
 // closeLooks takes the first divergence and the failing tensors apart, and
 // gives the number of each.
-func (p *pageView) closeLooks(r *compare.Report, o Options) map[*compare.Tensor]int {
-	of := map[callID]*compare.Module{}
+func (p *pageView) closeLooks(r *report.Report, o Options) map[*report.TensorDiff]int {
+	of := map[callID]*report.CallDiff{}
 	for _, m := range r.Modules {
 		of[callOf(m)] = m
 	}
-	var first, rest []*compare.Tensor
+	var first, rest []*report.TensorDiff
 	for _, t := range r.Tensors {
 		switch d := r.FirstDivergence; {
 		case d != nil && t.Key == d.Key:
 			first = append(first, t)
-		case t.Verdict == compare.Fail:
+		case t.Verdict == report.Fail:
 			rest = append(rest, t)
 		}
 	}
-	ids := map[*compare.Tensor]int{}
+	ids := map[*report.TensorDiff]int{}
 	for i, t := range append(first, rest...) {
 		if i == closeLooks {
 			p.LooksLeft = len(first) + len(rest) - i
@@ -335,7 +335,7 @@ func (p *pageView) closeLooks(r *compare.Report, o Options) map[*compare.Tensor]
 	return ids
 }
 
-func newLook(t *compare.Tensor, o Options) *lookView {
+func newLook(t *report.TensorDiff, o Options) *lookView {
 	v := &lookView{Name: location(t.Key, -1), Class: verdictClass(t.Verdict), Word: word(t.Verdict)}
 	for _, c := range columns {
 		if s := c.of(t); s != "" {

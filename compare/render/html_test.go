@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -26,7 +28,7 @@ var (
 
 // checkHTML: one file without scripts and requests, whose links all lead
 // somewhere in it.
-func checkHTML(t *testing.T, r *compare.Report, s string) {
+func checkHTML(t *testing.T, r *report.Report, s string) {
 	require.True(t, utf8.ValidString(s))
 	require.Contains(t, s, `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">`)
 	require.Empty(t, urlPattern.FindAllString(s, -1))
@@ -67,7 +69,7 @@ func wellFormed(t *testing.T, s string) {
 
 // Names and reasons that are markup stay text.
 func TestHTMLEscapes(t *testing.T) {
-	s := written(t, HTML, evilReport(), Options{Lint: []Finding{{"error", evil}}, Reread: func(*compare.Tensor, func(_, _ *tensor.Tensor) error) error {
+	s := written(t, HTML, evilReport(), Options{Lint: []Finding{{"error", evil}}, Reread: func(*report.TensorDiff, func(_, _ *tensor.Tensor) error) error {
 		return fmt.Errorf("gone: %s", evil)
 	}})
 	require.Empty(t, urlPattern.FindAllString(strings.ReplaceAll(s, "javascript:f", ""), -1))
@@ -103,7 +105,7 @@ func TestHTMLFault(t *testing.T) {
 // Sessions that are gone by then take the histograms with them, no more.
 func TestHTMLSessionsGone(t *testing.T) {
 	r, o := compared(t, "llama3-gqa-bf16", "llama3-gqa-bf16-fault-row_scale", compare.Options{})
-	o.Reread = func(x *compare.Tensor, _ func(_, _ *tensor.Tensor) error) error {
+	o.Reread = func(x *report.TensorDiff, _ func(_, _ *tensor.Tensor) error) error {
 		_, err := os.Open("no/such/" + x.Slot)
 		return err
 	}
@@ -115,12 +117,12 @@ func TestHTMLSessionsGone(t *testing.T) {
 // A report judged by replay or by a floor is drawn by that figure.
 func TestHTMLMeasures(t *testing.T) {
 	r := wideReport(2, 3, 1)
-	r.Rule = compare.RuleReplay
+	r.Rule = report.RuleReplay
 	last := r.Modules[len(r.Modules)-1]
 	local := *last.Outputs.Gap
 	local.RelL2 = 0.25
-	last.Outputs.Local = &local
-	last.Outputs.Token = &compare.Token{Request: 2, Position: 7, Text: "<s>"}
+	last.Outputs.ReplayGap = &local
+	last.Outputs.Token = &report.Token{Request: 2, Position: 7, Text: "<s>"}
 	r.Fallback = []string{"step 0, lm_head"}
 	s := written(t, HTML, r, Options{})
 	require.Contains(t, s, ">2.5e-01</a>")
@@ -130,8 +132,8 @@ func TestHTMLMeasures(t *testing.T) {
 	require.Contains(t, s, "the rule has no evidence for 1 call, judged between the two sessions instead; the first is step 0, lm_head")
 	require.Contains(t, written(t, Markdown, r, Options{}), "| rel_l2 out | local rel_l2 | max_abs |")
 
-	r.Rule = compare.RuleFloor
-	last.Outputs.Floor = &compare.Floor{Target: &local, Emulation: &local, Ratio: 1.7}
+	r.Rule = report.RuleFloor
+	last.Outputs.NoiseRatio = &rounding.NoiseRatio{Target: &local, Emulation: &local, Ratio: 1.7}
 	s = written(t, HTML, r, Options{})
 	require.Contains(t, s, `<td class="h5"><a href="#c6">1.7</a>`)
 	require.Contains(t, s, "&lt;1.5")
@@ -148,7 +150,7 @@ func TestHTMLSize(t *testing.T) {
 	checkHTML(t, r, s)
 
 	r = wideReport(40, 13, 13)
-	r.Modules[7].Verdict, r.Modules[7].Outputs.Verdict = compare.Fail, compare.Fail
+	r.Modules[7].Verdict, r.Modules[7].Outputs.Verdict = report.Fail, report.Fail
 	s = written(t, HTML, r, Options{})
 	require.Less(t, len(s), 5<<20)
 	require.Contains(t, s, "There are too many tensors for one page")

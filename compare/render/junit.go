@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // The elements that Jenkins, GitLab and Surefire read; testdata/junit.xsd has
@@ -61,7 +61,7 @@ type junitProblem struct {
 // is reached without them, which makes them skipped, as those of forwards that
 // ran other tokens always are. What cannot be read is an error. The last case
 // is the verdict of the whole: it fails whenever ildiff's exit code is not 0.
-func JUnit(w io.Writer, r *compare.Report, o Options) error {
+func JUnit(w io.Writer, r *report.Report, o Options) error {
 	s := junitSuite{Properties: junitProperties(r, o)}
 	s.Name = "ildiff " + r.Reference.Dir + " " + r.Target.Dir
 	problems := problemsByCall(&r.Coverage)
@@ -100,7 +100,7 @@ func JUnit(w io.Writer, r *compare.Report, o Options) error {
 	return err
 }
 
-func junitProperties(r *compare.Report, o Options) []junitProperty {
+func junitProperties(r *report.Report, o Options) []junitProperty {
 	out := []junitProperty{
 		{"reference", r.Reference.Dir},
 		{"target", r.Target.Dir},
@@ -131,16 +131,16 @@ type callID struct {
 	call   int
 }
 
-func callOf(m *compare.Module) callID       { return callID{m.Step, m.Module, m.Call} }
-func callOfKey(k compare.Key) callID        { return callID{k.Step, k.Module, k.Call} }
-func callOfTensor(t *compare.Tensor) callID { return callOfKey(t.Key) }
+func callOf(m *report.CallDiff) callID         { return callID{m.Step, m.Module, m.Call} }
+func callOfKey(k report.Key) callID            { return callID{k.Step, k.Module, k.Call} }
+func callOfTensor(t *report.TensorDiff) callID { return callOfKey(t.Key) }
 
 // callProblems are the tensors of a call that were not compared, a line each.
 type callProblems struct{ missing, skipped, unreadable, excluded []string }
 
-func problemsByCall(c *compare.Coverage) map[callID]*callProblems {
+func problemsByCall(c *report.Coverage) map[callID]*callProblems {
 	out := map[callID]*callProblems{}
-	at := func(k compare.Key) *callProblems {
+	at := func(k report.Key) *callProblems {
 		id := callOfKey(k)
 		if out[id] == nil {
 			out[id] = &callProblems{}
@@ -167,13 +167,13 @@ func problemsByCall(c *compare.Coverage) map[callID]*callProblems {
 
 // junitCall gives a call its worst outcome; the text lists all of them. asked
 // says that what is missing should have been there.
-func junitCall(m *compare.Module, p *callProblems, asked bool) *junitCase {
+func junitCall(m *report.CallDiff, p *callProblems, asked bool) *junitCase {
 	c := &junitCase{Class: fmt.Sprintf("step_%d", m.Step), Name: m.Name(), Out: figures(m)}
 	if p == nil {
 		p = &callProblems{}
 	}
 	var gap []string
-	if m.Verdict == compare.Fail {
+	if m.Verdict == report.Fail {
 		gap = []string{m.Why}
 		if m.Hint != "" {
 			gap = append(gap, guess(m.Hint))
@@ -200,9 +200,9 @@ func junitCall(m *compare.Module, p *callProblems, asked bool) *junitCase {
 }
 
 // figures is a line with the worst gaps of a call.
-func figures(m *compare.Module) string {
+func figures(m *report.CallDiff) string {
 	var parts []string
-	for _, t := range []*compare.Tensor{m.Inputs, m.Outputs} {
+	for _, t := range []*report.TensorDiff{m.Inputs, m.Outputs} {
 		if t != nil {
 			parts = append(parts, fmt.Sprintf("%s: rel_l2 %s, max_abs %s, 1-cos %s", slotName(t.Key), num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), num(t.Gap.OneMinus)))
 		}
@@ -213,11 +213,11 @@ func figures(m *compare.Module) string {
 	return fmt.Sprintf("%s (%s)", strings.Join(parts, "; "), word(m.Verdict))
 }
 
-func junitVerdict(r *compare.Report) *junitCase {
+func junitVerdict(r *report.Report) *junitCase {
 	c := &junitCase{Class: "ildiff", Name: "verdict", Out: "Coverage: " + coverage(&r.Coverage) + "."}
 	switch {
 	case r.ExitCode() == 0:
-	case r.Verdict == compare.Fail:
+	case r.Verdict == report.Fail:
 		c.Failure = &junitProblem{conclusion(r), "gap", conclusion(r)}
 	default:
 		c.Failure = &junitProblem{shortfall(r), "incomparable", conclusion(r)}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // node is an element as a parser sees it.
@@ -139,7 +140,7 @@ func validate(t *testing.T, x *xsd, n *node) {
 
 // checkJUnit: the report is valid, its counts are those of its cases, and it
 // fails exactly when ildiff does.
-func checkJUnit(t *testing.T, r *compare.Report, s string) {
+func checkJUnit(t *testing.T, r *report.Report, s string) {
 	n := parseJUnit(t, s)
 	cases := n.all("testcase")
 	require.Len(t, cases, len(r.Modules)+1)
@@ -155,7 +156,7 @@ func checkJUnit(t *testing.T, r *compare.Report, s string) {
 		require.Equal(t, "step_"+strconv.Itoa(m.Step), cases[i].attr("classname"))
 		require.Equal(t, m.Name(), cases[i].attr("name"))
 		f := cases[i].child("failure")
-		require.Equal(t, m.Verdict == compare.Fail, f != nil && f.attr("type") == "gap", m.Name())
+		require.Equal(t, m.Verdict == report.Fail, f != nil && f.attr("type") == "gap", m.Name())
 	}
 }
 
@@ -198,7 +199,7 @@ func TestJUnitOutcomes(t *testing.T) {
 	n = junit(l, l+"-fault-rope_theta", compare.Options{})
 	require.Contains(t, find(n, "step_2", "model.layers.1.mlp").child("skipped").Text, "other tokens")
 
-	n = junit(l, l+"-splitk", compare.Options{Bounds: compare.Bounds{MaxRelL2: new(1e-3), RTol: new(.5)}})
+	n = junit(l, l+"-splitk", compare.Options{Bounds: report.Bounds{MaxRelL2: new(1e-3), RTol: new(.5)}})
 	properties := map[string]string{}
 	for _, p := range n.all("property") {
 		properties[p.attr("name")] = p.attr("value")
@@ -213,8 +214,8 @@ func TestJUnitOutcomes(t *testing.T) {
 // What a policy leaves out is skipped where nothing else of the call was
 // compared, and fails no one.
 func TestJUnitExcluded(t *testing.T) {
-	r, _ := compared(t, "llama3-gqa-bf16", "llama3-gqa-bf16-splitk", compare.Options{Modules: []string{`layers\.0\.mlp`}, Policy: &compare.Policy{
-		Rules: []compare.PolicyRule{{At: "p.yaml:3", Slot: new(""), Skip: true, Reason: "not ours"}, {At: "p.yaml:4", Slot: new("0"), Skip: true, Reason: "nor this"}},
+	r, _ := compared(t, "llama3-gqa-bf16", "llama3-gqa-bf16-splitk", compare.Options{Modules: []string{`layers\.0\.mlp`}, Policy: &report.Policy{
+		Rules: []report.PolicyRule{{At: "p.yaml:3", Slot: new(""), Skip: true, Reason: "not ours"}, {At: "p.yaml:4", Slot: new("0"), Skip: true, Reason: "nor this"}},
 	}})
 	s := written(t, JUnit, r, Options{})
 	n := parseJUnit(t, s)

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 const (
@@ -27,9 +27,9 @@ const (
 // summary, in at most MarkdownLimit bytes: the verdict, the first divergence,
 // the failing and the worst module calls, the coverage, and folded the table
 // of all calls, as many rows as fit, with a count of the rest.
-func Markdown(w io.Writer, r *compare.Report, o Options) error {
+func Markdown(w io.Writer, r *report.Report, o Options) error {
 	var b strings.Builder
-	mark := map[compare.Verdict]string{compare.Pass: "✅", compare.Fail: "❌"}[r.Verdict]
+	mark := map[report.Verdict]string{report.Pass: "✅", report.Fail: "❌"}[r.Verdict]
 	fmt.Fprintf(&b, "## %s ildiff: %s\n\n", cmp.Or(mark, "⚠️"), title(r))
 	fmt.Fprintf(&b, "%s\n\n", prose(conclusion(r), markdownWhy))
 	if s := shortfall(r); s != "" {
@@ -41,7 +41,7 @@ func Markdown(w io.Writer, r *compare.Report, o Options) error {
 	fmt.Fprintf(&b, "| | session | steps | types |\n|---|---|---|---|\n")
 	for _, s := range []struct {
 		name string
-		compare.Side
+		report.Side
 	}{{"reference", r.Reference}, {"target", r.Target}} {
 		fmt.Fprintf(&b, "| %s | %s | %d | %s |\n", s.name, name(s.Dir), len(s.Steps), prose(strings.Join(s.DTypes, ", "), markdownName))
 	}
@@ -69,17 +69,17 @@ func markdownFindings(b *strings.Builder, fs []Finding) {
 
 // markdownSummary is the table of the calls that fail, in execution order, and
 // of the worst others.
-func markdownSummary(b *strings.Builder, r *compare.Report) {
-	var failing, others []*compare.Module
+func markdownSummary(b *strings.Builder, r *report.Report) {
+	var failing, others []*report.CallDiff
 	for _, m := range r.Modules {
 		switch {
-		case m.Verdict == compare.Fail:
+		case m.Verdict == report.Fail:
 			failing = append(failing, m)
 		case max(size(m.Outputs), size(m.Inputs)) > 0:
 			others = append(others, m)
 		}
 	}
-	slices.SortStableFunc(others, func(x, y *compare.Module) int {
+	slices.SortStableFunc(others, func(x, y *report.CallDiff) int {
 		return cmp.Compare(max(size(y.Outputs), size(y.Inputs)), max(size(x.Outputs), size(x.Inputs)))
 	})
 	if len(failing)+len(others) == 0 {
@@ -109,7 +109,7 @@ func markdownHead(x *measure) string {
 	return "| step | module | rel_l2 in | rel_l2 out |" + title + " max_abs | 1-cos | verdict |\n|---:|---|---:|---:|" + rule + "---:|---:|---|\n"
 }
 
-func markdownRow(m *compare.Module, x *measure) string {
+func markdownRow(m *report.CallDiff, x *measure) string {
 	var in, out, special, maxAbs, cosine string
 	if t := m.Inputs; t != nil {
 		in = num(t.Gap.RelL2)
@@ -125,7 +125,7 @@ func markdownRow(m *compare.Module, x *measure) string {
 		cells = slices.Delete(cells, 2, 3)
 	}
 	v := word(m.Verdict)
-	if m.Verdict == compare.Fail {
+	if m.Verdict == report.Fail {
 		v = "**FAIL**"
 	}
 	if m.Compared < m.Tensors {
@@ -150,7 +150,7 @@ func markdownList(b *strings.Builder, f fate) {
 }
 
 // markdownAll is the folded table, cut where the limit comes.
-func markdownAll(b *strings.Builder, r *compare.Report) {
+func markdownAll(b *strings.Builder, r *report.Report) {
 	if len(r.Modules) == 0 {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // The whole of a short report, as a reader sees it.
@@ -23,7 +24,7 @@ func TestMarkdown(t *testing.T) {
 	require.Equal(t, string(want), written(t, Markdown, r, o))
 }
 
-func checkMarkdown(t *testing.T, r *compare.Report, s string) {
+func checkMarkdown(t *testing.T, r *report.Report, s string) {
 	head := map[int]string{0: "## ✅ ildiff: PASS\n", 1: "## ❌ ildiff: FAIL\n", 3: "## ⚠️ ildiff: INCOMPARABLE\n"}[r.ExitCode()]
 	require.True(t, strings.HasPrefix(s, head))
 	require.Contains(t, s, "**Coverage:** "+percent(r.Coverage.Percent()/100)+" (")
@@ -46,9 +47,9 @@ func TestMarkdownLimit(t *testing.T) {
 	long := strings.Repeat("|", 5000)
 	for range 30 {
 		r.Warnings = append(r.Warnings, long)
-		r.Coverage.Skipped = append(r.Coverage.Skipped, compare.Problem{Why: long})
-		r.Coverage.Unreadable = append(r.Coverage.Unreadable, compare.Problem{Why: long})
-		r.Coverage.MissingInTarget = append(r.Coverage.MissingInTarget, compare.Key{Module: long})
+		r.Coverage.Skipped = append(r.Coverage.Skipped, report.Problem{Why: long})
+		r.Coverage.Unreadable = append(r.Coverage.Unreadable, report.Problem{Why: long})
+		r.Coverage.MissingInTarget = append(r.Coverage.MissingInTarget, report.Key{Module: long})
 	}
 	s = written(t, Markdown, r, Options{})
 	require.LessOrEqual(t, len(s), MarkdownLimit)
@@ -69,7 +70,7 @@ func TestMarkdownAnyText(t *testing.T) {
 		for range rapid.IntRange(0, 300).Draw(t, "modules") {
 			r.Modules = append(r.Modules, r.Modules[0])
 			r.Warnings = append(r.Warnings, s)
-			r.Coverage.MissingInTarget = append(r.Coverage.MissingInTarget, compare.Key{Module: s})
+			r.Coverage.MissingInTarget = append(r.Coverage.MissingInTarget, report.Key{Module: s})
 		}
 		var b strings.Builder
 		if err := Markdown(&b, r, Options{}); err != nil {

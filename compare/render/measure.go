@@ -4,15 +4,15 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // measure is the figure that a report is drawn by.
 type measure struct {
 	Name, Help string
-	limits     []float64                     // of the colours
-	write      func(float64) string          // the figure
-	in, out    func(*compare.Tensor) float64 // of an input, of an output; negative where the tensor has none
+	limits     []float64                        // of the colours
+	write      func(float64) string             // the figure
+	in, out    func(*report.TensorDiff) float64 // of an input, of an output; negative where the tensor has none
 }
 
 // gapMeasure is the gap itself.
@@ -24,24 +24,24 @@ var gapMeasure = measure{
 
 // measureOf is what the report was judged by: the gap of the module alone, the
 // gap in units of rounding, or the gap itself.
-func measureOf(r *compare.Report) measure {
+func measureOf(r *report.Report) measure {
 	switch r.Rule {
-	case compare.RuleReplay:
+	case report.RuleReplay:
 		m := gapMeasure
 		m.Name, m.Help = "local rel_l2", "the gap that the module itself adds: of its output against what the right module returns for the same inputs"
-		m.out = func(t *compare.Tensor) float64 {
-			if t == nil || t.Local == nil {
+		m.out = func(t *report.TensorDiff) float64 {
+			if t == nil || t.ReplayGap == nil {
 				return -1
 			}
-			return sizeOf(t.Local)
+			return sizeOf(t.ReplayGap)
 		}
 		return m
-	case compare.RuleFloor:
-		of := func(t *compare.Tensor) float64 {
-			if t == nil || t.Floor == nil || math.IsNaN(t.Floor.Ratio) {
+	case report.RuleFloor:
+		of := func(t *report.TensorDiff) float64 {
+			if t == nil || t.NoiseRatio == nil || math.IsNaN(t.NoiseRatio.Ratio) {
 				return -1
 			}
-			return t.Floor.Ratio
+			return t.NoiseRatio.Ratio
 		}
 		return measure{
 			"ratio", "how many times what rounding costs the worst output is off",

@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 )
 
 // A plot is laid out in these units, which are pixels at its natural width.
@@ -92,7 +92,7 @@ func newDepthPlot(calls []*callView) *depthPlot {
 	p.Inputs = linePath(calls, x, scale, func(c *callView) float64 { return c.measure.in(c.Inputs) })
 	p.Outputs = linePath(calls, x, scale, func(c *callView) float64 { return c.measure.out(c.Outputs) })
 	for i, c := range calls {
-		if c.Verdict == compare.Fail {
+		if c.Verdict == report.Fail {
 			p.Fails = append(p.Fails, depthMark{px(x(i)), px(scale.y(max(0, c.gap()))), c.Name() + ": " + cut(c.Why, 200)})
 		}
 	}

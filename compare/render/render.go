@@ -10,19 +10,19 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/tensor"
 )
 
 // Options says what the report itself does not tell. The zero value is enough.
 type Options struct {
-	Bounds compare.Bounds // that the report was judged by
-	Lint   []Finding      // what is odd about the recordings, shown first
+	Bounds report.Bounds // that the report was judged by
+	Lint   []Finding     // what is odd about the recordings, shown first
 
 	// Reread calls f with the two tensors that gave t, as long as the sessions
 	// can be read; see Sessions. The page shows the histogram, the rows and the
 	// worst elements of failing tensors by it. nil leaves them out.
-	Reread func(t *compare.Tensor, f func(reference, target *tensor.Tensor) error) error
+	Reread func(t *report.TensorDiff, f func(reference, target *tensor.Tensor) error) error
 }
 
 // Finding is a line about the recordings, not about the gap between them.
@@ -32,7 +32,7 @@ type Finding struct {
 }
 
 // Writer writes a report in one format.
-type Writer func(io.Writer, *compare.Report, Options) error
+type Writer func(io.Writer, *report.Report, Options) error
 
 // Formats are the writers by the name of their format.
 var Formats = map[string]Writer{
@@ -42,7 +42,7 @@ var Formats = map[string]Writer{
 }
 
 // findings are the lint lines and the report's own warnings.
-func findings(r *compare.Report, o Options) []Finding {
+func findings(r *report.Report, o Options) []Finding {
 	out := append([]Finding(nil), o.Lint...)
 	for _, w := range r.Warnings {
 		out = append(out, Finding{"warning", w})

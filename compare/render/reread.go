@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
@@ -12,8 +12,8 @@ import (
 
 // Sessions makes Options.Reread of the two sessions that were compared, as
 // view.Prepare gave them: their names and steps are those of the report.
-func Sessions(reference, target *il.Session) func(*compare.Tensor, func(reference, target *tensor.Tensor) error) error {
-	return func(t *compare.Tensor, f func(x, y *tensor.Tensor) error) error {
+func Sessions(reference, target *il.Session) func(*report.TensorDiff, func(reference, target *tensor.Tensor) error) error {
+	return func(t *report.TensorDiff, f func(x, y *tensor.Tensor) error) error {
 		as, err := filesOf(reference, t)
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ func Sessions(reference, target *il.Session) func(*compare.Tensor, func(referenc
 }
 
 // filesOf finds the tensors of a key, one a rank.
-func filesOf(s *il.Session, t *compare.Tensor) ([]*il.TensorFile, error) {
+func filesOf(s *il.Session, t *report.TensorDiff) ([]*il.TensorFile, error) {
 	if c := s.Call(t.Step, t.Module, t.Call); c != nil {
 		if slot := c.Slot(il.Direction(t.Direction), t.Slot); slot != nil && len(slot.Tensors) > 0 {
 			return slot.Tensors, nil

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/partial"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/fixture"
@@ -173,16 +175,16 @@ func decode(t *testing.T, b []byte) any {
 	return v
 }
 
-func checkSchema(t *testing.T, r *compare.Report) {
+func checkSchema(t *testing.T, r *report.Report) {
 	var b bytes.Buffer
-	require.NoError(t, compare.WriteJSON(&b, r))
+	require.NoError(t, JSON(&b, r))
 	s := readSchema(t, reportSchema)
 	require.NoError(t, s.check(s, "", decode(t, b.Bytes())))
 }
 
 // Every object of the schemas names all its properties and allows no others.
 func TestSchemaIsClosed(t *testing.T) {
-	for name, format := range map[string]string{reportSchema: compare.Schema, partSchema: compare.PartSchema} {
+	for name, format := range map[string]string{reportSchema: report.Schema, partSchema: partial.Schema} {
 		s := readSchema(t, name)
 		require.Equal(t, "https://json-schema.org/draft/2020-12/schema", s.Schema)
 		require.Equal(t, format, s.Properties["schema"].Const)
@@ -212,11 +214,11 @@ func TestPartSchema(t *testing.T) {
 		p, err := compare.MeasurePart(context.Background(), ref, target, compare.Options{Evidence: compare.Evidence{Replay: ref, Oracle: target, Floor: ref}}, shard.Part{Index: 1, Count: 2})
 		require.NoError(t, err)
 		require.NotEmpty(t, p.Calls)
-		p.Findings = []compare.PartFinding{{Severity: "error", Message: "m"}}
+		p.Findings = []partial.Finding{{Severity: "error", Message: "m"}}
 		p.Options = map[string]string{"steps": "0"}
 		p.Calls[0].Slots[0].Tensor.Gap.RMSE = math.NaN()
 		var b bytes.Buffer
-		require.NoError(t, compare.WritePart(&b, p))
+		require.NoError(t, partial.Write(&b, p))
 		require.NoError(t, s.check(s, "", decode(t, b.Bytes())))
 		edited := strings.Replace(b.String(), `"rmse":"NaN"`, `"rmse":"none"`, 1)
 		require.ErrorContains(t, s.check(s, "", decode(t, []byte(edited))), `/rmse: "none", want ^(NaN|-?Infinity)$`)
@@ -227,7 +229,7 @@ func TestPartSchema(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	checkSchema(t, evilReport())
 	var b bytes.Buffer
-	require.NoError(t, compare.WriteJSON(&b, evilReport()))
+	require.NoError(t, JSON(&b, evilReport()))
 	s := readSchema(t, reportSchema)
 	for edit, want := range map[[2]string]string{
 		{`"verdict": "fail"`, `"verdict": "good"`}:                               `/verdict: "good", want`,
@@ -236,7 +238,7 @@ func TestSchemaRefuses(t *testing.T) {
 		{`"shape": [`, `"new": 1, "shape": [`}:                                   `/tensors/0: "new" is not in the schema`,
 		{`"percent": 20`, `"percent": 120`}:                                      "/coverage/percent: 120 is out of range",
 		{`"warnings": [`, `"warnings": [1, `}:                                    "/warnings/0: is integer, want [string]",
-		{compare.Schema, "ildiff.report/v2"}:                                     `/schema: "ildiff.report/v2"`,
+		{report.Schema, "ildiff.report/v2"}:                                      `/schema: "ildiff.report/v2"`,
 		{`"first_divergence": {`, `"tensor": {`}:                                 `lacks "first_divergence"`,
 		{`"shape": [`, `"shape": [-1, `}:                                         "/tensors/0/shape/0: -1 is out of range",
 		{`"dtypes": [` + "\n    \"bf", `"dtypes": [` + "\"float32\",\n    \"bf"}: "/tensors/0/dtypes: 3 items",

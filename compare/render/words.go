@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -75,21 +75,21 @@ func cut(s string, runes int) string {
 }
 
 // word is the word for a verdict.
-func word(v compare.Verdict) string {
+func word(v report.Verdict) string {
 	switch v {
-	case compare.Pass:
+	case report.Pass:
 		return "ok"
-	case compare.Fail:
+	case report.Fail:
 		return "FAIL"
-	case compare.NotCompared:
+	case report.NotCompared:
 		return "not compared"
 	}
 	return string(v)
 }
 
 // title is the word for the verdict of the whole.
-func title(r *compare.Report) string {
-	if r.Verdict == compare.Pass {
+func title(r *report.Report) string {
+	if r.Verdict == report.Pass {
 		return "PASS"
 	}
 	return strings.ToUpper(string(r.Verdict))
@@ -97,11 +97,11 @@ func title(r *compare.Report) string {
 
 // callName is the name of a call's directory.
 func callName(module string, call int) string {
-	return (&compare.Module{Module: module, Call: call}).Name()
+	return (&report.CallDiff{Module: module, Call: call}).Name()
 }
 
 // slotName writes "input 0", "output", "input 0 after the call".
-func slotName(k compare.Key) string {
+func slotName(k report.Key) string {
 	name, after := "input", ""
 	switch k.Direction {
 	case "outputs":
@@ -117,7 +117,7 @@ func slotName(k compare.Key) string {
 
 // location writes where a tensor is, with the layer where the name tells
 // another one or none.
-func location(k compare.Key, layer int) string {
+func location(k report.Key, layer int) string {
 	s := fmt.Sprintf("step %d, %s, %s", k.Step, callName(k.Module, k.Call), slotName(k))
 	if layer >= 0 && topology.Locate(k.Module).Layer != layer {
 		s += fmt.Sprintf(" (layer %d)", layer)
@@ -126,7 +126,7 @@ func location(k compare.Key, layer int) string {
 }
 
 // conclusion is the sentence that a reader came for.
-func conclusion(r *compare.Report) string {
+func conclusion(r *report.Report) string {
 	c := &r.Coverage
 	if d := r.FirstDivergence; d != nil {
 		s := fmt.Sprintf("First divergence: %s: %s.", location(d.Key, d.Layer), d.Why)
@@ -142,7 +142,7 @@ func conclusion(r *compare.Report) string {
 	switch w := worstTensor(r); {
 	case w == nil || w.Gap.Identical():
 		s += ", all equal to the bit."
-	case r.Rule == compare.RuleBounds:
+	case r.Rule == report.RuleBounds:
 		s += fmt.Sprintf(", all within the bounds; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
 	default:
 		s += fmt.Sprintf(", no module adds more than rounding explains; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
@@ -154,15 +154,15 @@ func conclusion(r *compare.Report) string {
 func guess(hint string) string { return "A guess: " + strings.TrimSuffix(hint, ".") + "." }
 
 // shortfall says that too little was compared; "" where enough was.
-func shortfall(r *compare.Report) string {
+func shortfall(r *report.Report) string {
 	if r.Coverage.Compared > 0 && r.Coverage.Percent() >= r.MinCoverage {
 		return ""
 	}
 	return fmt.Sprintf("%s of the tensors were compared, %s are asked for", percent(r.Coverage.Percent()/100), percent(r.MinCoverage/100))
 }
 
-func worstTensor(r *compare.Report) *compare.Tensor {
-	var w *compare.Tensor
+func worstTensor(r *report.Report) *report.TensorDiff {
+	var w *report.TensorDiff
 	for _, t := range r.Tensors {
 		if w == nil || size(t) > size(w) {
 			w = t
@@ -172,7 +172,7 @@ func worstTensor(r *compare.Report) *compare.Tensor {
 }
 
 // size orders tensors by their gap, no tensor before all.
-func size(t *compare.Tensor) float64 {
+func size(t *report.TensorDiff) float64 {
 	if t == nil {
 		return -1
 	}
@@ -188,7 +188,7 @@ func sizeOf(g *metric.Gap) float64 {
 }
 
 // coverage writes what became of the tensors.
-func coverage(c *compare.Coverage) string {
+func coverage(c *report.Coverage) string {
 	parts := []string{fmt.Sprintf("%d of %s compared", c.Compared, count(c.Union(), "tensor"))}
 	for _, f := range fates(c) {
 		if f.n > 0 {
@@ -215,14 +215,14 @@ type fate struct {
 	names []string // with the reason where there is one
 }
 
-func fates(c *compare.Coverage) []fate {
-	keys := func(ks []compare.Key) (out []string) {
+func fates(c *report.Coverage) []fate {
+	keys := func(ks []report.Key) (out []string) {
 		for _, k := range ks {
 			out = append(out, k.String())
 		}
 		return out
 	}
-	problems := func(ps []compare.Problem) (out []string) {
+	problems := func(ps []report.Problem) (out []string) {
 		for _, p := range ps {
 			out = append(out, p.Key.String()+": "+p.Why)
 		}
@@ -242,15 +242,15 @@ func fates(c *compare.Coverage) []fate {
 }
 
 // rule describes how the report was judged.
-func rule(r *compare.Report, b compare.Bounds) string {
+func rule(r *report.Report, b report.Bounds) string {
 	switch r.Rule {
-	case compare.RuleNoise:
+	case report.RuleNoise:
 		return "noise: a module fails when rounding and the gap of its inputs do not explain that of its output"
-	case compare.RuleReplay:
+	case report.RuleReplay:
 		return "replay: a module fails when its output is not what the right module returns for the same inputs"
-	case compare.RuleFloor:
+	case report.RuleFloor:
 		return "floor: a module fails when it is farther from the exact values than rounding explains"
-	case compare.RulePolicy:
+	case report.RulePolicy:
 		return "policy: the bounds of its rules, and what rounding explains for the rest"
 	}
 	var parts []string
@@ -261,7 +261,7 @@ func rule(r *compare.Report, b compare.Bounds) string {
 }
 
 // tolerances are the bounds that were given, by name.
-func tolerances(b compare.Bounds) (out [][2]string) {
+func tolerances(b report.Bounds) (out [][2]string) {
 	for _, x := range []struct {
 		name string
 		v    *float64

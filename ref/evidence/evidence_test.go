@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/compare"
-	"github.com/ilref/ilref/compare/view"
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/model"
@@ -33,7 +34,7 @@ func session(t *testing.T, name string) *il.Session {
 	return s
 }
 
-func diff(t *testing.T, a, b *il.Session, e compare.Evidence) *compare.Report {
+func diff(t *testing.T, a, b *il.Session, e compare.Evidence) *report.Report {
 	t.Helper()
 	r, err := compare.Sessions(a, b, compare.Options{Evidence: e})
 	require.NoError(t, err)
@@ -63,13 +64,13 @@ func TestReplay(t *testing.T) {
 	for _, c := range fixtures {
 		t.Run(c.name, func(t *testing.T) {
 			base, target := session(t, c.base), session(t, c.name)
-			joined, _ := view.Ranks(target, base)
+			joined, _ := normalize.Ranks(target, base)
 			replay, skipped, err := Replay(context.Background(), joined, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			for _, ref := range []*il.Session{base, target} {
 				r := diff(t, ref, target, compare.Evidence{Replay: replay})
-				require.Equal(t, compare.RuleReplay, r.Rule)
+				require.Equal(t, report.RuleReplay, r.Rule)
 				judged(t, r, c.at)
 				require.Empty(t, r.Fallback)
 			}
@@ -77,7 +78,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-func judged(t *testing.T, r *compare.Report, at string) {
+func judged(t *testing.T, r *report.Report, at string) {
 	t.Helper()
 	if at == "" {
 		if r.FirstDivergence != nil {
@@ -89,7 +90,7 @@ func judged(t *testing.T, r *compare.Report, at string) {
 	require.Equal(t, at, r.FirstDivergence.String(), r.FirstDivergence.Why)
 	module := r.FirstDivergence.Module
 	for _, m := range r.Modules {
-		if m.Verdict == compare.Fail {
+		if m.Verdict == report.Fail {
 			require.Equal(t, module, m.Module, "step %d: %s", m.Step, m.Why)
 		}
 	}
@@ -102,7 +103,7 @@ func TestFloor(t *testing.T) {
 			base, target := session(t, c.base), session(t, c.name)
 			oracle, floor := floors(t, target, base, fixture.Checkpoint(c.checkpoint))
 			r := diff(t, base, target, compare.Evidence{Oracle: oracle, Floor: floor})
-			require.Equal(t, compare.RuleFloor, r.Rule)
+			require.Equal(t, report.RuleFloor, r.Rule)
 			if testing.Verbose() {
 				logRatios(t, r)
 			}
@@ -114,7 +115,7 @@ func TestFloor(t *testing.T) {
 
 func floors(t *testing.T, target, base *il.Session, dir string) (oracle, floor *il.Session) {
 	t.Helper()
-	joined, _ := view.Ranks(target, base)
+	joined, _ := normalize.Ranks(target, base)
 	var out [2]*il.Session
 	for i, d := range []tensor.DType{tensor.Float64, tensor.BFloat16} {
 		s, err := Run(context.Background(), joined, checkpoint(t, dir), d, t.TempDir())
@@ -125,25 +126,25 @@ func floors(t *testing.T, target, base *il.Session, dir string) (oracle, floor *
 }
 
 // logRatios shows what the limit rests on.
-func logRatios(t *testing.T, r *compare.Report) {
-	var worst, token, scale *compare.Tensor
+func logRatios(t *testing.T, r *report.Report) {
+	var worst, token, scale *report.TensorDiff
 	for _, x := range r.Tensors {
-		if x.Floor == nil || x.Verdict == compare.Inherited {
+		if x.NoiseRatio == nil || x.Verdict == report.Inherited {
 			continue
 		}
-		if worst == nil || x.Floor.Ratio > worst.Floor.Ratio {
+		if worst == nil || x.NoiseRatio.Ratio > worst.NoiseRatio.Ratio {
 			worst = x
 		}
-		if token == nil || x.Floor.Token > token.Floor.Token {
+		if token == nil || x.NoiseRatio.Token > token.NoiseRatio.Token {
 			token = x
 		}
-		if scale == nil || x.Floor.Scale != nil && (scale.Floor.Scale == nil || math.Abs(x.Floor.Scale.MinusOne) > math.Abs(scale.Floor.Scale.MinusOne)) {
+		if scale == nil || x.NoiseRatio.Scale != nil && (scale.NoiseRatio.Scale == nil || math.Abs(x.NoiseRatio.Scale.MinusOne) > math.Abs(scale.NoiseRatio.Scale.MinusOne)) {
 			scale = x
 		}
 	}
-	for name, x := range map[string]*compare.Tensor{"ratio": worst, "token": token, "scale": scale} {
+	for name, x := range map[string]*report.TensorDiff{"ratio": worst, "token": token, "scale": scale} {
 		if x != nil {
-			t.Logf("worst %s %v: ratio %.3g token %.3g scale %.3v (rel_l2 %.2g, emulation %.2g)", name, x.Key, x.Floor.Ratio, x.Floor.Token, x.Floor.Scale, x.Floor.Target.RelL2, x.Floor.Emulation.RelL2)
+			t.Logf("worst %s %v: ratio %.3g token %.3g scale %.3v (rel_l2 %.2g, emulation %.2g)", name, x.Key, x.NoiseRatio.Ratio, x.NoiseRatio.Token, x.NoiseRatio.Scale, x.NoiseRatio.Target.RelL2, x.NoiseRatio.Emulation.RelL2)
 		}
 	}
 }

@@ -1,0 +1,10 @@
+package compare
+
+import (
+	"math"
+)
+
+var (
+	nan = math.NaN()
+	inf = math.Inf(1)
+)

@@ -1,0 +1,60 @@
+package judge
+
+import (
+	"fmt"
+
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
+)
+
+// handedOn judges a container's output by its origin: where both sides hand on
+// what a child returned there is nothing to judge, where only one does the
+// container itself is to blame.
+func (j *noiseJudge) handedOn(c *pairing.Call, p *pairing.Pair, children []*pairing.Pair) (same bool, why string) {
+	switch o := p.Origin; {
+	case o == nil:
+		return false, ""
+	case o.Err != nil:
+		j.Warnings = append(j.Warnings, fmt.Sprintf("%s: cannot be checked against its children: %v", c.Module, o.Err))
+		return false, ""
+	case onBothSides(o):
+		return true, ""
+	default:
+		side, other := sidesOf(o)
+		return false, fmt.Sprintf("its children agree %s, but its output equals that of %s in the %s only, not in the %s: %s",
+			upTo(worstOf(children)), il.CallName(o.Of.Module, o.Of.Call), side, other, report.Describe(p.Result))
+	}
+}
+
+// changedOnTheWay tells of an input that in one session is an earlier output to
+// the bit, and in the other is not: what lies between the two modules, and is
+// not recorded, has changed it.
+func (j *noiseJudge) changedOnTheWay(p *pairing.Pair) string {
+	switch o := p.Origin; {
+	case o == nil || onBothSides(o):
+		return ""
+	case o.Err != nil:
+		j.Warnings = append(j.Warnings, fmt.Sprintf("%s: cannot be checked against what was made before: %v", p.Key, o.Err))
+		return ""
+	default:
+		side, other := sidesOf(o)
+		return fmt.Sprintf("this input is %s of %s to the bit in the %s, but not in the %s: %s", report.SlotName(o.Of.Key), il.CallName(o.Of.Module, o.Of.Call), side, other, report.Describe(p.Result))
+	}
+}
+
+// sides names the side on which the origin holds, and the other one.
+func sidesOf(o *pairing.Origin) (holds, other string) {
+	if o.InTarget {
+		return "target", "reference"
+	}
+	return "reference", "target"
+}
+
+func worstOf(ps []*pairing.Pair) float64 {
+	w := 0.0
+	for _, p := range ps {
+		w = max(w, report.GapOf(p.Result))
+	}
+	return w
+}

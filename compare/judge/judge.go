@@ -1,0 +1,63 @@
+package judge
+
+import (
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
+)
+
+// measured is all that a verdict rests on: the figures of every pair, and how
+// they are to be judged.
+type Input struct {
+	RawRef, RawTarget *il.Session // as they were given
+	Notes             normalize.Notes
+	Forwards          []*pairing.Forward
+	Layers            int         // of the model; 0 is unknown
+	Rule              report.Rule // that the evidence allows
+	Policy            bool        // the bounds of pairs come first
+	RatioLimit        float64
+	Bounds            report.Bounds // of all tensors
+	MinCoverage       *float64      // percent of the tensors of both sessions; nil means 100
+}
+
+// blamed is the tensor of the first divergence, where one rank's part of it may
+// be at fault.
+type Blamed struct {
+	Call *pairing.Call
+	Pair *pairing.Pair
+}
+
+// judge reaches the verdict. It reads no file.
+func (m *Input) Judge() (*report.Report, *Blamed) {
+	r := newReport(m.RawRef, m.RawTarget, m.Forwards)
+	takeNotes(r, &m.Notes)
+	switch {
+	case m.Bounds.Set():
+		r.Rule = report.RuleBounds
+		judgeBounds(r, m.Forwards, m.Bounds)
+	default:
+		r.Rule = m.Rule
+		if m.Policy {
+			r.Rule = report.RulePolicy
+		}
+		newNoiseJudge(r, m).judge(m.Forwards)
+	}
+	b := judgeRanks(r, m.Forwards)
+	summarise(r, m.Forwards)
+	conclude(r, m.MinCoverage)
+	return r, b
+}
+
+// judgeAlone judges a part as if nothing before excused its tensors, and finds
+// what their inputs hand on.
+func (m *Input) JudgeAlone() {
+	r := newReport(m.RawRef, m.RawTarget, m.Forwards)
+	if m.Bounds.Set() {
+		judgeBounds(r, m.Forwards, m.Bounds)
+		return
+	}
+	j := newNoiseJudge(r, m)
+	j.alone = true
+	j.judge(m.Forwards)
+}

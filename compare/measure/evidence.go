@@ -1,0 +1,154 @@
+package measure
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
+	"github.com/ilref/ilref/il"
+)
+
+// Evidence are sessions that tell more of the target than a second run can.
+// Each holds the tokens and steps of the target and is lined up with it as the
+// reference is; what they lack is judged between the two sessions.
+type Evidence struct {
+	// Replay holds what the right model returns for the target's own recorded
+	// inputs (ilref replay TARGET), so that a module's gap is its own.
+	Replay *il.Session
+	// Oracle is an exact run and Floor one with the target's rounding points:
+	// how far Floor is from Oracle is what rounding costs. Both or none.
+	Oracle, Floor *il.Session
+	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
+
+	Found []report.Measured // what each session has told
+}
+
+// given reports whether there is any.
+func (e *Evidence) Given() bool { return e.Replay != nil || e.Oracle != nil }
+
+// rule is the best that the evidence allows.
+func (e *Evidence) Rule() report.Rule {
+	switch {
+	case e.Replay != nil:
+		return report.RuleReplay
+	case e.Oracle != nil:
+		return report.RuleFloor
+	}
+	return report.RuleNoise
+}
+
+// gather measures the target against the sessions of e and gives every tensor
+// of the report what was found.
+func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing.Forward, sel *pairing.Selection) error {
+	if (e.Oracle == nil) != (e.Floor == nil) {
+		return fmt.Errorf("an oracle without a floor, or a floor without an oracle, tells nothing: give both")
+	}
+	if e.Replay != nil {
+		found, err := e.against(ctx, "replay", e.Replay, target, sel)
+		if err != nil {
+			return err
+		}
+		each(fs, func(p *pairing.Pair) {
+			if x := found[p.Key]; x != nil {
+				p.Result.ReplayGap, p.Replay = x.Result.Gap, x.Ref
+			}
+		})
+	}
+	if e.Oracle == nil {
+		return nil
+	}
+	found, err := e.against(ctx, "oracle", e.Oracle, target, sel)
+	if err != nil {
+		return err
+	}
+	pair, err := e.against(ctx, "floor", e.Floor, target, sel)
+	if err != nil {
+		return err
+	}
+	_, lined, _, err := normalize.Prepare(target, e.Floor, normalize.Options{})
+	if err != nil {
+		return fmt.Errorf("floor: %w", err)
+	}
+	floor, err := e.against(ctx, "oracle", e.Oracle, lined, sel)
+	if err != nil {
+		return err
+	}
+	each(fs, func(p *pairing.Pair) {
+		o, f, x := found[p.Key], floor[p.Key], pair[p.Key]
+		if o != nil && f != nil && x != nil && !report.IsInteger(o.Result) && !report.IsInteger(f.Result) {
+			p.Result.NoiseRatio = rounding.NewNoiseRatio(o.Result.Gap, f.Result.Gap, x.Result.Gap, x.Result.DTypes)
+		}
+	})
+	return nil
+}
+
+// against measures how far target is from a session that holds the same
+// tokens. Tensors of forwards with other tokens are left out, and it is an
+// error where nothing is left: evidence that says nothing must not look like
+// some that found nothing. Of a part that is told when all are together.
+func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+	target, s, _, err := normalize.Prepare(target, s, normalize.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := pairing.SameModel(s, target); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	fs := pairing.Order(s, target, sel)
+	pairing.Workloads(fs)
+	sel.Narrow(fs)
+	if name == "replay" {
+		withoutTelling(fs)
+	}
+	if err := Pairs(ctx, fs, metric.DefaultTolerance, nil, nil); err != nil {
+		return nil, err
+	}
+	out := map[report.Key]*pairing.Pair{}
+	each(fs, func(p *pairing.Pair) { out[p.Key] = p })
+	m := report.Measured{Name: name, Dir: s.Dir, Tensors: len(out)}
+	if e.Found = append(e.Found, m); sel.Own == nil {
+		return out, CheckEvidence(m, target.Dir)
+	}
+	return out, nil
+}
+
+// withoutTelling leaves out calls that returned nothing: a part of a replay
+// repeats the inputs of others' calls that tell the tokens.
+func withoutTelling(fs []*pairing.Forward) {
+	for _, f := range fs {
+		for _, c := range f.Calls {
+			if c.Ref != nil && !slices.ContainsFunc(c.Ref.Slots, func(s *il.Slot) bool { return s.Direction != il.Inputs }) {
+				c.Slots = nil
+			}
+		}
+	}
+}
+
+// check refuses a session that tells nothing.
+func CheckEvidence(m report.Measured, target string) error {
+	if m.Tensors == 0 {
+		return fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", m.Name, m.Dir, target)
+	}
+	return nil
+}
+
+// each visits the compared pairs of judged forwards.
+func each(fs []*pairing.Forward, f func(*pairing.Pair)) {
+	for _, fw := range fs {
+		if fw.Work != pairing.SameWork {
+			continue
+		}
+		for _, c := range fw.Calls {
+			for _, p := range c.Slots {
+				if p.Result != nil {
+					f(p)
+				}
+			}
+		}
+	}
+}

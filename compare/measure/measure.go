@@ -1,0 +1,172 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
+	"github.com/ilref/ilref/internal/workers"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// measure finds the gap of every pair that can be compared. Pairs are measured
+// at the same time, and the parts of a large one, which are always the same, so
+// that the figures do not depend on how many goroutines there are. progress,
+// where there is one, is called by one goroutine with how many of all pairs have
+// been begun, and at the end with all of all. then, where there is one, is called
+// with every pair that was measured.
+func Pairs(ctx context.Context, fs []*pairing.Forward, tolerance func(a, b tensor.DType) metric.Tolerance, progress func(done, total int), then func(*pairing.Pair)) error {
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	todo := toMeasure(fs)
+	begin := func(i int) { progress(i, len(todo)) }
+	err := workers.Until(ctx, runtime.GOMAXPROCS(0)+waiting, len(todo), begin, func(i int) {
+		p := todo[i]
+		if p.Bounds != nil {
+			measurePair(p, p.Bounds.Tolerance)
+		} else {
+			measurePair(p, tolerance)
+		}
+		if then != nil && p.Result != nil {
+			then(p)
+		}
+	})
+	if err == nil {
+		progress(len(todo), len(todo))
+	}
+	return err
+}
+
+// waiting is the number of goroutines that may wait for a disk while others compute.
+const waiting = 4
+
+// toMeasure lists the pairs that can be compared. Of a forward that ran other
+// tokens that is the token ids alone.
+func toMeasure(fs []*pairing.Forward) []*pairing.Pair {
+	var out []*pairing.Pair
+	for _, f := range fs {
+		for _, c := range f.Calls {
+			for _, p := range c.Slots {
+				if f.Work != pairing.SameWork && p.Status == pairing.Compared && (f.OtherLength || !isTokenIDs(p)) {
+					p.Status, p.Why = pairing.OtherWorkload, "the sessions ran other tokens in this forward"
+				}
+				if p.Status == pairing.Compared {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// isTokenIDs recognises the tensor that tells the workload: it is compared in
+// every forward where it can be.
+func isTokenIDs(p *pairing.Pair) bool {
+	return topology.Of(p.Module).Kind == topology.Embedding && p.Call == 0 && p.Direction == report.Inputs && p.Slot == "0"
+}
+
+// unusable says why a pair that both sessions hold cannot be compared.
+type unusable struct{ why string }
+
+func (e *unusable) Error() string { return e.why }
+
+func measurePair(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) {
+	best, err := worstRank(p, tolerance)
+	var u *unusable
+	switch {
+	case err == nil:
+		p.Result = best
+	case errors.As(err, &u):
+		p.Status, p.Why = pairing.Skipped, u.why
+	default:
+		p.Status, p.Why = pairing.Unreadable, err.Error()
+	}
+}
+
+// worstRank compares the tensors of a slot. Of several ranks on one side only
+// one is compared if all hold the same; of the same ranks on both sides each is
+// compared with its own, and the worst is the result.
+func worstRank(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+	r, t := p.Ref.Tensors, p.Target.Tensors
+	if len(r) == len(t) && len(r) > 1 {
+		var worst *report.TensorDiff
+		for i := range r {
+			x, err := gapOfFiles(p, r[i], t[i], tolerance)
+			if err != nil {
+				return nil, err
+			}
+			x.Rank = r[i].Device
+			if worst == nil || report.CompareGaps(x.Gap, worst.Gap) > 0 {
+				worst = x
+			}
+		}
+		return worst, nil
+	}
+	if err := oneValue(r, t[0]); err != nil {
+		return nil, err
+	}
+	if err := oneValue(t, r[0]); err != nil {
+		return nil, err
+	}
+	return gapOfFiles(p, r[0], t[0], tolerance)
+}
+
+// oneValue refuses ranks that do not all hold the same tensor.
+func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
+	for _, f := range ranks[1:] {
+		same, err := pairing.EqualFiles(ranks[0], f)
+		if err != nil {
+			return err
+		}
+		if same {
+			continue
+		}
+		shapes := make([]string, 0, 2)
+		for _, x := range []*il.TensorFile{ranks[0], other} {
+			if err := x.With(func(t *tensor.Tensor) error {
+				shapes = append(shapes, tensor.ShapeString(t.Shape))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		if shapes[0] == shapes[1] {
+			return &unusable{fmt.Sprintf("the ranks %s and %s hold different values of the same tensor %s", ranks[0].Device, f.Device, shapes[0])}
+		}
+		return &unusable{fmt.Sprintf("it is not known how this module spreads its tensors over ranks: %s on each of %s, %s on the other side", shapes[0], plural.Count(len(ranks), "rank"), shapes[1])}
+	}
+	return nil
+}
+
+// gap measures two files. A file that cannot be read is an error, a pair that
+// cannot be compared an *unusable.
+func gapOfFiles(p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+	r.Load()
+	t.Load()
+	out := &report.TensorDiff{Key: p.Key}
+	err := il.WithBoth(r, t, func(x, y *tensor.Tensor) error {
+		tol := tolerance(x.DType, y.DType)
+		g, err := metric.Measure(x, y, &tol)
+		if err != nil {
+			return &unusable{err.Error()}
+		}
+		out.DTypes, out.Shape, out.Gap = [2]tensor.DType{x.DType, y.DType}, slices.Clone(x.Shape), g
+		if pairing.IsLogitsOutput(p.Key) {
+			out.Logits, err = metric.MeasureLogits(x, y)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}

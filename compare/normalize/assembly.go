@@ -1,0 +1,198 @@
+package normalize
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// assembly puts the tensors of the ranks together when it is opened. What it
+// finds of ranks that must agree is kept from the first time.
+type assembly struct {
+	sharding topology.Sharding
+	files    []*il.TensorFile
+	dim      int                               // of an unknown module: what is joined, -1 for the sharding's
+	parts    func() (q, k, rep int, err error) // what the sharding needs to know of the model
+
+	mu      sync.Mutex
+	checked bool
+	finding string // which ranks do not hold what they must
+	err     error  // why that could not be found out
+	columns []column
+}
+
+// column is a range of the joined dimension, and the device it came from.
+type column struct {
+	lo, hi int
+	device string
+}
+
+func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
+	if a.sharding == topology.Replicated {
+		return a.openReplicated()
+	}
+	return copied(a.files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
+		dim := a.dim
+		if dim < 0 {
+			dim = joinedDim(a.sharding, len(ts[0].Shape))
+		}
+		var extents []int
+		for _, t := range ts {
+			if dim < 0 || dim >= len(t.Shape) {
+				return nil, fmt.Errorf("%s on a rank, expected at least %d dimensions", t, max(dim+1, 2))
+			}
+			extents = append(extents, t.Shape[dim])
+		}
+		q, k, rep, err := a.parts()
+		if err != nil {
+			return nil, err
+		}
+		pieces, err := pieces(a.sharding, extents, q, k, rep)
+		if err != nil {
+			return nil, err
+		}
+		_ = a.check(func() (string, error) { return duplicates(a.sharding, a.files, ts, q, k, rep), nil })
+		a.keep(pieces)
+		out, err := join(ts, dim, pieces)
+		if err != nil {
+			return nil, fmt.Errorf("the ranks %s: %w", devices(a.files), err)
+		}
+		return out, nil
+	})
+}
+
+// keep remembers which columns came from which rank.
+func (a *assembly) keep(pieces []piece) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.columns != nil {
+		return
+	}
+	at := 0
+	for _, p := range pieces {
+		a.columns = append(a.columns, column{at, at + p.n, a.files[p.source].Device})
+		at += p.n
+	}
+}
+
+// openReplicated gives the first rank's tensor as it lies in its file, and
+// looks whether the other ranks hold the same.
+func (a *assembly) openReplicated() (*tensor.Tensor, io.Closer, error) {
+	if err := a.check(a.compareRanks); err != nil {
+		return nil, nil, err
+	}
+	return a.files[0].Open()
+}
+
+// check runs f the first time only.
+func (a *assembly) check(f func() (string, error)) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.checked {
+		a.checked = true
+		a.finding, a.err = f()
+	}
+	return a.err
+}
+
+func (a *assembly) compareRanks() (finding string, err error) {
+	ts, cs, err := openAll(a.files)
+	if err != nil {
+		return "", err
+	}
+	defer cs.Close()
+	err = guarded(a.files, func() error {
+		finding = oddRank(a.files, ts)
+		return nil
+	})
+	return finding, err
+}
+
+// oddRank names the ranks whose tensor is not that of most, and is empty where
+// all agree. Of two that differ the first is taken to be right.
+func oddRank(files []*il.TensorFile, ts []*tensor.Tensor) string {
+	class := make([]int, len(ts)) // the first rank that holds the same
+	votes := make([]int, len(ts))
+	for i := range ts {
+		class[i] = i
+		for j := range i {
+			if class[j] == j && sameBits(ts[i], ts[j]) {
+				class[i] = j
+				break
+			}
+		}
+		votes[class[i]]++
+	}
+	right := slices.Index(votes, slices.Max(votes))
+	if votes[right] == len(ts) {
+		return ""
+	}
+	var odd []string
+	for i := range ts {
+		if class[i] != right {
+			odd = append(odd, files[i].Device)
+		}
+	}
+	verb, word := "differs", "rank"
+	if len(odd) > 1 {
+		verb, word = "differ", "ranks"
+	}
+	return fmt.Sprintf("%s %s %s from %s, although every rank must hold the same here", word, strings.Join(odd, ", "), verb, files[right].Device)
+}
+
+// duplicates compares the keys and values that several ranks in a row hold.
+func duplicates(sharding topology.Sharding, files []*il.TensorFile, ts []*tensor.Tensor, q, k, rep int) string {
+	if rep < 2 {
+		return ""
+	}
+	for i := 0; i < len(ts); i += rep {
+		group := slices.Clone(ts[i:min(i+rep, len(ts))])
+		switch sharding {
+		case topology.PackedQKV:
+			for j, t := range group {
+				group[j] = t.Narrow(len(t.Shape)-1, q, q+2*k)
+			}
+		case topology.KVColumn, topology.KVHeadAxis:
+		default:
+			return ""
+		}
+		if odd := oddRank(files[i:], group); odd != "" {
+			return odd
+		}
+	}
+	return ""
+}
+
+// sameBits reports whether two tensors are equal in type, shape and bits.
+func sameBits(x, y *tensor.Tensor) bool {
+	if x.DType != y.DType || !slices.Equal(x.Shape, y.Shape) || x.Meta || y.Meta {
+		return false
+	}
+	const block = 1 << 12
+	es, n := x.DType.Size(), x.Numel()
+	a, b := make([]byte, min(block, n)*es), make([]byte, min(block, n)*es)
+	for at := 0; at < n; at += block {
+		k := min(block, n-at) * es
+		x.Gather(a[:k], at)
+		y.Gather(b[:k], at)
+		if !bytes.Equal(a[:k], b[:k]) {
+			return false
+		}
+	}
+	return true
+}
+
+func devices(files []*il.TensorFile) string {
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Device)
+	}
+	return strings.Join(names, ", ")
+}

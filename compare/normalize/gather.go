@@ -1,0 +1,108 @@
+package normalize
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// origin is a slot of a pass, whose tensor has a row for each of its tokens.
+type origin struct {
+	slot *il.Slot // nil where the pass recorded none
+	rows int
+	name string // what lacks, in messages
+}
+
+// gathered is a slot of the given rows: where[i] is the origin of row i and its
+// index there. Devices are gathered one by one.
+func gathered(like *il.Slot, from []origin, where []place, ranks map[*il.TensorFile][]*assembly) *il.Slot {
+	out := &il.Slot{Direction: like.Direction, Path: like.Path}
+	for _, o := range from {
+		if o.slot != nil && o.slot.Stub != nil {
+			out.Stub = o.slot.Stub
+			return out
+		}
+	}
+	for _, f := range like.Tensors {
+		out.Tensors = append(out.Tensors, gatheredFile(f, from, where, ranks))
+	}
+	return out
+}
+
+func gatheredFile(like *il.TensorFile, from []origin, where []place, ranks map[*il.TensorFile][]*assembly) *il.TensorFile {
+	var files []*il.TensorFile
+	for _, o := range from {
+		var file *il.TensorFile
+		if o.slot != nil {
+			if i := slices.IndexFunc(o.slot.Tensors, func(f *il.TensorFile) bool { return f.Device == like.Device }); i >= 0 {
+				file = o.slot.Tensors[i]
+			}
+		}
+		if file == nil {
+			return failing(like.Device, like.File, fmt.Errorf("%s: some of its rows lie in %s, which lacks this tensor", like.File, o.name))
+		}
+		files = append(files, file)
+	}
+	out := il.VirtualTensor(like.Device, files[0].File, func() (*tensor.Tensor, io.Closer, error) {
+		return openRows(files, from, where)
+	})
+	for _, f := range files {
+		if as := ranks[f]; as != nil {
+			ranks[out] = append(ranks[out], as...)
+		}
+	}
+	return out
+}
+
+// openRows gives rows of files: a view where they are neighbours in one, else
+// a copy.
+func openRows(files []*il.TensorFile, from []origin, where []place) (*tensor.Tensor, io.Closer, error) {
+	if at, ok := run(where); ok && len(files) == 1 {
+		t, c, err := files[0].Open()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := hasRows(t, from[0].rows, files[0]); err != nil {
+			c.Close()
+			return nil, nil, err
+		}
+		return t.Narrow(0, at, at+len(where)), c, nil
+	}
+	return copied(files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
+		for i, t := range ts {
+			if err := hasRows(t, from[i].rows, files[i]); err != nil {
+				return nil, err
+			}
+		}
+		var pieces []piece
+		for _, w := range where {
+			if n := len(pieces) - 1; n >= 0 && pieces[n].source == w.forward && pieces[n].from+pieces[n].n == w.index {
+				pieces[n].n++
+				continue
+			}
+			pieces = append(pieces, piece{w.forward, w.index, 1})
+		}
+		return join(ts, 0, pieces)
+	})
+}
+
+// run tells whether rows follow one another in one source, and where they
+// begin.
+func run(where []place) (at int, ok bool) {
+	for i, w := range where {
+		if w.forward != 0 || w.index != where[0].index+i {
+			return 0, false
+		}
+	}
+	return where[0].index, true
+}
+
+func hasRows(t *tensor.Tensor, rows int, f *il.TensorFile) error {
+	if len(t.Shape) == 0 || t.Shape[0] != rows {
+		return fmt.Errorf("%s: is %s, expected a row for each of the %d rows of its forward: it cannot be lined up with the other session", f.File, t, rows)
+	}
+	return nil
+}

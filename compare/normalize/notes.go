@@ -1,0 +1,104 @@
+package normalize
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Finding tells which ranks do not hold what they must in a tensor of a
+// prepared session that has been opened, and is empty where all is well.
+func (n *Notes) Finding(f *il.TensorFile) string {
+	var out []string
+	for _, a := range n.ranks[f] {
+		a.mu.Lock()
+		if a.finding != "" && !slices.Contains(out, a.finding) {
+			out = append(out, a.finding)
+		}
+		a.mu.Unlock()
+	}
+	return strings.Join(out, "; ")
+}
+
+// Findings lists, a line each, the findings of a prepared session's tensors
+// that have been opened; of a step, for what parts once stays apart, the first.
+func (n *Notes) Findings(s *il.Session) []string {
+	var out []string
+	for _, st := range s.Steps {
+		more, first := 0, ""
+		for _, c := range st.Calls {
+			for _, slot := range c.Slots {
+				for _, f := range slot.Tensors {
+					switch why := n.Finding(f); {
+					case why != "" && first == "":
+						first = f.File + ": " + why
+					case why != "":
+						more++
+					}
+				}
+			}
+		}
+		if more > 0 {
+			first = fmt.Sprintf("%s; so too in %d more tensors of step %d", first, more, st.Number)
+		}
+		if first != "" {
+			out = append(out, first)
+		}
+	}
+	return out
+}
+
+// RankOf names the device that an element of a tensor put together of several
+// ranks came from, and is empty for other tensors. The tensor was opened
+// before.
+func (n *Notes) RankOf(f *il.TensorFile, at []int) string {
+	dim, columns := n.columns(f, len(at))
+	for _, c := range columns {
+		if dim < len(at) && c.lo <= at[dim] && at[dim] < c.hi {
+			return c.device
+		}
+	}
+	return ""
+}
+
+// Part is what one rank holds of a tensor: views of it.
+type Part struct {
+	Device string
+	Views  []*tensor.Tensor
+}
+
+// Parts cuts a tensor, opened from f or of the same shape, into what came from
+// each rank; none for a tensor that is not put together.
+func (n *Notes) Parts(f *il.TensorFile, t *tensor.Tensor) []Part {
+	dim, columns := n.columns(f, len(t.Shape))
+	var out []Part
+	for _, c := range columns {
+		if dim >= len(t.Shape) || c.hi > t.Shape[dim] {
+			return nil
+		}
+		i := slices.IndexFunc(out, func(p Part) bool { return p.Device == c.device })
+		if i < 0 {
+			i = len(out)
+			out = append(out, Part{Device: c.device})
+		}
+		out[i].Views = append(out[i].Views, t.Narrow(dim, c.lo, c.hi))
+	}
+	return out
+}
+
+func (n *Notes) columns(f *il.TensorFile, dims int) (int, []column) {
+	as := n.ranks[f]
+	if len(as) == 0 || dims == 0 {
+		return 0, nil
+	}
+	a := as[0]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.dim >= 0 {
+		return a.dim, a.columns
+	}
+	return joinedDim(a.sharding, dims), a.columns
+}

@@ -1,0 +1,118 @@
+// Package normalize makes two sessions comparable tensor by tensor. Everything that
+// tells them apart without being a fault is undone by a transform from session
+// to session, whose tensors are put together when they are opened:
+//
+//	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, mapfile.go
+//	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
+//	stages  the rotary embeddings of a pipeline's stages               stages.go
+//	align   rows by request and position                               align.go, layout.go
+package normalize
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/ilref/ilref/il"
+)
+
+// Options says what Prepare cannot find out itself.
+type Options struct {
+	StepOffset *int // target step n is the reference's n+offset; rows are not matched then
+	Map        *Map // the target's names for the reference's modules, nil for none
+
+	// Canonical gives both sides the names of Canonical also where they agree
+	// on others.
+	Canonical bool
+}
+
+// Notes is what the transforms found.
+type Notes struct {
+	Warnings  []string // a line each
+	Unmatched int      // rows without a partner by nature: padding, logits of unfinished chunks
+	NoPartner int      // tensors for which the other side's modules have no place
+
+	ranks map[*il.TensorFile][]*assembly
+}
+
+// add takes in the notes of another transform.
+func (n *Notes) add(side string, m Notes) {
+	for _, w := range m.Warnings {
+		if side != "" {
+			w = side + ": " + w
+		}
+		n.Warnings = append(n.Warnings, w)
+	}
+	n.Unmatched += m.Unmatched
+	n.NoPartner += m.NoPartner
+	if n.ranks == nil {
+		n.ranks = map[*il.TensorFile][]*assembly{}
+	}
+	maps.Copy(n.ranks, m.ranks)
+}
+
+// Prepare makes target comparable with ref. The steps of both results are
+// those of ref. Sessions that need no change are returned as they are.
+func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes, err error) {
+	if o.Map != nil {
+		if target, err = o.Map.rename(ref, target); err != nil {
+			return nil, nil, notes, err
+		}
+	}
+	r, t, rows, n := names(ref, target, o.Canonical)
+	notes.add("", n)
+	joinedR, n := Ranks(r, t)
+	notes.add("reference", n)
+	joinedT, n := Ranks(t, r)
+	notes.add("target", n)
+	if o.Canonical || !sameRopes(joinedR, joinedT) {
+		joinedR, n.Warnings = oneRope(joinedR)
+		notes.add("reference", Notes{Warnings: n.Warnings})
+		joinedT, n.Warnings = oneRope(joinedT)
+		notes.add("target", Notes{Warnings: n.Warnings})
+	}
+	if o.StepOffset != nil {
+		t, err = shift(joinedT, *o.StepOffset)
+		return joinedR, t, notes, err
+	}
+	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
+	notes.add("", n)
+	return r, t, notes, nil
+}
+
+// Canonical gives a session by itself the form of one process of vLLM on one
+// device, in which ilref computes it again: transformers' modules have vLLM's
+// names, the parts of tensor-parallel ranks are put together, and the stages of
+// a pipeline share a rotary embedding. other may be the session that it is
+// compared with, or nil: see Ranks.
+func Canonical(s, other *il.Session) (*il.Session, Notes) {
+	var n Notes
+	if isHF(s) {
+		s, _ = underVLLMNames(withHFPositions(s))
+		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
+	}
+	s, ranks := Ranks(s, other)
+	n.add("", ranks)
+	s, stages := oneRope(s)
+	n.Warnings = append(n.Warnings, stages...)
+	return s, n
+}
+
+// derive makes a session with other steps of one.
+func derive(s *il.Session, steps []*il.Step) *il.Session {
+	slices.SortFunc(steps, func(a, b *il.Step) int { return a.Number - b.Number })
+	d := il.NewSession(s.Dir, s.Variant, steps)
+	d.Warnings = s.Warnings
+	return d
+}
+
+// withSlots is a call with other slots.
+func withSlots(c *il.Call, slots []*il.Slot) *il.Call {
+	d := *c
+	d.Slots = slots
+	return &d
+}
+
+// withTensor is a slot that holds one tensor.
+func withTensor(s *il.Slot, f *il.TensorFile) *il.Slot {
+	return &il.Slot{Direction: s.Direction, Path: s.Path, Tensors: []*il.TensorFile{f}}
+}

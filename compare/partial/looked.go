@@ -1,0 +1,28 @@
+package partial
+
+import (
+	"github.com/ilref/ilref/compare/diagnose"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/topology"
+)
+
+// partLooker knows what the parts have looked up in advance.
+type looked struct {
+	slots  map[*pairing.Pair]*PartSlot
+	tokens map[*pairing.Call]string
+}
+
+func (l looked) RankGaps(p *pairing.Pair) map[string]float64 { return l.slots[p].RankGaps }
+
+// clue finds what the part knows of a tensor, should the judge have found what
+// the part expected.
+func (l looked) Clue(c *pairing.Call, p *pairing.Pair, _ *pairing.Tokens, wasClean bool) (diagnose.Clue, bool) {
+	for _, x := range l.slots[p].Clues {
+		if x.In == c.In.Gap && x.Clean == (wasClean && c.Of.Kind == topology.Attention) {
+			return diagnose.Clue{Rule: x.Rule, Hint: x.Hint}, true
+		}
+	}
+	return diagnose.Clue{}, false
+}
+
+func (l looked) TokenHint(c *pairing.Call) string { return l.tokens[c] }

@@ -1,0 +1,18 @@
+package report
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/compare/rounding"
+)
+
+// gapOf is the figure that is judged: rel_l2, or infinity where integers or
+// NaNs and infinities differ.
+func GapOf(t *TensorDiff) float64 {
+	if IsInteger(t) && !t.Gap.Identical() {
+		return math.Inf(1)
+	}
+	return rounding.SizeOf(t.Gap)
+}
+
+func IsInteger(t *TensorDiff) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }

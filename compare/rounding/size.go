@@ -1,0 +1,18 @@
+package rounding
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/compare/metric"
+)
+
+// sizeOf is the rel_l2 of a gap, infinity where NaN or infinities meet others.
+func SizeOf(g *metric.Gap) float64 {
+	switch {
+	case g.Identical():
+		return 0
+	case g.NonFinite > 0:
+		return math.Inf(1)
+	}
+	return g.RelL2
+}
