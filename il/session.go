@@ -105,7 +105,15 @@ func (f *TensorFile) Open() (*tensor.Tensor, io.Closer, error) {
 	case info.Size() == 0:
 		return nil, nil, fmt.Errorf("%s is empty: the run that wrote it is still going, or died, or its disk was full", f.File)
 	}
-	return pt.OpenTensor(f.File)
+	t, closer, err := pt.OpenTensor(f.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.CheckClaim(); err != nil {
+		closer.Close()
+		return nil, nil, fmt.Errorf("%s: %w", f.File, err)
+	}
+	return t, closer, nil
 }
 
 // Load brings a file whose values are to be read into the system's cache, where

@@ -232,6 +232,9 @@ func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
 	defer closer.Close()
 	var copied *tensor.Tensor
 	err = mmap.Guard(f.File, func() error {
+		if x.Meta {
+			return fmt.Errorf("%s: %s is on device meta, which has no values", f.File, x)
+		}
 		copied = x.Clone()
 		return nil
 	})

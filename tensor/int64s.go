@@ -8,6 +8,9 @@ func (t *Tensor) Int64s(dst []int64, start int) error {
 	if !t.DType.IsInt() {
 		return fmt.Errorf("%s is not an integer type", t.DType)
 	}
+	if t.Meta {
+		return t.errMeta()
+	}
 	const block = 4096
 	var buf [block * 8]byte
 	es := t.DType.Size()

@@ -10,6 +10,9 @@ import (
 // bytes. It is a view of the storage where the tensor is contiguous and
 // neither conj nor neg, and a copy otherwise: check NumBytes first.
 func (t *Tensor) Bytes() []byte {
+	if t.Meta {
+		return nil
+	}
 	if t.IsContiguous() && !t.Conj && !t.Neg {
 		n, lo := t.NumBytes(), t.Offset*t.DType.Size()
 		if n == 0 {
@@ -60,6 +63,10 @@ func (t *Tensor) Gather(dst []byte, start int) {
 	es := t.DType.Size()
 	n := len(dst) / es
 	if n == 0 {
+		return
+	}
+	if t.Meta {
+		clear(dst)
 		return
 	}
 	if t.IsContiguous() {
@@ -138,6 +145,12 @@ func (t *Tensor) Float64s(dst []float64, start int) error {
 	}
 	if start%per != 0 || len(dst)%per != 0 {
 		return fmt.Errorf("%s is read in whole elements of %d values", d, per)
+	}
+	if t.Meta {
+		return t.errMeta()
+	}
+	if len(dst) == 0 { // nothing to slice, wherever the offset points
+		return nil
 	}
 	if es := d.Size(); t.IsContiguous() && !t.Conj && !t.Neg && t.Quant == nil {
 		lo := (t.Offset + start/per) * es
@@ -348,6 +361,12 @@ func (t *Tensor) Ints() ([]int, error) {
 		return nil, fmt.Errorf("%s is not an integer type", t.DType)
 	}
 	es := t.DType.Size()
+	switch {
+	case t.Meta:
+		return nil, t.errMeta()
+	case t.empty():
+		return []int{}, nil
+	}
 	b := t.Bytes()
 	v := make([]int, t.Numel())
 	for i := range v {

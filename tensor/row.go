@@ -8,6 +8,9 @@ func (t *Tensor) Row(i int) []byte {
 	if last < 0 || t.Shape[last] != 1 && t.Stride[last] != 1 || t.Conj || t.Neg || t.Quant != nil {
 		return nil
 	}
+	if t.Meta || t.empty() {
+		return nil
+	}
 	at := t.Offset
 	for d := last - 1; d >= 0; d-- {
 		at += i % t.Shape[d] * t.Stride[d]

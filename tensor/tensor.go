@@ -121,8 +121,13 @@ func (t *Tensor) Narrow(dim, lo, hi int) *Tensor {
 	return &v
 }
 
-// Clone returns a contiguous copy of the logical tensor.
+// Clone returns a contiguous copy of the logical tensor. One on device meta has
+// nothing to copy.
 func (t *Tensor) Clone() *Tensor {
+	if t.Meta {
+		c := *t
+		return &c
+	}
 	c := New(t.DType, t.Shape...)
 	t.Gather(c.Data, 0)
 	c.Device, c.Quant = t.Device, t.Quant

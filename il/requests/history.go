@@ -92,6 +92,9 @@ func findCall(st *il.Step, match func(module string) bool) *il.Call {
 	return nil
 }
 
+// maxRows bounds the tokens of a step; no engine has more.
+const maxRows = 1 << 24
+
 // ints reads an integer vector that a call was given.
 func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
 	in := c.Slot(il.Inputs, slot)
@@ -104,8 +107,8 @@ func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
 		return nil, err
 	}
 	defer closer.Close()
-	if len(t.Shape) != 1 || !t.DType.IsInt() {
-		return nil, fmt.Errorf("%s: is %s, expected a vector of integers, as vLLM's %s is given", f.File, t, c.Module)
+	if len(t.Shape) != 1 || !t.DType.IsInt() || t.Meta || t.Shape[0] > maxRows {
+		return nil, fmt.Errorf("%s: is %s, expected a vector of at most %d integers, as vLLM's %s is given", f.File, t, maxRows, c.Module)
 	}
 	return t.Ints()
 }
