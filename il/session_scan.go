@@ -14,8 +14,10 @@ import (
 	"github.com/ilref/ilref/internal/workers"
 )
 
-// maxCallsFile bounds module_calls.txt, which is read whole.
-const maxCallsFile = 64 << 20
+// maxCallsFile bounds module_calls.txt, which is read whole, and of which every
+// line becomes a call: the largest models have some thousand calls a step and rank,
+// 100 KB.
+const maxCallsFile = 4 << 20
 
 // scanner reads the directories of one session.
 type scanner struct {

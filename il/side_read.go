@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxSideFile  = 64 << 20 // bytes of inputs.json, outputs.json
+	maxSideFile  = 4 << 20 // bytes of inputs.json, outputs.json, of which containers keep their first items alone
 	maxSideDepth = 100      // of nested containers
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ilref/ilref/compare/baseline"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/atomicfile"
 )
 
 // keptForms are the values of --keep.
@@ -45,19 +46,19 @@ func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseli
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(filepath.Dir(f.path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(f.path), os.Getpid()))
-	if err := os.Mkdir(tmp, 0o777); err != nil {
+	folder, err := atomicfile.MakeDir(f.path)
+	if err != nil {
 		return cannotWrite(f.path, err)
 	}
-	defer os.RemoveAll(tmp)
+	defer folder.Abort()
 	b, err := first(ctx, s, e)
 	if err != nil {
 		return err
 	}
-	if b.Kept, err = files.Keep(ctx, tmp); err != nil {
+	if b.Kept, err = files.Keep(ctx, folder.Name); err != nil {
 		return fmt.Errorf("baseline save: %w", err)
 	}
-	out, err := newOutput(filepath.Join(tmp, baseline.FileName), nil)
+	out, err := newOutput(filepath.Join(folder.Name, baseline.FileName), nil)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseli
 	if err := writeBaseline(out, b); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, f.path); err != nil {
+	if err := folder.Commit(); err != nil {
 		return cannotWrite(f.path, err)
 	}
 	return nil

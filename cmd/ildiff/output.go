@@ -6,14 +6,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/ilref/ilref/internal/atomicfile"
 )
 
 // output is where the report goes: stdout, or a file that appears only when it
 // is complete.
 type output struct {
 	io.Writer
-	tmp  *os.File // nil for stdout and for what is not a regular file
+	file *atomicfile.File // nil for stdout and for what is not a regular file
 	path string
 }
 
@@ -32,12 +33,11 @@ func newOutput(path string, stdout io.Writer) (*output, error) {
 		}
 		return &output{Writer: f}, nil
 	}
-	name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d.tmp", filepath.Base(path), os.Getpid()))
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, cannotWrite(path, err)
 	}
-	return &output{Writer: f, tmp: f, path: path}, nil
+	return &output{Writer: f, file: f, path: path}, nil
 }
 
 // cannotWrite names the file that was asked for, not the temporary one.
@@ -51,23 +51,15 @@ func cannotWrite(path string, err error) error {
 
 // commit puts the finished file in its place.
 func (o *output) commit() error {
-	if o.tmp == nil {
+	if o.file == nil {
 		return nil
 	}
-	if err := o.tmp.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(o.tmp.Name(), o.path); err != nil {
-		return err
-	}
-	o.tmp = nil
-	return nil
+	return o.file.Commit()
 }
 
 // abort removes what was not committed.
 func (o *output) abort() {
-	if o.tmp != nil {
-		o.tmp.Close()
-		os.Remove(o.tmp.Name())
+	if o.file != nil {
+		o.file.Abort()
 	}
 }

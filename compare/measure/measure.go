@@ -32,9 +32,9 @@ func Pairs(ctx context.Context, fs []*pairing.Forward, tolerance func(a, b tenso
 	err := workers.Until(ctx, runtime.GOMAXPROCS(0)+waiting, len(todo), begin, func(i int) {
 		p := todo[i]
 		if p.Bounds != nil {
-			measurePair(p, p.Bounds.Tolerance)
+			measurePair(ctx, p, p.Bounds.Tolerance)
 		} else {
-			measurePair(p, tolerance)
+			measurePair(ctx, p, tolerance)
 		}
 		if then != nil && p.Result != nil {
 			then(p)
@@ -79,8 +79,8 @@ type unusable struct{ why string }
 
 func (e *unusable) Error() string { return e.why }
 
-func measurePair(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) {
-	best, err := worstRank(p, tolerance)
+func measurePair(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) {
+	best, err := worstRank(ctx, p, tolerance)
 	var u *unusable
 	switch {
 	case err == nil:
@@ -95,12 +95,12 @@ func measurePair(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Toler
 // worstRank compares the tensors of a slot. Of several ranks on one side only
 // one is compared if all hold the same; of the same ranks on both sides each is
 // compared with its own, and the worst is the result.
-func worstRank(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+func worstRank(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
 	r, t := p.Ref.Tensors, p.Target.Tensors
 	if len(r) == len(t) && len(r) > 1 {
 		var worst *report.TensorDiff
 		for i := range r {
-			x, err := gapOfFiles(p, r[i], t[i], tolerance)
+			x, err := gapOfFiles(ctx, p, r[i], t[i], tolerance)
 			if err != nil {
 				return nil, err
 			}
@@ -117,7 +117,7 @@ func worstRank(p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Toleran
 	if err := oneValue(t, r[0]); err != nil {
 		return nil, err
 	}
-	return gapOfFiles(p, r[0], t[0], tolerance)
+	return gapOfFiles(ctx, p, r[0], t[0], tolerance)
 }
 
 // oneValue refuses ranks that do not all hold the same tensor.
@@ -149,19 +149,19 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 
 // gap measures two files. A file that cannot be read is an error, a pair that
 // cannot be compared an *unusable.
-func gapOfFiles(p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+func gapOfFiles(ctx context.Context, p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
 	r.Load()
 	t.Load()
 	out := &report.TensorDiff{Key: p.Key}
 	err := il.WithBoth(r, t, func(x, y *tensor.Tensor) error {
 		tol := tolerance(x.DType, y.DType)
-		g, err := metric.Measure(x, y, &tol)
+		g, err := metric.MeasureContext(ctx, x, y, &tol)
 		if err != nil {
 			return &unusable{err.Error()}
 		}
 		out.DTypes, out.Shape, out.Gap = [2]tensor.DType{x.DType, y.DType}, slices.Clone(x.Shape), g
 		if pairing.IsLogitsOutput(p.Key) {
-			out.Logits, err = metric.MeasureLogits(x, y)
+			out.Logits, err = metric.MeasureLogits(ctx, x, y)
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -46,7 +47,7 @@ func BenchmarkLogits(b *testing.B) {
 	x, y := noisy(tensor.Float32, 4, 128256)
 	b.SetBytes(int64(x.NumBytes() + y.NumBytes()))
 	for b.Loop() {
-		if _, err := MeasureLogits(x, y); err != nil {
+		if _, err := MeasureLogits(context.Background(), x, y); err != nil {
 			b.Fatal(err)
 		}
 	}

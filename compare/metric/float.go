@@ -20,10 +20,11 @@ func (m *meter) floats(r, t *tensor.Tensor) error {
 	rows := m.n / m.rows.width
 	each := max(1, partValues/m.rows.width)
 	parts := (rows + each - 1) / each
+	part := m.parts() // before any part is merged into m
 	err := inOrder(parts, func() (do func(int) error, done func(int)) {
 		p := m // one part is the whole
 		if parts > 1 {
-			p = m.part()
+			p = part()
 		}
 		do = func(i int) error { return p.measurePart(r, t, i*each, min(rows, (i+1)*each)) }
 		return do, func(int) {
@@ -43,6 +44,9 @@ var errNotFinite = errors.New("not finite")
 
 // measurePart measures rows lo to hi-1 into a meter that is new or done with.
 func (m *meter) measurePart(r, t *tensor.Tensor, lo, hi int) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
 	s := newSource(r, t, m)
 	defer s.release()
 	m.reset()
@@ -63,6 +67,11 @@ func (m *meter) measureRows(s *source, lo, hi int) error {
 	s.prepare(m)
 	for row := lo; row < hi; row++ {
 		for c := 0; c < m.rows.width; c += block {
+			if c%(1<<22) == 1<<22-block { // of a row that is longer than a part
+				if err := m.ctx.Err(); err != nil {
+					return err
+				}
+			}
 			if err := m.segment(s, row, c, min(block, m.rows.width-c)); err != nil {
 				return err
 			}

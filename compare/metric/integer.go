@@ -14,6 +14,9 @@ func (m *meter) integers(r, t *tensor.Tensor) error {
 	ru, tu := r.DType == tensor.Uint64, t.DType == tensor.Uint64
 	for at := 0; at < m.n; at += block {
 		k := min(block, m.n-at)
+		if at%(1<<22) == 0 && m.ctx.Err() != nil {
+			return m.ctx.Err()
+		}
 		a, b := bufs[0][:k], bufs[1][:k]
 		if err := r.Int64s(a, at); err != nil {
 			return err

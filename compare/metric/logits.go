@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"context"
 	"math"
 
 	"github.com/ilref/ilref/internal/kernel"
@@ -34,7 +35,7 @@ const maxVocab = 1 << 24
 
 // MeasureLogits compares two (rows, vocabulary) tensors of one shape. It gives
 // nil where they are none, or hold values that are not finite.
-func MeasureLogits(r, t *tensor.Tensor) (*Logits, error) {
+func MeasureLogits(ctx context.Context, r, t *tensor.Tensor) (*Logits, error) {
 	d := len(r.Shape)
 	if d == 0 || r.Numel() == 0 || !r.DType.IsFloat() || !t.DType.IsFloat() || r.Shape[d-1] < 2 || r.Shape[d-1] > maxVocab {
 		return nil, nil
@@ -43,6 +44,9 @@ func MeasureLogits(r, t *tensor.Tensor) (*Logits, error) {
 	a, b := make([]float64, n), make([]float64, n)
 	out := &Logits{Rows: r.Numel() / n, Margin: math.Inf(1), Noise: 1}
 	for row := range out.Rows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if err := r.Float64s(a, row*n); err != nil {
 			return nil, err
 		}

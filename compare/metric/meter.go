@@ -1,10 +1,14 @@
 package metric
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // meter adds up one comparison.
 type meter struct {
 	sums
+	ctx        context.Context
 	tol        Tolerance
 	n          int // values
 	max        float64
@@ -28,18 +32,22 @@ type meter struct {
 // fresh is a meter of the same kind that has measured nothing.
 func (m *meter) fresh() meter {
 	return meter{
-		tol: m.tol, n: m.n, least: m.least, maxAt: -1,
+		ctx: m.ctx, tol: m.tol, n: m.n, least: m.least, maxAt: -1,
 		rows: rows{width: m.rows.width}, ulps: ulps{known: m.ulps.known, format: m.ulps.format},
 	}
 }
 
-// part returns a meter for some of the rows.
-func (m *meter) part() *meter {
-	p := m.fresh()
-	if m.channels.dd != nil {
-		p.channels.init(ChannelRows, m.rows.width)
+// parts returns what makes meters for some of the rows each, at any time and on
+// any goroutine.
+func (m *meter) parts() func() *meter {
+	blank, channels := m.fresh(), m.channels.dd != nil
+	return func() *meter {
+		p := blank
+		if channels {
+			p.channels.init(ChannelRows, p.rows.width)
+		}
+		return &p
 	}
-	return &p
 }
 
 // reset forgets what was measured.

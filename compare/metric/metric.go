@@ -22,6 +22,7 @@
 package metric
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -106,6 +107,11 @@ const block = 2048
 // by their real values. It returns an error for unequal shapes, types without
 // numeric values and tensors without data.
 func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
+	return MeasureContext(context.Background(), r, t, tol)
+}
+
+// MeasureContext is Measure that stops when ctx ends, with its error.
+func MeasureContext(ctx context.Context, r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
 	if !slices.Equal(r.Shape, t.Shape) {
 		return nil, fmt.Errorf("shapes differ: %s in the reference, %s in the target", tensor.ShapeString(r.Shape), tensor.ShapeString(t.Shape))
 	}
@@ -123,7 +129,7 @@ func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
 		tol = &d
 	}
 	r1, t1, copies := foldBroadcast(r, t)
-	m := newMeter(r1, t1, rv, *tol)
+	m := newMeter(ctx, r1, t1, rv, *tol)
 	g, err := m.measure(r1, t1)
 	if err != nil {
 		return nil, err
@@ -150,8 +156,8 @@ func Measure(r, t *tensor.Tensor, tol *Tolerance) (*Gap, error) {
 }
 
 // newMeter prepares for tensors of rv values an element.
-func newMeter(r, t *tensor.Tensor, rv int, tol Tolerance) *meter {
-	m := &meter{tol: tol, n: r.Numel() * rv, maxAt: -1, least: leastReference(r.DType, t.DType)}
+func newMeter(ctx context.Context, r, t *tensor.Tensor, rv int, tol Tolerance) *meter {
+	m := &meter{ctx: ctx, tol: tol, n: r.Numel() * rv, maxAt: -1, least: leastReference(r.DType, t.DType)}
 	if r.DType.IsInt() && t.DType.IsInt() {
 		return m
 	}

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -88,7 +89,7 @@ func TestLogits(t *testing.T) {
 	row := func(v ...float64) []float64 { return append(v, make([]float64, 100)...) }
 	shape := []int{1, 103}
 	measure := func(a, b []float64) *Logits {
-		l, err := MeasureLogits(f32(a, shape...), f32(b, shape...))
+		l, err := MeasureLogits(context.Background(), f32(a, shape...), f32(b, shape...))
 		require.NoError(t, err)
 		return l
 	}
@@ -107,10 +108,10 @@ func TestLogits(t *testing.T) {
 	require.Equal(t, [2]int{0, 0}, [2]int{l.Agree, l.NearTies})
 	// KL of two coins, by hand.
 	a := f32([]float64{0, math.Log(3)}, 1, 2)
-	k, err := MeasureLogits(a, f32([]float64{0, 0}, 1, 2))
+	k, err := MeasureLogits(context.Background(), a, f32([]float64{0, 0}, 1, 2))
 	require.NoError(t, err)
 	require.InDelta(t, 0.25*math.Log(0.5)+0.75*math.Log(1.5), k.KL, 1e-7) // float32's log 3
-	k, err = MeasureLogits(a, f32([]float64{0, math.Inf(1)}, 1, 2))
+	k, err = MeasureLogits(context.Background(), a, f32([]float64{0, math.Inf(1)}, 1, 2))
 	require.NoError(t, err)
 	require.Nil(t, k)
 }

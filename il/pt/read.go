@@ -137,7 +137,7 @@ func (l *loader) loadArchive(data []byte) (any, error) {
 		return nil, err
 	}
 	l.fetch = func(s *storage) ([]byte, error) { return z.bytes("data/"+s.key, math.MaxInt) }
-	pickle, err := z.bytes("data.pkl", maxPickle)
+	pickle, err := z.bytes("data.pkl", z.pickleLimit())
 	if err != nil {
 		return nil, err
 	}

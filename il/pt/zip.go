@@ -219,6 +219,16 @@ func (z *archiveReader) bytes(name string, limit int) ([]byte, error) {
 	return b, nil
 }
 
+// pickleLimit is how large the pickle may be. torch deflates no record; of one
+// that is, no more is believed than a pickle's text can be worth, so that the
+// memory follows the file and not what it claims.
+func (z *archiveReader) pickleLimit() int {
+	if r := z.records["data.pkl"]; r.method == deflated {
+		return int(min(maxPickle, 1<<20+32*min(r.csize, maxPickle)))
+	}
+	return maxPickle
+}
+
 // payload returns the bytes of a record as they lie in the file.
 func (z *archiveReader) payload(r record) ([]byte, error) {
 	h := r.header

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ilref/ilref/internal/atomicfile"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/internal/workers"
 )
@@ -33,6 +34,7 @@ func Main(program string, run func(ctx context.Context, args []string, stdout, s
 	context.AfterFunc(ctx, func() {
 		stop()
 		time.Sleep(grace)
+		atomicfile.RemovePending()
 		fmt.Fprintln(os.Stderr, program+": interrupted")
 		os.Exit(ExitInterrupted)
 	})
