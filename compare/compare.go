@@ -108,6 +108,7 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	if err := measure.Pairs(ctx, c.forwards, c.opts.Bounds.Tolerance, c.opts.Progress, then); err != nil {
 		return err
 	}
+	measure.SetAside(c.forwards, c.opts.Bounds.Set())
 	if err := c.opts.Evidence.Gather(ctx, c.target, c.forwards, c.sel); err != nil {
 		return err
 	}
@@ -125,6 +126,7 @@ func (c *comparison) measured() *judge.Input {
 	return &judge.Input{
 		RawRef: c.rawRef, RawTarget: c.rawTarget, Notes: c.notes, Forwards: c.forwards, Layers: c.layers,
 		Rule: o.Evidence.Rule(), Policy: o.Policy != nil, RatioLimit: o.Evidence.RatioLimit, Bounds: o.Bounds, MinCoverage: o.MinCoverage,
+		Unfinished: judge.Unfinished(c.rawRef.Unfinished(), c.rawTarget.Unfinished()),
 	}
 }
 

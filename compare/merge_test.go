@@ -101,6 +101,12 @@ func TestPartFigures(t *testing.T) {
 	var p partial.Report
 	fill(reflect.ValueOf(&p).Elem())
 	p.Schema, p.Shard, p.Rule, p.File = partial.Schema, shard.Part{Index: 1, Count: 2}, report.RuleFloor, ""
+	for _, b := range []*report.Bounds{&p.Bounds, &p.PolicyBounds[0], &p.PolicyBounds[1]} {
+		cosine := 1.0 / 3
+		b.MinCosine = &cosine
+	}
+	coverage := 100.0 / 3
+	p.MinCoverage = &coverage
 	for i := range p.Forwards {
 		p.Forwards[i].Work = pairing.HistoryDiverged
 	}

@@ -1,7 +1,7 @@
 package il
 
 import (
-	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,9 +57,17 @@ func parseFileName(name string) (f fileName, ok bool) {
 		f.kind, f.slot = stubFile, rest[1:]
 		return f, f.slot != ""
 	}
-	f.slot, f.device, ok = cutDevice(rest)
+	if f.slot, f.device, ok = cutDevice(rest); !ok && (rest == "" && f.direction == Outputs || numbered.MatchString(rest)) {
+		f.slot, f.device, ok = strings.TrimPrefix(rest, "_"), unnamedDevice, true // the smallest layout names none
+	}
 	return f, ok
 }
+
+// numbered is a slot of positions alone.
+var numbered = regexp.MustCompile(`^(_[0-9]+)+$`)
+
+// unnamedDevice is the device of files whose names tell none.
+const unnamedDevice = "cpu"
 
 // printable reports whether a name is one that a module, an argument or a key
 // has: text, without what a terminal would obey.
@@ -99,14 +107,6 @@ func cutDevice(s string) (slot, device string, ok bool) {
 		return "", device, true
 	}
 	return slot[1:], device, slot != "_"
-}
-
-// callName is the name of a call's directory.
-func callName(module string, call int) string {
-	if call == 0 {
-		return module
-	}
-	return fmt.Sprintf("%s_%d", module, call)
 }
 
 // fileBase joins a direction and a slot to the name of a file without the

@@ -232,7 +232,7 @@ func (l *Logger) openCall(module string, d Direction, call int) (*record, error)
 	if !filepath.IsLocal(module) || strings.ContainsAny(module, `/\`+"\n") {
 		return nil, fmt.Errorf("module %q: the name cannot be that of a directory", module)
 	}
-	name, step := callName(module, call), fmt.Sprintf("step_%d", l.step)
+	name, step := CallName(module, call), fmt.Sprintf("step_%d", l.step)
 	if d == Inputs {
 		if err := l.list.add(filepath.Join(l.dir, step), name); err != nil {
 			return nil, err

@@ -52,7 +52,7 @@ type Writer struct {
 // session: its tokens, or also what its modules were given.
 type Derived struct {
 	What       Derivation `json:"what"`
-	Session    string     `json:"session"`    // Session.Digest of that session
+	Session    string     `json:"session"`    // Session.Fingerprint of that session
 	Checkpoint string     `json:"checkpoint"` // digest of the weights
 	DType      string     `json:"dtype"`      // of the arithmetic
 	Rounding   string     `json:"rounding,omitempty"`
@@ -115,11 +115,7 @@ func (s *Session) CheckDerived(what Derivation, from *Session, command string) (
 	if p.Status != Complete {
 		return nil, fmt.Errorf("%s is not complete: the %s that writes it is still going, or ended early; make it again with %s", s.Dir, what, command)
 	}
-	digest, err := from.Digest()
-	if err != nil {
-		return nil, err
-	}
-	if p.Derived.Session != digest {
+	if p.Derived.Session != from.Fingerprint() {
 		return nil, fmt.Errorf("%s is a %s of another session than %s, or of an earlier state of it; make it with %s", s.Dir, what, from.Dir, command)
 	}
 	return &p.Derived, nil

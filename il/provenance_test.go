@@ -40,27 +40,25 @@ func TestProvenance(t *testing.T) {
 	}
 }
 
-// A digest is that of the tensors, wherever they lie; any changed value shows.
-func TestDigest(t *testing.T) {
-	digest := func(dir string) string {
+// A fingerprint is that of the tensors, wherever they lie; any changed value shows.
+func TestFingerprint(t *testing.T) {
+	print := func(dir string) string {
 		s, err := Open(dir)
 		require.NoError(t, err)
-		d, err := s.Digest()
-		require.NoError(t, err)
-		return d
+		return s.Fingerprint()
 	}
 	dir := fixture.Session(t, "llama3-gqa-bf16")
-	before := digest(dir)
+	before := print(dir)
 	copied := filepath.Join(t.TempDir(), "elsewhere")
 	require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
-	require.Equal(t, before, digest(copied))
-	require.NotEqual(t, before, digest(fixture.Session(t, "llama3-gqa-bf16-fault-row_scale")))
+	require.Equal(t, before, print(copied))
+	require.NotEqual(t, before, print(fixture.Session(t, "llama3-gqa-bf16-fault-row_scale")))
 	file := filepath.Join(copied, "step_1", "model.norm", "outputs_0_cuda_0.pt")
 	b, err := os.ReadFile(file)
 	require.NoError(t, err)
 	b[len(b)-1] ^= 1
 	require.NoError(t, os.WriteFile(file, b, 0o666))
-	require.NotEqual(t, before, digest(copied))
+	require.NotEqual(t, before, print(copied))
 }
 
 func FuzzProvenance(f *testing.F) {

@@ -30,7 +30,8 @@ type Session struct {
 	Steps    []*Step
 	Warnings []string // what is odd about the files, a line each
 
-	calls map[callKey]*Call
+	calls      map[callKey]*Call
+	unfinished string
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that
@@ -47,7 +48,8 @@ type Call struct {
 	Dir    string
 	Slots  []*Slot // inputs, outputs, inputs after the forward; each in natural order
 
-	side map[Direction]string // the side files there are
+	side        map[Direction]string // the side files there are
+	leavesTrace bool                 // it has files, whatever it was given and returned
 }
 
 // Direction tells on which side of the call a value was seen.

@@ -53,6 +53,7 @@ func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call
 	slots := slotsOf{c, map[fileName]*Slot{}}
 	c.Module, c.Index = splitCall(name, names)
 	if !raw.dirs[name] {
+		c.leavesTrace = true
 		return c, nil
 	}
 	entries, err := readDir(c.Dir)

@@ -65,8 +65,27 @@ func scanSession(dir string) (*Session, error) {
 	if !listed {
 		sc.withoutLists(s)
 	}
+	if s.Variant != VariantB { // whose calls leave a folder alone where they have no tensors
+		for _, call := range s.calls {
+			call.leavesTrace = true
+		}
+	}
 	s.Warnings = sc.warnings
+	s.unfinished = sc.unfinished(steps, listed)
 	return s, nil
+}
+
+// unfinished tells of a last step that is still being written.
+func (sc *scanner) unfinished(steps []*rawStep, listed bool) string {
+	if n := len(steps); listed && n > 0 && !steps[n-1].hasTxt {
+		return fmt.Sprintf("%s, the last step, has no %s, as others have: the run is still going, or died; wait for its end, or leave out the step",
+			filepath.Join(sc.dir, steps[n-1].name), callsFile)
+	}
+	p, err := (&Session{Dir: sc.dir}).Provenance()
+	if err == nil && p != nil && p.Status != Complete && p.Status != "" {
+		return fmt.Sprintf("its %s says that the run is %s: wait for its end, or record it again", provenanceFile, p.Status)
+	}
+	return ""
 }
 
 // atOnce is how many directories are read at the same time: a disk answers many

@@ -334,7 +334,7 @@ func TestOddEntries(t *testing.T) {
 	}
 	require.Equal(t, []string{"b", "zz", "a", "unlisted"}, names)
 	a := s.Steps[0].Calls[2]
-	require.Equal(t, []string{"inputs/0=cuda:0", "inputs/1=cuda:0", "inputs/2=stub", "outputs/=cpu,cuda:0,cuda:1,meta"}, slots(a))
+	require.Equal(t, []string{"inputs/0=cpu,cuda:0", "inputs/1=cuda:0", "inputs/2=stub", "outputs/=cpu,cuda:0,cuda:1,meta"}, slots(a))
 
 	in := func(elem ...string) string { return filepath.Join(append([]string{step}, elem...)...) }
 	require.ElementsMatch(t, []string{
@@ -345,7 +345,7 @@ func TestOddEntries(t *testing.T) {
 		step + ": listed in module_calls.txt, but without a directory: zz",
 		step + ": not listed in module_calls.txt, taken as the last calls: unlisted",
 		dir + ": not a step of a session, ignored: step_01, summary.json",
-		in("a") + ": not a file of a session, ignored: inputs_0.pt, notes.txt",
+		in("a") + ": not a file of a session, ignored: notes.txt",
 		in("a") + ": left by a run that is still going, or died: .il-00.tmp",
 		in("a", "inputs_2.json") + ": the JSON ends too early: the run that wrote it is still going, or died",
 		in("a", "outputs_cpu.pt") + " is a link out of the session, to " + filepath.Join(out, "outputs_cpu.pt") + ": not followed",
@@ -406,6 +406,9 @@ func TestParseFileName(t *testing.T) {
 		"inputs_0_1_meta.pt":                    {tensorFile, Inputs, "0_1", "meta"},
 		"post_fwd_inputs_2_mps_0.pt":            {tensorFile, PostFwdInputs, "2", "mps:0"},
 		"inputs_3_warp9.pt":                     {tensorFile, Inputs, "3", "warp9"},
+		"outputs.pt":                            {tensorFile, Outputs, "", "cpu"}, // the smallest layout names no device
+		"inputs_0.pt":                           {tensorFile, Inputs, "0", "cpu"},
+		"inputs_0_1.pt":                         {tensorFile, Inputs, "0_1", "cpu"},
 		"inputs.json":                           {kind: sideFile, direction: Inputs},
 		"post_fwd_inputs.json":                  {kind: sideFile, direction: PostFwdInputs},
 		"inputs_0.json":                         {kind: stubFile, direction: Inputs, slot: "0"},
@@ -416,7 +419,7 @@ func TestParseFileName(t *testing.T) {
 		require.Equal(t, want, got, name)
 	}
 	for _, name := range []string{
-		"", ".pt", "inputs.pt", "inputs_.pt", "inputs_0.pt", "inputs_0_1.pt", "input_0_cpu.pt", "inputsx_cpu.pt", "outputs__cpu.pt", "inputs_0_cuda_0.PT", "inputs_.json",
+		"", ".pt", "inputs.pt", "inputs_.pt", "outputs__.pt", "outputs_0_.pt", "input_0_cpu.pt", "inputsx_cpu.pt", "outputs__cpu.pt", "inputs_0_cuda_0.PT", "inputs_.json",
 		"module_calls.txt", "inputs_0_cuda_0.pt.tmp", "inputs_0_cu:da.pt", "inputs_0_.pt",
 	} {
 		_, ok := parseFileName(name)
@@ -439,6 +442,9 @@ func FuzzParseFileName(f *testing.F) {
 			again += "_" + deviceSuffix(p.device) + ".pt"
 		} else {
 			again += ".json"
+		}
+		if p.device == unnamedDevice && name != again { // which the smallest layout leaves out
+			again = fileBase(p.direction, p.slot) + ".pt"
 		}
 		require.Equal(t, name, again)
 	})

@@ -18,7 +18,7 @@ import (
 
 const (
 	maxSideFile  = 4 << 20 // bytes of inputs.json, outputs.json, of which containers keep their first items alone
-	maxSideDepth = 100      // of nested containers
+	maxSideDepth = 100     // of nested containers
 )
 
 // What a JSON file is that is no stub: a side file or something else.

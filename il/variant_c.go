@@ -41,7 +41,7 @@ func (s *Session) putInputsRight() int {
 			key := callKey{step.Number, c.Module, c.Index + 1}
 			next := s.calls[key]
 			if next == nil {
-				dir := filepath.Join(filepath.Dir(c.Dir), callName(key.module, key.call))
+				dir := filepath.Join(filepath.Dir(c.Dir), CallName(key.module, key.call))
 				next = &Call{Module: key.module, Index: key.call, Dir: dir, side: map[Direction]string{}}
 				step.Calls = slices.Insert(step.Calls, i+1, next)
 				s.calls[key] = next

@@ -22,7 +22,7 @@ func TestWriterCopies(t *testing.T) {
 		for i := range 8 {
 			l.Pre("m", Tuple{x.Narrow(0, 0, 1<<15)})
 			if waiting > 0 {
-				require.FileExists(t, filepath.Join(l.Dir(), "step_0", callName("m", i), "inputs_0_cpu.pt"), "the hook wrote it")
+				require.FileExists(t, filepath.Join(l.Dir(), "step_0", CallName("m", i), "inputs_0_cpu.pt"), "the hook wrote it")
 			}
 			copy(x.Data, zero)
 			l.Post("m", nil, x)
@@ -31,7 +31,7 @@ func TestWriterCopies(t *testing.T) {
 		require.NoError(t, l.StepDone())
 		files := tree(t, l.Dir())
 		for i := range 8 {
-			dir := filepath.Join("step_0", callName("m", i))
+			dir := filepath.Join("step_0", CallName("m", i))
 			require.True(t, ones(1<<15).String()+string(one[:4<<15]) == files[filepath.Join(dir, "inputs_0_cpu.pt")])
 			require.True(t, ones(1<<16).String()+string(zero) == files[filepath.Join(dir, "outputs_cpu.pt")])
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/compare/report"
-	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/sidefile"
 )
@@ -125,7 +124,7 @@ func rereadPart(p *partial.Report) (rereader, error) {
 	}
 	for _, s := range []struct {
 		dir, want, got string
-	}{{ref.Dir, p.Reference.Fingerprint, shard.Fingerprint(ref)}, {target.Dir, p.Target.Fingerprint, shard.Fingerprint(target)}} {
+	}{{ref.Dir, p.Reference.Fingerprint, ref.Fingerprint()}, {target.Dir, p.Target.Fingerprint, target.Fingerprint()}} {
 		if s.want != s.got {
 			return nil, fmt.Errorf("%s is not the session that the parts have measured", s.dir)
 		}

@@ -85,11 +85,7 @@ func setDerived(dir, from string, what il.Derivation, dtype string) error {
 	if err != nil {
 		return err
 	}
-	digest, err := s.Digest()
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(il.Provenance{Schema: il.ProvenanceSchema, Status: il.Complete, Derived: il.Derived{What: what, Session: digest, DType: dtype}})
+	b, err := json.Marshal(il.Provenance{Schema: il.ProvenanceSchema, Status: il.Complete, Derived: il.Derived{What: what, Session: s.Fingerprint(), DType: dtype}})
 	if err != nil {
 		return err
 	}

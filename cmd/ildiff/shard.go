@@ -121,9 +121,9 @@ func request(given *pflag.FlagSet, e compare.Evidence) (map[string]string, error
 		case "model":
 			out[name] = "DIR"
 		case "oracle":
-			out[name] = shard.Fingerprint(e.Oracle)
+			out[name] = e.Oracle.Fingerprint()
 		case "floor":
-			out[name] = shard.Fingerprint(e.Floor)
+			out[name] = e.Floor.Fingerprint()
 		default:
 			out[name] = x.Value.String()
 		}

@@ -311,14 +311,11 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 
 // derived says what a session is made of that follows from another.
 func (f *runFlags) derived(what il.Derivation, from *il.Session, ckpt *model.Checkpoint, dtype tensor.DType) (il.Derived, error) {
-	d := il.Derived{What: what, DType: dtype.String()}
+	d := il.Derived{What: what, Session: from.Fingerprint(), DType: dtype.String()}
 	if dtype.Size() == 2 {
 		d.Rounding = f.rounding
 	}
 	var err error
-	if d.Session, err = from.Digest(); err != nil {
-		return d, err
-	}
 	d.Checkpoint, err = ckpt.Digest()
 	return d, err
 }

@@ -36,8 +36,11 @@ func judgeBounds(r *report.Report, fs []*pairing.Forward, b report.Bounds) {
 // one side only breaks all of them.
 func Violated(b *report.Bounds, t *report.TensorDiff) string {
 	g := t.Gap
-	if g.NonFinite > 0 {
+	switch {
+	case g.NonFinite > 0:
 		return "no bound holds: " + report.Describe(t)
+	case report.AllNaN(g):
+		return "no bound holds: every value is NaN on both sides"
 	}
 	var out []string
 	over := func(limit *float64, bad func(float64) bool, format string, args ...any) {

@@ -30,11 +30,13 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 		j.blame(c, t, fmt.Sprintf("the right model looks up other rows for the same token ids: %s (other weights?)", describeLocal(t)))
 	case size > noise:
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], report.Num(noise)))
+	case hidden(g, noise):
+		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s", describeHidden(g)))
 	case j.movesBits(c, t, g):
 		j.blame(c, t, fmt.Sprintf("for the same inputs only %s of the values are those of the right model, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(g)), report.Percent(rounding.EqualShare), describeLocal(t)))
 	default:
-		j.suspectReference(c, t)
+		j.suspectReference(c, t, noise)
 	}
 }
 
@@ -49,10 +51,14 @@ func describeLocal(t *report.TensorDiff) string {
 	return s + fmt.Sprintf(" (to the reference: rel_l2 %s)", report.Num(t.Gap.RelL2))
 }
 
-// suspectReference tells once of a gap that rounding does not explain although
-// every module of the target is right.
-func (j *noiseJudge) suspectReference(c *pairing.Call, t *report.TensorDiff) {
-	if g := report.GapOf(t); j.failed || j.reported || g <= rounding.Far*coarsest(c) {
+// suspectReference tells once of a gap that rounding and the inputs do not
+// explain, although the target's module is right: the reference's is not.
+func (j *noiseJudge) suspectReference(c *pairing.Call, t *report.TensorDiff, noise float64) {
+	lim := rounding.Far * coarsest(c)
+	if c.HasInputs && !c.InputsMissing {
+		lim = rounding.Limit(noise, coarsest(c), rounding.Gain(c.Of.Kind, t.Gap.Rows())*c.In.Gap)
+	}
+	if j.failed || j.reported || report.GapOf(t) <= lim {
 		return
 	}
 	j.reported = true

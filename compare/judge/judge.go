@@ -19,6 +19,7 @@ type Input struct {
 	RatioLimit        float64
 	Bounds            report.Bounds // of all tensors
 	MinCoverage       *float64      // percent of the tensors of both sessions; nil means 100
+	Unfinished        []string      // why a session is not that of a run that has ended
 }
 
 // blamed is the tensor of the first divergence, where one rank's part of it may
@@ -45,6 +46,8 @@ func (m *Input) Judge() (*report.Report, *Blamed) {
 	}
 	b := judgeRanks(r, m.Forwards)
 	summarise(r, m.Forwards)
+	r.Unfinished = m.Unfinished
+	r.Warnings = append(r.Warnings, m.Unfinished...)
 	conclude(r, m.MinCoverage)
 	return r, b
 }
@@ -60,4 +63,15 @@ func (m *Input) JudgeAlone() {
 	j := newNoiseJudge(r, m)
 	j.alone = true
 	j.judge(m.Forwards)
+}
+
+// Unfinished lists what the sessions say of themselves, "" for nothing.
+func Unfinished(ref, target string) []string {
+	var out []string
+	for _, s := range [][2]string{{"reference", ref}, {"target", target}} {
+		if s[1] != "" {
+			out = append(out, s[0]+": "+s[1])
+		}
+	}
+	return out
 }

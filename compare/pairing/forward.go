@@ -72,6 +72,9 @@ func Order(ref, target *il.Session, sel *Selection) []*Forward {
 		for _, c := range f.Calls {
 			if sel.has(c.Step, c.Module) {
 				c.Slots = pairSlots(c.Step, c, sel.commonOnly)
+				if len(c.Slots) == 0 && !sel.commonOnly {
+					c.Slots = unrecorded(c)
+				}
 			}
 		}
 	}
@@ -206,4 +209,18 @@ func layerOf(c *Call) int {
 		return c.parent.Of.Layer
 	}
 	return n + c.Index
+}
+
+// unrecorded stands for the tensors of a call that neither session holds,
+// although it has some: nothing of it can be compared.
+func unrecorded(c *Call) []*Pair {
+	for _, side := range []*il.Call{c.Ref, c.Target} {
+		if side == nil {
+			continue
+		}
+		if why := side.Unrecorded(); why != "" {
+			return []*Pair{{Key: report.Key{Step: c.Step, Module: c.Module, Call: c.Index, Direction: report.Outputs}, Status: Unreadable, Why: why}}
+		}
+	}
+	return nil
 }

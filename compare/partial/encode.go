@@ -91,7 +91,7 @@ func lookUp(look diagnose.Looker, x *pairing.Call, p *pairing.Pair, rows func() 
 }
 
 func partSideOf(s *il.Session) Side {
-	out := Side{Dir: s.Dir, Variant: string(s.Variant), Warnings: s.Warnings, Fingerprint: shard.Fingerprint(s)}
+	out := Side{Dir: s.Dir, Variant: string(s.Variant), Warnings: s.Warnings, Unfinished: s.Unfinished(), Fingerprint: s.Fingerprint()}
 	for _, st := range s.Steps {
 		out.Steps = append(out.Steps, st.Number)
 	}

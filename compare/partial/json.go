@@ -1,6 +1,9 @@
 package partial
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -51,28 +54,71 @@ var (
 	}))
 )
 
-// WritePart writes a part as one line of JSON. Equal parts give equal bytes.
+// Write writes a part as one line of JSON, sealed. Equal parts give equal bytes.
 func Write(w io.Writer, p *Report) error {
-	if err := json.MarshalWrite(w, p, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), exactFigures); err != nil {
+	data, err := json.Marshal(p, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), exactFigures)
+	if err != nil {
 		return err
 	}
-	_, err := w.Write([]byte("\n"))
+	_, err = w.Write(append(Seal(data), '\n'))
 	return err
 }
 
-// ReadPart reads a part; name is what messages call it. It refuses what is no
-// part, or none that Merge could use without falling over it.
-func Read(r io.Reader, name string) (*Report, error) {
-	p := &Report{}
-	d := jsontext.NewDecoder(r)
-	err := json.UnmarshalDecode(d, p, json.RejectUnknownMembers(true), readFigures)
-	if p.Schema == report.Schema {
-		return nil, fmt.Errorf("%s: is the report of a whole comparison (%s), expected that of a part (%s), as ildiff --shard writes it", name, report.Schema, Schema)
+// The last member of a part is a digest of all before it: verdicts are built on
+// what a part says, so that one that was edited, cut or mixed must not be read.
+const (
+	sealStart = `,"digest":"`
+	sealEnd   = `"}`
+	sealSize  = len(sealStart) + 2*sha256.Size + len(sealEnd)
+)
+
+// Seal adds the digest to a part's JSON object, which ends in "}".
+func Seal(data []byte) []byte {
+	body := bytes.TrimSuffix(bytes.TrimSpace(data), []byte("}"))
+	return slices.Concat(body, []byte(sealStart+digestOf(body)+sealEnd))
+}
+
+func digestOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:])
+}
+
+var errSeal = errors.New("its digest is not that of its content: it was changed after ildiff --shard wrote it; make the part again")
+
+// unseal takes the digest off, and refuses what it is not the digest of.
+func unseal(data []byte) ([]byte, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) < sealSize {
+		return nil, errSeal
 	}
-	if err == nil || p.Schema != "" {
-		if p.Schema != Schema {
-			return nil, fmt.Errorf("%s: is no report of a part: expected \"schema\": %q, as ildiff --shard writes it", name, Schema)
-		}
+	body, seal := data[:len(data)-sealSize], string(data[len(data)-sealSize:])
+	if seal != sealStart+digestOf(body)+sealEnd {
+		return nil, errSeal
+	}
+	return append(body, '}'), nil // in the place of the digest
+}
+
+// Read reads a part; name is what messages call it. It refuses what is no part,
+// what is not as it was written, and what Merge could not use without falling
+// over it.
+func Read(r io.Reader, name string) (*Report, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p := &Report{}
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	err = json.UnmarshalDecode(d, &head, readFigures)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s: ends before the report does: its part was stopped, or is still at work; run it again", name)
+	case head.Schema == report.Schema:
+		return nil, fmt.Errorf("%s: is the report of a whole comparison (%s), expected that of a part (%s), as ildiff --shard writes it", name, report.Schema, Schema)
+	case err == nil && head.Schema != Schema:
+		return nil, fmt.Errorf("%s: is no report of a part: expected \"schema\": %q, as ildiff --shard writes it", name, Schema)
 	}
 	if err == nil {
 		if _, e := d.ReadToken(); e != io.EOF {
@@ -80,10 +126,13 @@ func Read(r io.Reader, name string) (*Report, error) {
 		}
 	}
 	if err == nil {
-		err = p.check()
+		data, err = unseal(data)
 	}
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: ends before the report does: its part was stopped, or is still at work; run it again", name)
+	if err == nil {
+		err = json.Unmarshal(data, p, json.RejectUnknownMembers(true), readFigures)
+	}
+	if err == nil {
+		err = p.check()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: is no report of a part: %w", name, err)
@@ -100,6 +149,9 @@ func (p *Report) check() error {
 	}
 	if !slices.Contains([]report.Rule{report.RuleNoise, report.RuleReplay, report.RuleFloor}, p.Rule) {
 		return fmt.Errorf("/rule: %q is none", p.Rule)
+	}
+	if err := p.checkLimits(); err != nil {
+		return err
 	}
 	for i, f := range p.Forwards {
 		if f.Work < pairing.SameWork || f.Work > pairing.HistoryDiverged || f.Calls < 0 {
@@ -120,6 +172,27 @@ func (p *Report) check() error {
 	return nil
 }
 
+// checkLimits refuses limits that everything keeps to, or nothing.
+func (p *Report) checkLimits() error {
+	if m := p.MinCoverage; m != nil && !(*m >= 0 && *m <= 100) {
+		return fmt.Errorf("/min_coverage: %v, want a percentage", *m)
+	}
+	if !(p.RatioLimit >= 0) || math.IsInf(p.RatioLimit, 1) {
+		return fmt.Errorf("/ratio_limit: %v, want a number from 0 on", p.RatioLimit)
+	}
+	for i, b := range append([]report.Bounds{p.Bounds}, p.PolicyBounds...) {
+		for _, limit := range []*float64{b.RTol, b.ATol, b.MaxAbs, b.MaxRelL2, b.MaxMismatched} {
+			if limit != nil && !(*limit >= 0 && *limit <= math.MaxFloat64) {
+				return fmt.Errorf("/bounds %d: %v is no limit", i, *limit)
+			}
+		}
+		if c := b.MinCosine; c != nil && !(*c >= -1 && *c <= 1) {
+			return fmt.Errorf("/bounds %d: min_cosine %v, want a number from -1 to 1", i, *c)
+		}
+	}
+	return nil
+}
+
 func (s *PartSlot) check(bounds int) error {
 	switch t := s.Tensor; {
 	case pairing.DirectionRank(s.Direction) < 0:
@@ -130,6 +203,8 @@ func (s *PartSlot) check(bounds int) error {
 		return fmt.Errorf("fate %q: a tensor that was compared has figures, and no other", s.Fate)
 	case s.Bounds != nil && (*s.Bounds < 0 || *s.Bounds >= bounds):
 		return fmt.Errorf("bounds %d of %d", *s.Bounds, bounds)
+	case t == nil && (s.Rank != nil || len(s.RankGaps)+len(s.Clues) > 0):
+		return errors.New("says of a tensor that was not compared what only comparing it tells")
 	case t == nil:
 		return nil
 	case t.Gap == nil:

@@ -239,7 +239,8 @@ func (p *Report) measured(fs []*pairing.Forward) *judge.Input {
 	return &judge.Input{
 		RawRef: p.Reference.session(), RawTarget: p.Target.session(), Forwards: fs, Layers: p.Layers,
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, Bounds: p.Bounds, MinCoverage: p.MinCoverage,
-		Notes: normalize.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
+		Notes:      normalize.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
+		Unfinished: judge.Unfinished(p.Reference.Unfinished, p.Target.Unfinished),
 	}
 }
 

@@ -53,7 +53,8 @@ type Side struct {
 	Variant     string   `json:"variant"`
 	Steps       []int    `json:"steps"`
 	Warnings    []string `json:"warnings"`
-	Fingerprint string   `json:"fingerprint"` // shard.Fingerprint
+	Unfinished  string   `json:"unfinished,omitzero"` // why it is not that of a run that has ended
+	Fingerprint string   `json:"fingerprint"`         // shard.Fingerprint
 }
 
 // PartFinding is a line about the recordings.

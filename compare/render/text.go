@@ -304,7 +304,11 @@ func (t *textWriter) verdict() {
 		t.line("Verdict: %s", t.paint("PASS", texttab.Green))
 	case report.Fail:
 		t.line("Verdict: %s", t.paint("FAIL", texttab.Red))
-	default:
+	case report.Incomparable:
+		if len(r.Unfinished) > 0 {
+			t.line("Verdict: %s (%s)", t.paint("INCOMPARABLE", texttab.Yellow), terminal.Printable(r.Unfinished[0]))
+			return
+		}
 		t.line("Verdict: %s (%s of the tensors were compared, %s are asked for)", t.paint("INCOMPARABLE", texttab.Yellow),
 			report.Percent(r.Coverage.Percent()/100), report.Percent(r.MinCoverage/100))
 	}

@@ -178,6 +178,7 @@ type Report struct {
 	Workloads         []Workload
 	Fallback          []string // calls that the rule's evidence lacks, judged between the two sessions
 	Warnings          []string
+	Unfinished        []string // why a session is not that of a run that has ended: such a comparison passes nothing
 
 	Diverged bool     // something failed, or the tokens part
 	Unhinted []string // failing calls that their parts did not suspect

@@ -3,6 +3,7 @@ package report
 import (
 	"math"
 
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/rounding"
 )
 
@@ -16,3 +17,6 @@ func GapOf(t *TensorDiff) float64 {
 }
 
 func IsInteger(t *TensorDiff) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }
+
+// AllNaN reports whether every value is NaN on both sides.
+func AllNaN(g *metric.Gap) bool { return g.Values > 0 && g.NaN == [2]int{g.Values, g.Values} }

@@ -83,7 +83,7 @@ func union(a, b map[Unit]int64) map[Unit]bool {
 // A copy is the same recording; one value, one file, one name more is not.
 func TestFingerprint(t *testing.T) {
 	from := fixture.Session(t, "llama3-gqa-bf16")
-	want := Fingerprint(open(t, from))
+	want := open(t, from).Fingerprint()
 	const file = "step_1/model.norm/outputs_0_cuda_0.pt"
 	for name, edit := range map[string]func(dir string) error{
 		"": func(string) error { return nil },
@@ -103,7 +103,7 @@ func TestFingerprint(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "copy")
 		require.NoError(t, os.CopyFS(dir, os.DirFS(from)))
 		require.NoError(t, edit(dir))
-		if got := Fingerprint(open(t, dir)); name == "" {
+		if got := open(t, dir).Fingerprint(); name == "" {
 			require.Equal(t, want, got)
 		} else {
 			require.NotEqual(t, want, got, name)

@@ -1,4 +1,4 @@
-package shard
+package il
 
 import (
 	"crypto/sha256"
@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/workers"
 )
 
@@ -18,10 +17,9 @@ import (
 const tail = 1 << 10
 
 // Fingerprint tells recordings apart, wherever they lie: names, sizes and ends
-// of all files that hold tensors. Parts that disagree on it must not be put
-// together.
-func Fingerprint(s *il.Session) string {
-	var files []*il.TensorFile
+// of all files that hold tensors. What was made of a session names it so.
+func (s *Session) Fingerprint() string {
+	var files []*TensorFile
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			for _, slot := range c.Slots {
@@ -29,7 +27,7 @@ func Fingerprint(s *il.Session) string {
 			}
 		}
 	}
-	ends := each(files, end)
+	ends := fileEnds(files)
 	h, at := sha256.New(), 0
 	fmt.Fprintf(h, "%q\n", s.Variant)
 	for _, st := range s.Steps {
@@ -50,24 +48,15 @@ func Fingerprint(s *il.Session) string {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// each calls f with every file, many at a time: they may lie far away.
-func each[T any](files []*il.TensorFile, f func(*il.TensorFile) T) []T {
-	out := make([]T, len(files))
-	workers.Each(8*runtime.GOMAXPROCS(0), len(files), func(i int) { out[i] = f(files[i]) })
+// fileEnds describes every file, many at a time: they may lie far away.
+func fileEnds(files []*TensorFile) []string {
+	out := make([]string, len(files))
+	workers.Each(8*runtime.GOMAXPROCS(0), len(files), func(i int) { out[i] = fileEnd(files[i]) })
 	return out
 }
 
-// size is 0 for what is no regular file; opening it says why.
-func size(f *il.TensorFile) int64 {
-	info, err := os.Stat(f.File)
-	if err != nil || !info.Mode().IsRegular() {
-		return 0
-	}
-	return info.Size()
-}
-
-// end describes a file by its size and its last bytes.
-func end(f *il.TensorFile) string {
+// fileEnd describes a file by its size and its last bytes.
+func fileEnd(f *TensorFile) string {
 	info, err := os.Stat(f.File)
 	if err != nil || !info.Mode().IsRegular() {
 		return "no regular file" // opening it would wait, or fail when it is compared
