@@ -23,6 +23,7 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 	size := g.RelL2
 	switch {
 	case g.Identical():
+		j.suspectReference(c, t, noise)
 	case g.NonFinite > 0:
 		j.blame(c, t, fmt.Sprintf("the right model gives other values for the same inputs: %s where NaN or an infinity meets another value (NaN: %d by the replay, %d in the target; infinities: %d and %d)",
 			plural.Count(g.NonFinite, "place"), g.NaN[0], g.NaN[1], g.Inf[0], g.Inf[1]))
