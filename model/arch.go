@@ -59,7 +59,7 @@ func Build(c *Checkpoint, o Options) (*CausalLM, error) {
 				return nil, err
 			}
 			m.Config = c.Config
-			m.modules = m.list()
+			m.modules = append(m.Model.Modules(), m.logits)
 			return m, nil
 		}
 	}
@@ -99,22 +99,4 @@ func (m *CausalLM) ModuleNames() []string {
 		names[i] = mod.Name()
 	}
 	return names
-}
-
-func (m *CausalLM) list() []nn.Module {
-	l := []nn.Module{m.Model.EmbedTokens}
-	for i, layer := range m.Model.Layers {
-		attn := layer.SelfAttn
-		l = append(l, layer, attn, attn.QKVProj, attn.OProj)
-		if i == 0 { // one object for all layers, found under the first
-			l = append(l, attn.RotaryEmb)
-		}
-		l = append(l, attn.Attn)
-		if attn.QNorm != nil {
-			l = append(l, attn.QNorm, attn.KNorm)
-		}
-		l = append(l, layer.MLP, layer.MLP.GateUpProj, layer.MLP.DownProj, layer.MLP.ActFn,
-			layer.InputLayerNorm, layer.PostAttentionLayerNorm)
-	}
-	return append(l, m.Model.Norm, m.logits)
 }

@@ -6,6 +6,7 @@ package ref
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
@@ -31,12 +32,30 @@ func (NoHooks) StepDone() error { return nil }
 // SkipTo does nothing.
 func (NoHooks) SkipTo(int) {}
 
-// Config says how an Engine runs.
+// Config says how an Engine runs. Its zero value runs as vLLM does by default:
+// in the model's own type.
 type Config struct {
-	DType       tensor.DType
-	Rounding    nn.Rounding
-	Threads     int
-	MaxModelLen int // positions a request may use; 0 = the model's max_position_embeddings
+	DType       tensor.DType // Invalid = the checkpoint's, float32 where its config does not say
+	Rounding    nn.Rounding  // "" = nn.VLLM2025
+	Threads     int          // 0 = one for each processor that Go uses
+	MaxModelLen int          // positions a request may use; 0 = the model's max_position_embeddings
+}
+
+// withDefaults fills in what the zero value leaves open.
+func (c Config) withDefaults(m *model.Config) Config {
+	if c.DType == tensor.Invalid {
+		c.DType = m.DType
+	}
+	if c.DType == tensor.Invalid {
+		c.DType = tensor.Float32
+	}
+	if c.Rounding == "" {
+		c.Rounding = nn.VLLM2025
+	}
+	if c.Threads == 0 {
+		c.Threads = runtime.GOMAXPROCS(0)
+	}
+	return c
 }
 
 // Engine computes steps of a model.
@@ -50,11 +69,15 @@ type Engine struct {
 
 // NewEngine prepares a model to run.
 func NewEngine(m *model.CausalLM, cfg Config) (*Engine, error) {
+	cfg = cfg.withDefaults(m.Config)
 	numerics, err := nn.NewNumerics(cfg.DType, cfg.Rounding, cfg.Threads)
 	if err != nil {
 		return nil, err
 	}
 	limit := m.Config.MaxPositionEmbeddings
+	if cfg.MaxModelLen < 0 {
+		return nil, fmt.Errorf("max-model-len %d: expected 1 or more, or 0 for the model's %d positions", cfg.MaxModelLen, limit)
+	}
 	if cfg.MaxModelLen > limit {
 		return nil, fmt.Errorf("max-model-len %d: the model has %d positions (max_position_embeddings)", cfg.MaxModelLen, limit)
 	}

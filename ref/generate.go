@@ -58,8 +58,14 @@ func (r *Request) take(logits []float64) {
 }
 
 // Progress is told after each step: its number, the rows it computed, and the
-// tokens generated so far and wanted at most.
+// tokens generated so far and wanted at most. A nil Progress is told nothing.
 type Progress func(step, rows, done, total int)
+
+func (p Progress) tell(step, rows, done, total int) {
+	if p != nil {
+		p(step, rows, done, total)
+	}
+}
 
 // Generate runs requests to their end with at most
 // maxBatchedTokens rows a step: running requests first, then waiting ones, a
@@ -101,7 +107,7 @@ func (e *Engine) Generate(ctx context.Context, requests []*Request, maxBatchedTo
 		for _, r := range requests {
 			done += len(r.Output)
 		}
-		progress(step, rows, done, total)
+		progress.tell(step, rows, done, total)
 	}
 	return nil
 }

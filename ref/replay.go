@@ -84,8 +84,8 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 		return err
 	}
 	shown := in
-	if _, ok := m.(*nn.SelfAttention); ok {
-		shown = il.Tuple{} // it is called with keyword arguments
+	if m.ByKeyword() {
+		shown = il.Tuple{}
 	}
 	rec.SetCall(c.Module, c.Index)
 	rec.Pre(c.Module, shown)
@@ -127,9 +127,9 @@ func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 		return il.Tuple{r.engine.Model.Head(), hidden, nil}, err
 	}
 	var in il.Tuple
-	for i := range nn.Args(m) {
-		if layer, ok := m.(*nn.DecoderLayer); ok && i == 2 && !layer.InputLayerNorm.Fused {
-			in = append(in, nil) // the first layer's residual is None
+	for i, input := range m.Inputs() {
+		if input.Absent {
+			in = append(in, nil)
 			continue
 		}
 		x, err := r.read(c, il.Inputs, i)
@@ -245,18 +245,11 @@ func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
 // caches for the attention itself, which adds its keys to them, and copies for
 // the modules around it, which must not.
 func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
-	var layer int
-	fork := true
-	switch m := m.(type) {
-	case *nn.Attention:
-		layer, fork = m.Layer, false
-	case *nn.SelfAttention:
-		layer = m.Attn.Layer
-	case *nn.DecoderLayer:
-		layer = m.SelfAttn.Attn.Layer
-	default:
+	attn := m.Holds()
+	if attn == nil {
 		return nil, nil
 	}
+	layer, fork := attn.Layer, m != nn.Module(attn)
 	if r.noPlan != nil {
 		return nil, r.noPlan
 	}

@@ -47,7 +47,7 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]in
 		if err := rec.Err(); err != nil {
 			return made, nil, err
 		}
-		progress(st.Number, len(st.Calls), i+1, len(s.Steps))
+		progress.tell(st.Number, len(st.Calls), i+1, len(s.Steps))
 	}
 	return made, skipped, nil
 }

@@ -44,7 +44,7 @@ func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progre
 			choices = append(choices, choose(st, rowsOfLogits(logits))...)
 		}
 		previous = st.Number
-		progress(st.Number, rowsOf(st), i+1, len(plan.Steps))
+		progress.tell(st.Number, rowsOf(st), i+1, len(plan.Steps))
 	}
 	return choices, nil
 }

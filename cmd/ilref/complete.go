@@ -22,9 +22,12 @@ var (
 	inspectFormats = []string{"text", "json"}
 )
 
-// checkWords refuses words that a flag does not know, before anything is
+// checkWords refuses words that a flag does not know, and no threads, before anything is
 // opened.
 func (f *runFlags) checkWords() error {
+	if f.threads < 1 {
+		return fmt.Errorf("--threads %d: expected 1 or more", f.threads)
+	}
 	for _, c := range []struct {
 		flag, word string
 		known      []string

@@ -260,8 +260,6 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 		return fmt.Errorf("--top-p %v: expected above 0, at most 1", f.sampling.TopP)
 	case f.logprobs < 0:
 		return fmt.Errorf("--logprobs %d: expected 0 or more", f.logprobs)
-	case f.threads < 1:
-		return fmt.Errorf("--threads %d: expected 1 or more", f.threads)
 	}
 	for _, name := range []string{"max-tokens", "max-num-batched-tokens", "max-model-len"} {
 		if n, _ := set.GetInt(name); set.Changed(name) && n < 1 {

@@ -25,6 +25,35 @@ func (m *DecoderModel) Forward(s *Step, inputIDs, positions *tensor.Tensor) *ten
 	return hidden
 }
 
+// Modules returns the modules that are called, in the order in which PyTorch's
+// named_modules lists them.
+func (m *DecoderModel) Modules() []Module {
+	l := []Module{m.EmbedTokens}
+	for _, layer := range m.Layers {
+		l = append(l, layer)
+	}
+	return Named(append(l, m.Norm)...)
+}
+
+// Named returns modules and all that is inside them, parents first, as PyTorch's
+// named_modules does: an object that is registered twice is listed at the first.
+func Named(modules ...Module) []Module {
+	var list []Module
+	seen := map[Module]bool{}
+	var walk func([]Module)
+	walk = func(modules []Module) {
+		for _, m := range modules {
+			if !seen[m] {
+				seen[m] = true
+				list = append(list, m)
+				walk(m.Children())
+			}
+		}
+	}
+	walk(modules)
+	return list
+}
+
 // DecoderLayer is vLLM's LlamaDecoderLayer.
 type DecoderLayer struct {
 	name
@@ -53,6 +82,25 @@ func (m *DecoderLayer) Forward(s *Step, in il.Tuple) il.Value {
 	hidden = one(s.Call(m.MLP, hidden))
 	return il.Tuple{hidden, residual}
 }
+
+// Inputs are positions, hidden and residual, which is None before the first
+// layer.
+func (m *DecoderLayer) Inputs() []Input {
+	h := m.MLP.Inputs()[0]
+	residual := h
+	if !m.InputLayerNorm.Fused {
+		residual = Input{Absent: true}
+	}
+	return []Input{{Vector: true}, h, residual}
+}
+
+// Children are in the order of vLLM's LlamaDecoderLayer.
+func (m *DecoderLayer) Children() []Module {
+	return []Module{m.SelfAttn, m.MLP, m.InputLayerNorm, m.PostAttentionLayerNorm}
+}
+
+// Holds returns the layer's attention.
+func (m *DecoderLayer) Holds() *Attention { return m.SelfAttn.Attn }
 
 // SelfAttention is vLLM's LlamaAttention.
 type SelfAttention struct {
@@ -84,6 +132,26 @@ func (m *SelfAttention) Forward(s *Step, in il.Tuple) il.Value {
 	out := one(s.Call(m.Attn, q, k, v)) // (T, Q)
 	return one(s.Call(m.OProj, out))    // (T, H)
 }
+
+// Inputs are positions and hidden.
+func (m *SelfAttention) Inputs() []Input {
+	return append([]Input{{Vector: true}}, m.QKVProj.Inputs()...)
+}
+
+// Children are in the order of vLLM's LlamaAttention and Qwen3Attention.
+func (m *SelfAttention) Children() []Module {
+	l := []Module{m.QKVProj, m.OProj, m.RotaryEmb, m.Attn}
+	if m.QNorm != nil {
+		l = append(l, m.QNorm, m.KNorm)
+	}
+	return l
+}
+
+// Holds returns its attention.
+func (m *SelfAttention) Holds() *Attention { return m.Attn }
+
+// ByKeyword is true: vLLM's decoder layer names the arguments.
+func (m *SelfAttention) ByKeyword() bool { return true }
 
 // byHead views (T, n*D) as (T, n, D).
 func byHead(x *tensor.Tensor, headDim int) *tensor.Tensor {
@@ -118,3 +186,9 @@ func (m *MLP) Forward(s *Step, in il.Tuple) il.Value {
 	x = one(s.Call(m.ActFn, x))                  // (T, I)
 	return one(s.Call(m.DownProj, x))            // (T, H)
 }
+
+// Inputs are the hidden states.
+func (m *MLP) Inputs() []Input { return m.GateUpProj.Inputs() }
+
+// Children are in the order of vLLM's LlamaMLP.
+func (m *MLP) Children() []Module { return []Module{m.GateUpProj, m.DownProj, m.ActFn} }

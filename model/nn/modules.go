@@ -23,6 +23,9 @@ func (m *Embedding) Forward(s *Step, in il.Tuple) il.Value {
 	return s.Embed(in.Tensor(0), m.Weight)
 }
 
+// Inputs are the ids.
+func (m *Embedding) Inputs() []Input { return []Input{{Vector: true}} }
+
 // Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
 // RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
 // checkpoint tensors one after another.
@@ -44,6 +47,9 @@ func NewLinear(n string, parts ...Part) *Linear { return &Linear{name: name(n), 
 func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
 	return il.Tuple{s.Linear(in.Tensor(0), m.Parts), nil}
 }
+
+// Inputs are the activations.
+func (m *Linear) Inputs() []Input { return hidden(m.Parts[0].Weight.Shape[1]) }
 
 // RMSNorm is vLLM's RMSNorm.
 type RMSNorm struct {
@@ -71,6 +77,14 @@ func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 	return il.Tuple{x, residual}
 }
 
+// Inputs are x and, where it is fused, the residual.
+func (m *RMSNorm) Inputs() []Input {
+	if m.Fused {
+		return hidden(m.Weight.Shape[0], m.Weight.Shape[0])
+	}
+	return hidden(m.Weight.Shape[0])
+}
+
 // Rotary is vLLM's RotaryEmbedding, one object for all layers.
 type Rotary struct {
 	name
@@ -92,6 +106,11 @@ func (m *Rotary) Forward(s *Step, in il.Tuple) il.Value {
 	}
 	s.Rotate(m.Rope, m.HeadDim, positions, q, k)
 	return il.Tuple{q, k}
+}
+
+// Inputs are positions, q and k.
+func (m *Rotary) Inputs() []Input {
+	return []Input{{Vector: true}, {Width: m.Heads * m.HeadDim}, {Width: m.KVHeads * m.HeadDim}}
 }
 
 // Attention is vLLM's Attention over the requests' paged keys and values.
@@ -128,6 +147,14 @@ func (m *Attention) Store(s *Step, in il.Tuple) {
 	}
 }
 
+// Inputs are q, k and v.
+func (m *Attention) Inputs() []Input {
+	return hidden(m.Heads*m.HeadDim, m.KVHeads*m.HeadDim, m.KVHeads*m.HeadDim)
+}
+
+// Holds returns the module itself.
+func (m *Attention) Holds() *Attention { return m }
+
 // SiluAndMul is vLLM's SiluAndMul.
 type SiluAndMul struct {
 	name
@@ -139,6 +166,9 @@ func NewSiluAndMul(n string, width int) *SiluAndMul { return &SiluAndMul{name(n)
 
 // Forward maps [gate | up] (T, 2I) to silu(gate)*up (T, I).
 func (m *SiluAndMul) Forward(s *Step, in il.Tuple) il.Value { return s.SiluAndMul(in.Tensor(0)) }
+
+// Inputs are gate and up, one after the other.
+func (m *SiluAndMul) Inputs() []Input { return hidden(2 * m.Width) }
 
 // LogitsProcessor is vLLM's LogitsProcessor. The head it is given is a module,
 // of which a hook records the class and the text.
@@ -155,6 +185,11 @@ func NewLogitsProcessor(head *tensor.Tensor) *LogitsProcessor {
 // Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
 func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
 	return s.Linear(in.Tensor(1), []Part{{Weight: m.Head}})
+}
+
+// Inputs are the head, which is a module, the hidden states and None.
+func (m *LogitsProcessor) Inputs() []Input {
+	return []Input{{Absent: true}, {Width: m.Head.Shape[1]}, {Absent: true}}
 }
 
 // HeadObject is the lm_head module as a hook records it: class is

@@ -18,6 +18,17 @@ type Module interface {
 	Name() string
 	// Forward computes the module for the arguments that vLLM gives it.
 	Forward(s *Step, in il.Tuple) il.Value
+	// Inputs describes those arguments.
+	Inputs() []Input
+	// Children returns the modules inside it, in the order in which vLLM's
+	// constructor registers them.
+	Children() []Module
+	// Holds returns the attention that the module is or holds, whose keys and
+	// values a forward pass extends, nil for none.
+	Holds() *Attention
+	// ByKeyword reports that vLLM calls the module with keyword arguments,
+	// which hooks do not see.
+	ByKeyword() bool
 }
 
 // Hooks are the forward pre-hook and the forward hook of every module. Pre may
@@ -81,7 +92,11 @@ func two(v il.Value) (a, b *tensor.Tensor) {
 	return t.Tensor(0), t.Tensor(1)
 }
 
-// name is embedded in every module.
+// name is embedded in every module. What it answers is true of a leaf without
+// state; other modules answer for themselves. Inputs it leaves to each.
 type name string
 
-func (n name) Name() string { return string(n) }
+func (n name) Name() string     { return string(n) }
+func (name) Children() []Module { return nil }
+func (name) Holds() *Attention  { return nil }
+func (name) ByKeyword() bool    { return false }
