@@ -17,19 +17,19 @@ var update = flag.Bool("update", false, "write docs/fault-suite.md")
 func (s *scores) document(t *testing.T) {
 	doc := s.markdown()
 	t.Log("\n" + doc)
-	path := filepath.Join("..", "docs", "fault-suite.md")
+	path := filepath.Join("..", "..", "docs", "fault-suite.md")
 	if *update {
 		require.NoError(t, os.WriteFile(path, []byte(doc), 0o644))
 		return
 	}
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, strings.ReplaceAll(string(old), "\r\n", "\n"), doc, "docs/fault-suite.md is stale: go test ./faults -run TestSuite -update")
+	require.Equal(t, strings.ReplaceAll(string(old), "\r\n", "\n"), doc, "docs/fault-suite.md is stale: go test ./internal/faults -run TestSuite -update")
 }
 
 const preface = `# What ildiff finds
 
-Written by ` + "`go test ./faults -run TestSuite -update`" + `; the same test, without -update, fails where this page is stale.
+Written by ` + "`go test ./internal/faults -run TestSuite -update`" + `; the same test, without -update, fails where this page is stale.
 
 Each fault is put into the engine from outside and the run compared with one that has none, on the same tokens (a prompt of %d, then
 %d by decoding), on gopher-1m and three random models (llama-yarn, qwen3, mistral-window) of two layers each. A cell counts the models
