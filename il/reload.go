@@ -39,7 +39,17 @@ func (r *reloader) replace(t *tensor.Tensor, name string) (*tensor.Tensor, error
 		return t, nil
 	}
 	file := filepath.Join(r.dir, r.call, name)
-	x, done, err := (&TensorFile{File: file}).Open()
+	var c *tensor.Tensor
+	err := (&TensorFile{File: file}).With(func(x *tensor.Tensor) error {
+		if x.DType != t.DType || !slices.Equal(x.Shape, t.Shape) {
+			return fmt.Errorf("%s is %v, expected %v as in this run", file, x, t)
+		}
+		if err := x.CheckCopy(); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		c = x.Clone() // modules write to their arguments
+		return nil
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		if r.absent++; r.absent == 1 {
 			r.firstAbsent = file
@@ -49,12 +59,7 @@ func (r *reloader) replace(t *tensor.Tensor, name string) (*tensor.Tensor, error
 	if err != nil {
 		return nil, fmt.Errorf("reload_input_dir: %w", err)
 	}
-	defer done.Close()
-	if x.DType != t.DType || !slices.Equal(x.Shape, t.Shape) {
-		return nil, fmt.Errorf("reload_input_dir: %s is %v, expected %v as in this run", file, x, t)
-	}
 	r.loaded++
-	c := x.Clone() // modules write to their arguments
 	c.Device = t.Device
 	return c, nil
 }

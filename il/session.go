@@ -90,7 +90,9 @@ type TensorFile struct {
 	open    func() (*tensor.Tensor, io.Closer, error) // of a virtual tensor, else nil
 }
 
-// Open maps the file. The tensor is valid until the closer is closed.
+// Open maps the file. The tensor is valid until the closer is closed. It is a view
+// of the file: where that becomes shorter while values are read, the program ends,
+// unless they are read inside With.
 func (f *TensorFile) Open() (*tensor.Tensor, io.Closer, error) {
 	switch {
 	case f.refused != nil:

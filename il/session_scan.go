@@ -19,11 +19,16 @@ import (
 // 100 KB.
 const maxCallsFile = 4 << 20
 
+// maxAbsent bounds the calls of a session that are listed and have no directory:
+// each costs its list one line, and whoever reads the session a call.
+const maxAbsent = 1 << 17
+
 // scanner reads the directories of one session.
 type scanner struct {
 	dir      string
 	real     string // dir without links: what files must lie below
 	json     bool   // a side file was seen
+	absent   int    // calls that are listed and have no directory
 	warnings []string
 }
 
@@ -190,6 +195,15 @@ func (sc *scanner) step(name string) (*rawStep, error) {
 		}
 	}
 	sc.warnNames(path, odd, "not a module's directory, ignored")
+	for _, name := range raw.listed {
+		if !raw.dirs[name] {
+			sc.absent++
+		}
+	}
+	if sc.absent > maxAbsent {
+		return nil, fmt.Errorf("%s: the lists of calls up to this one name %d without a directory, expected at most %d: it is not what a logger writes, or the directories are lost; record again",
+			filepath.Join(path, callsFile), sc.absent, maxAbsent)
+	}
 	return raw, nil
 }
 

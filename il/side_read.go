@@ -19,6 +19,7 @@ import (
 const (
 	maxSideFile  = 4 << 20 // bytes of inputs.json, outputs.json, of which containers keep their first items alone
 	maxSideDepth = 100     // of nested containers
+	maxSideReads = 8       // of a byte, on average: once for every container around it
 )
 
 // What a JSON file is that is no stub: a side file or something else.
@@ -79,7 +80,8 @@ func decodeSide(data []byte) (Value, error) {
 	if err != nil {
 		return nil, jsonError(err)
 	}
-	v, err := decodeValue(bytes.Clone(raw), 0)
+	budget := maxSideReads * max(len(raw), 1<<16)
+	v, err := decodeValue(bytes.Clone(raw), nesting{left: &budget})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +91,19 @@ func decodeSide(data []byte) (Value, error) {
 	return v, nil
 }
 
-func decodeValue(raw jsontext.Value, depth int) (Value, error) {
+// nesting is where a value lies: within how many containers, and how many bytes
+// all values together may still have, each counted once for every container.
+type nesting struct {
+	depth int
+	left  *int
+}
+
+func (n nesting) deeper() nesting { return nesting{n.depth + 1, n.left} }
+
+func decodeValue(raw jsontext.Value, in nesting) (Value, error) {
+	if *in.left -= len(raw); *in.left < 0 {
+		return nil, fmt.Errorf("%d bytes of it are nested in %d containers: no logger writes that", len(raw), in.depth)
+	}
 	switch raw.Kind() {
 	case 'n':
 		return nil, nil
@@ -105,14 +119,14 @@ func decodeValue(raw jsontext.Value, depth int) (Value, error) {
 	case '[':
 		return nil, errors.New("a bare list, expected an object with a type")
 	}
-	if depth > maxSideDepth {
+	if in.depth > maxSideDepth {
 		return nil, fmt.Errorf("containers are nested more than %d deep", maxSideDepth)
 	}
 	o, err := readObject(raw)
 	if err != nil {
 		return nil, err
 	}
-	return o.value(depth)
+	return o.value(in)
 }
 
 // sideObject is a JSON object, its keys in the order of the file.
@@ -157,7 +171,7 @@ func readObject(data []byte) (*sideObject, error) {
 func (o *sideObject) has(key string) bool { _, ok := o.values[key]; return ok }
 
 // value reads an object by its "type".
-func (o *sideObject) value(depth int) (Value, error) {
+func (o *sideObject) value(in nesting) (Value, error) {
 	if !o.has("type") && o.has("skipped") { // a stub over the side file
 		return o.tensor()
 	}
@@ -173,13 +187,13 @@ func (o *sideObject) value(depth int) (Value, error) {
 	case kind == "tensor" && o.has("shape"):
 		return o.tensor()
 	case kind == "list" && o.has(body):
-		items, err := decodeItems(o.values[body], depth)
+		items, err := decodeItems(o.values[body], in)
 		return List(items), err
 	case kind == "tuple" && o.has(body):
-		items, err := decodeItems(o.values[body], depth)
+		items, err := decodeItems(o.values[body], in)
 		return Tuple(items), err
 	case kind == "dict" && o.has(body):
-		return decodeDict(o.values[body], depth)
+		return decodeDict(o.values[body], in)
 	case o.has("string_repr"):
 		repr, err := o.text("string_repr")
 		return Object{Type: kind, Repr: repr}, err
@@ -190,24 +204,24 @@ func (o *sideObject) value(depth int) (Value, error) {
 	return nil, fmt.Errorf("an object of the type %q without what belongs to it", kind)
 }
 
-func decodeItems(raw jsontext.Value, depth int) ([]Value, error) {
+func decodeItems(raw jsontext.Value, in nesting) ([]Value, error) {
 	items := []Value{}
 	err := eachElement(raw, func(e jsontext.Value) error {
-		v, err := decodeValue(e, depth+1)
+		v, err := decodeValue(e, in.deeper())
 		items = append(items, v)
 		return err
 	})
 	return items, err
 }
 
-func decodeDict(raw jsontext.Value, depth int) (Value, error) {
+func decodeDict(raw jsontext.Value, in nesting) (Value, error) {
 	o, err := readObject(raw)
 	if err != nil {
 		return nil, err
 	}
 	d := Dict{}
 	for _, k := range o.keys {
-		v, err := decodeValue(o.values[k], depth+1)
+		v, err := decodeValue(o.values[k], in.deeper())
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
 )
@@ -225,15 +224,10 @@ func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, er
 }
 
 func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
-	x, closer, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
 	var copied *tensor.Tensor
-	err = mmap.Guard(f.File, func() error {
-		if x.Meta {
-			return fmt.Errorf("%s: %s is on device meta, which has no values", f.File, x)
+	err := f.With(func(x *tensor.Tensor) error {
+		if err := x.CheckCopy(); err != nil {
+			return fmt.Errorf("%s: %w", f.File, err)
 		}
 		copied = x.Clone()
 		return nil

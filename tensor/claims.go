@@ -10,9 +10,15 @@ const (
 	smallClaim = 64 << 20
 	// maxOverlap is how many times the storage strides that overlap may claim,
 	// and maxCopies how many copies strides of 0 may: a mask that is expanded over
-	// heads and requests has as many.
+	// heads and requests has as many. What is claimed beyond largeClaim is stored,
+	// but for maxOverlap: whoever reads a tensor reads each of its copies.
 	maxOverlap = 16
 	maxCopies  = 1024
+	largeClaim = 1 << 30
+	// maxCopied is what a copy may take beyond what is stored, in bytes.
+	maxCopied = 256 << 20
+	// maxInts bounds the values that Ints gives.
+	maxInts = 1 << 24
 )
 
 // CheckClaim refuses a tensor that claims far more than its storage holds, by
@@ -33,13 +39,27 @@ func (t *Tensor) CheckClaim() error {
 			distinct *= s
 		}
 	}
-	if stored := len(t.Data); distinct/maxOverlap <= stored && n/maxCopies <= stored {
+	stored := len(t.Data)
+	if distinct/maxOverlap <= stored && n/maxCopies <= stored && (n <= largeClaim || n/maxOverlap <= stored) {
 		return nil
 	}
 	if t.Meta {
 		return fmt.Errorf("is %s on device meta, which has no values", t)
 	}
 	return fmt.Errorf("is %s by strides %s over a storage of %d bytes, so nearly all of it is repeated: save a contiguous copy of it", t, ShapeString(t.Stride), len(t.Data))
+}
+
+// CheckCopy refuses a tensor of which a copy would take far more memory than its
+// storage does, or that has nothing to copy. It is asked before Clone of a tensor
+// that the program has not made itself.
+func (t *Tensor) CheckCopy() error {
+	switch n := t.NumBytes(); {
+	case t.Meta:
+		return t.errMeta()
+	case n > max(len(t.Data), maxCopied):
+		return fmt.Errorf("%s would take %d bytes, but %d are stored", t, n, len(t.Data))
+	}
+	return nil
 }
 
 // errMeta is of tensors that have a shape and a type, and nothing else.

@@ -22,6 +22,7 @@ func TestCheckClaim(t *testing.T) {
 		{"2^63-1 times one", Tensor{DType: Int32, Shape: []int{math.MaxInt}, Stride: []int{0}, Data: data[:4]}, "repeated"},
 		{"2^63-1 overlapping", Tensor{DType: Int32, Shape: []int{7, math.MaxInt / 7}, Stride: []int{1, 1}, Data: data}, "repeated"},
 		{"overlapping", Tensor{DType: BFloat16, Shape: []int{1 << 13, 1 << 13, 1 << 13}, Stride: []int{1, 1, 1}, Data: data}, "repeated"},
+		{"2 GB of 2 MB", Tensor{DType: Int8, Shape: []int{1 << 10, 1 << 21}, Stride: []int{0, 1}, Data: make([]byte, 1<<21)}, "repeated"},
 		{"quantised", Tensor{DType: QInt8, Shape: []int{1 << 40}, Stride: []int{0}, Data: data[:1], Quant: &Quant{}}, "repeated"},
 		{"meta", Tensor{DType: BFloat16, Shape: []int{1 << 40, 64}, Stride: []int{64, 1}, Meta: true}, "is bfloat16[1099511627776,64] on device meta, which has no values"},
 		{"meta, small", Tensor{DType: BFloat16, Shape: []int{64}, Stride: []int{1}, Meta: true}, ""},
@@ -32,6 +33,21 @@ func TestCheckClaim(t *testing.T) {
 			require.ErrorContains(t, err, c.want, c.what)
 		}
 	}
+}
+
+// A copy takes what is stored, or little.
+func TestCheckCopy(t *testing.T) {
+	wide := Tensor{DType: BFloat16, Shape: []int{512, 1 << 19}, Stride: []int{0, 1}, Data: make([]byte, 1<<20)}
+	require.NoError(t, wide.CheckClaim())
+	require.EqualError(t, wide.CheckCopy(), "bfloat16[512,524288] would take 536870912 bytes, but 1048576 are stored")
+	wide.Shape[0] = 256
+	require.NoError(t, wide.CheckCopy())
+	wide.Meta = true
+	require.ErrorContains(t, wide.CheckCopy(), "device meta")
+
+	list := Tensor{DType: Int8, Shape: []int{1<<24 + 1}, Stride: []int{0}, Data: make([]byte, 1)}
+	_, err := list.Ints()
+	require.EqualError(t, err, "int8[16777217] has more integers than the 16777216 of a list")
 }
 
 // A tensor without elements is read nowhere, wherever its offset points; one on

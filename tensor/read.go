@@ -366,6 +366,8 @@ func (t *Tensor) Ints() ([]int, error) {
 		return nil, t.errMeta()
 	case t.empty():
 		return []int{}, nil
+	case t.Numel() > maxInts:
+		return nil, fmt.Errorf("%s has more integers than the %d of a list", t, maxInts)
 	}
 	b := t.Bytes()
 	v := make([]int, t.Numel())

@@ -172,6 +172,9 @@ func (s *suspect) load(x, y *tensor.Tensor) bool {
 	s.cols = x.Shape[d-1]
 	s.rows = min(x.Numel()/s.cols, max(1, hintValues/s.cols))
 	n := s.rows * s.cols
+	if !worthReading(x, n) || !worthReading(y, n) {
+		return false
+	}
 	s.r, s.t = make([]float64, n), make([]float64, n)
 	if x.Float64s(s.r, 0) != nil || y.Float64s(s.t, 0) != nil {
 		return false
@@ -181,6 +184,12 @@ func (s *suspect) load(x, y *tensor.Tensor) bool {
 		s.row[i] = relative(s.at(i))
 	}
 	return true
+}
+
+// worthReading reports whether the first n elements of a tensor are few, or are
+// stored: one row of a file of a megabyte can claim a gigabyte, by a stride of 0.
+func worthReading(x *tensor.Tensor, n int) bool {
+	return n <= hintValues || n <= len(x.Data)/x.DType.Size()
 }
 
 // at is row i of both sides.
@@ -244,7 +253,11 @@ func (s *suspect) input(path string) []float64 {
 		if d == 0 || x.Numel() == 0 || x.DType.ValuesPerElement() != 1 || x.Meta || x.Numel()/x.Shape[d-1] < s.rows {
 			return nil
 		}
-		v := make([]float64, s.rows*x.Shape[d-1])
+		n := s.rows * x.Shape[d-1]
+		if !worthReading(x, n) {
+			return nil
+		}
+		v := make([]float64, n)
 		if err := x.Float64s(v, 0); err != nil {
 			return err
 		}

@@ -9,10 +9,6 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// spread bounds what a tensor may grow to beyond its stored bytes when it is
-// copied: strides of 0 make any size of a few bytes.
-const spread = 1 << 28
-
 // closers closes several files.
 type closers []io.Closer
 
@@ -78,10 +74,8 @@ func copyable(t *tensor.Tensor) error {
 		return fmt.Errorf("%s has no data", t)
 	case t.Quant != nil:
 		return fmt.Errorf("%s is quantised: such tensors are not put together", t)
-	case t.NumBytes() > max(len(t.Data), spread):
-		return fmt.Errorf("%s would take %d bytes, but %d are stored", t, t.NumBytes(), len(t.Data))
 	}
-	return nil
+	return t.CheckCopy()
 }
 
 // piece is a part of a dimension of one of several tensors.

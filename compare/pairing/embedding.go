@@ -16,6 +16,8 @@ const (
 	// enoughRows unrelated rows make another model of what one or two would
 	// make a fault of the table.
 	enoughRows = 3
+	// widestRow bounds a row that is copied; no hidden state is as wide.
+	widestRow = 1 << 18
 )
 
 // unrelatedEmbeddings reports whether no token that both sessions embed has a
@@ -57,7 +59,7 @@ func embeddedRows(s *il.Session, among map[int]*tensor.Tensor) map[int]*tensor.T
 				continue
 			}
 			_ = out.With(func(t *tensor.Tensor) error { // what cannot be read proves nothing
-				if len(t.Shape) != 2 || t.Shape[0] != len(ids) || t.Meta {
+				if len(t.Shape) != 2 || t.Shape[0] != len(ids) || t.Shape[1] > widestRow || t.Meta {
 					return nil
 				}
 				for i, id := range ids {

@@ -5,20 +5,20 @@ package inspect
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 
 	"github.com/ilref/ilref/il/pt"
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
 
-// hashLimit is the size in logical bytes above which a tensor is not read: a
-// file of a kilobyte may hold a tensor of exabytes (strides of 0).
+// hashLimit is the size in logical bytes above which a tensor is not read, unless
+// that is asked for.
 const hashLimit = 1 << 30
 
 // Options says how much to read.
 type Options struct {
-	HashAll bool // read tensors of more than 1 GiB too
+	HashAll bool // read tensors of more than 1 GiB too, where they are stored
 }
 
 // Report describes a file.
@@ -28,7 +28,7 @@ type Report struct {
 }
 
 // Tensor describes one tensor. SHA256 and the statistics are nil where it was
-// not read (more than 1 GiB, or without data), and a statistic is nil where the
+// not read (more than 1 GiB, far more than is stored, or without data), and a statistic is nil where the
 // type has no real values or the number is not finite.
 type Tensor struct {
 	Path          string  `json:"path"` // "" for a bare tensor, "/key/0" inside containers
@@ -53,9 +53,10 @@ func File(path string, opts Options) (*Report, error) {
 	}
 	defer f.Close()
 	r := &Report{File: strings.ToValidUTF8(path, "\uFFFD"), Tensors: []Tensor{}}
-	err = mmap.Guard(path, func() error {
-		for _, n := range f.Tensors() {
-			t, err := describe(n, opts)
+	err = f.With(func(tensors []pt.Named) error {
+		left := newBudget(f.Size())
+		for _, n := range tensors {
+			t, err := describe(n, opts, &left)
 			if err != nil {
 				return err
 			}
@@ -69,7 +70,23 @@ func File(path string, opts Options) (*Report, error) {
 	return r, nil
 }
 
-func describe(n pt.Named, opts Options) (Tensor, error) {
+// budget is how many bytes are read of all tensors: a file of a kilobyte may hold
+// a thousand that claim a gigabyte each, and others that share what they store.
+type budget int
+
+// newBudget is that of a file of size bytes, which are inflated at most.
+func newBudget(size int) budget { return budget(hashLimit + 32*size) }
+
+func (b *budget) take(x *tensor.Tensor) bool {
+	n := budget(x.NumBytes())
+	if n > *b {
+		return false
+	}
+	*b -= n
+	return true
+}
+
+func describe(n pt.Named, opts Options, left *budget) (Tensor, error) {
 	x := n.Tensor
 	t := Tensor{
 		Path:          n.Path,
@@ -86,6 +103,14 @@ func describe(n pt.Named, opts Options) (Tensor, error) {
 		return t, nil
 	case x.NumBytes() > hashLimit && !opts.HashAll:
 		t.note = "more than 1 GiB: not read without --hash-all"
+		t.values = firstValues(x)
+		return t, nil
+	case x.CheckClaim() != nil:
+		t.note = fmt.Sprintf("nearly all of it is repeated, by its strides: not read; %d bytes are stored", len(x.Data))
+		t.values = firstValues(x)
+		return t, nil
+	case !left.take(x):
+		t.note = "the tensors of the file claim far more than it stores: not read"
 		t.values = firstValues(x)
 		return t, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il/pt"
+	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -117,21 +118,69 @@ func TestTextIsPrintable(t *testing.T) {
 
 func TestHashLimit(t *testing.T) {
 	x := &tensor.Tensor{DType: tensor.Int8, Shape: []int{hashLimit + 1}, Stride: []int{0}, Data: []byte{3}}
-	d, err := describe(pt.Named{Tensor: x}, Options{})
+	left := newBudget(1 << 30)
+	d, err := describe(pt.Named{Tensor: x}, Options{}, &left)
 	require.NoError(t, err)
 	require.Nil(t, d.SHA256)
 	require.Nil(t, d.NaN)
 	require.Equal(t, []string{"3", "3", "3", "3", "3", "3"}, d.values)
 	require.Equal(t, "more than 1 GiB: not read without --hash-all", d.note)
+	d, err = describe(pt.Named{Tensor: x}, Options{HashAll: true}, &left)
+	require.NoError(t, err)
+	require.Nil(t, d.SHA256)
+	require.Equal(t, "nearly all of it is repeated, by its strides: not read; 1 bytes are stored", d.note)
+
+	x = &tensor.Tensor{DType: tensor.Int8, Shape: []int{17, 1 << 26}, Stride: []int{0, 1}, Data: make([]byte, 68<<20)}
+	d, err = describe(pt.Named{Tensor: x}, Options{}, &left)
+	require.NoError(t, err)
+	require.Nil(t, d.SHA256)
+	require.Equal(t, "more than 1 GiB: not read without --hash-all", d.note)
 
 	if testing.Short() {
 		t.Skip("reads 1 GiB")
 	}
-	x = &tensor.Tensor{DType: tensor.Bits8, Shape: []int{1025, 1 << 20}, Stride: []int{0, 1}, Data: make([]byte, 1<<20)}
-	d, err = describe(pt.Named{Tensor: x}, Options{HashAll: true})
+	x.DType = tensor.Bits8
+	d, err = describe(pt.Named{Tensor: x}, Options{HashAll: true}, &left)
 	require.NoError(t, err)
 	require.NotNil(t, d.SHA256)
 	require.Empty(t, d.note)
+}
+
+// Tensors that share what they store, or repeat it, are read as far as the file is
+// worth.
+func TestManyClaims(t *testing.T) {
+	x := &tensor.Tensor{DType: tensor.Int8, Shape: []int{60}, Stride: []int{0}, Data: []byte{3}}
+	left := budget(100)
+	d, err := describe(pt.Named{Tensor: x}, Options{HashAll: true}, &left)
+	require.NoError(t, err)
+	require.NotNil(t, d.SHA256)
+	d, err = describe(pt.Named{Tensor: x}, Options{HashAll: true}, &left)
+	require.NoError(t, err)
+	require.Nil(t, d.SHA256)
+	require.Equal(t, "the tensors of the file claim far more than it stores: not read", d.note)
+}
+
+// Overlapping strides claim 2^60 elements of a file of a kilobyte.
+func TestOverlap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.pt")
+	n := uint64(1 << 20)
+	require.NoError(t, os.WriteFile(path, fixture.CraftTensor("CharStorage", 1, []uint64{n, n, n}, []uint64{0, 0, 0}, 0, []byte{3}), 0o644))
+	r, err := File(path, Options{HashAll: true})
+	require.NoError(t, err)
+	require.Nil(t, r.Tensors[0].SHA256)
+}
+
+// Quantised tensors whose parameters, or elements, are none.
+func TestQuantised(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.pt")
+	for _, c := range []struct{ rows, at uint64 }{{2, 0}, {0, 0}, {0, 1 << 40}} {
+		require.NoError(t, os.WriteFile(path, fixture.CraftQuantised([]uint64{c.rows, 2}, []uint64{2, 1}, c.at, c.rows, c.at, []byte{1, 2, 3, 4}), 0o644))
+		r, err := File(path, Options{})
+		require.NoError(t, err)
+		require.Equal(t, "qint8", r.Tensors[0].DType)
+		require.Equal(t, int(2*c.rows), r.Tensors[0].Numel)
+		require.NotNil(t, r.Tensors[0].SHA256)
+	}
 }
 
 func TestFileErrors(t *testing.T) {

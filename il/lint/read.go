@@ -10,10 +10,6 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// maxExpanded bounds the values that are read of a tensor with far more of
-// them than stored bytes: a file of 1 KB can claim 2^60 by strides of 0.
-const maxExpanded = 1 << 30
-
 // read opens every tensor and side file, several calls at the same time. Each
 // call's facts are its own, so that the order does not matter.
 func (l *linter) read() error {
@@ -62,7 +58,7 @@ func (c *callFacts) readTensors(ctx context.Context, o Options) {
 		}
 		f.err = f.with(func(t *tensor.Tensor) error {
 			f.dtype, f.shape = t.DType, slices.Clone(t.Shape)
-			if o.NoValues || t.Meta || expanded(t) {
+			if o.NoValues || t.Meta {
 				return nil
 			}
 			var err error
@@ -72,9 +68,6 @@ func (c *callFacts) readTensors(ctx context.Context, o Options) {
 		})
 	}
 }
-
-// expanded reports whether a tensor is far larger than what is stored.
-func expanded(t *tensor.Tensor) bool { n := t.NumBytes(); return n > maxExpanded && n/16 > len(t.Data) }
 
 // with opens the tensor, calls do and closes it. Bytes that go away meanwhile
 // are an error.

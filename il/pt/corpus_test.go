@@ -272,7 +272,7 @@ func TestTruncatedWhileRead(t *testing.T) {
 		m, err := mmap.Open(path)
 		require.NoError(t, err)
 		require.NoError(t, os.Truncate(path, 0))
-		require.ErrorIs(t, mmap.Guard(path, func() error { return new(File).parse(m.Bytes()) }), mmap.ErrChanged, f.File)
+		require.ErrorIs(t, mmap.Guard(path, func() error { return new(File).parse(m.Bytes(), manyObjects) }), mmap.ErrChanged, f.File)
 		require.NoError(t, m.Close())
 
 		path = f.place(t, dir)
@@ -304,7 +304,7 @@ func TestTruncatedWhileExecuted(t *testing.T) {
 	defer m.Close()
 	require.NoError(t, os.Truncate(path, 0))
 	l := newLoader(0)
-	l.memory = pickleBudget(1 << 10)
+	l.memory = manyObjects.budget(1 << 10)
 	l.fetch = func(*storage) ([]byte, error) { return bytes.Clone(m.Bytes()), nil }
 	err = mmap.Guard(path, func() error {
 		_, err := l.runPickle([]byte("\x80\x02" + pickled + "."))

@@ -49,7 +49,7 @@ func FuzzPickle(f *testing.F) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 64)
 	f.Fuzz(func(t *testing.T, pickle []byte) {
 		l := newLoader(0)
-		l.memory = pickleBudget(len(pickle))
+		l.memory = manyObjects.budget(len(pickle))
 		l.fetch = func(s *storage) ([]byte, error) {
 			if s.key != "0" {
 				return nil, errors.New("no such record")

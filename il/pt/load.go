@@ -19,6 +19,7 @@ import (
 // tensors that they name. Tensors get their bytes in bind, at the end: in the
 // legacy format the storages lie after the pickle.
 type loader struct {
+	holds     content
 	memory    *budget
 	storages  map[string]*storage
 	tensors   []*torchTensor // in the order they were made

@@ -17,22 +17,25 @@ import (
 // File is an open .pt file.
 type File struct {
 	m       *mmap.File
+	path    string
 	root    string
 	tensors []Named
 }
 
 // Open maps a file and finds its tensors. They are views of the mapping,
 // except where bytes are compressed or big-endian, and are valid until Close.
-// Read them inside mmap.Guard: somebody may cut the file short. The error says
+// Read their values inside With: somebody may cut the file short. The error says
 // file, record and offset, what was found and what was expected.
-func Open(path string) (*File, error) {
+func Open(path string) (*File, error) { return openAs(path, manyObjects) }
+
+func openAs(path string, holds content) (*File, error) {
 	m, err := mmap.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{m: m}
+	f := &File{m: m, path: path}
 	err = mmap.Guard(path, func() error {
-		err := m.Scattered(func() error { return f.parse(m.Bytes()) })
+		err := m.Scattered(func() error { return f.parse(m.Bytes(), holds) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -45,8 +48,19 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// Tensors returns the tensors in the order of the file.
+// Tensors returns the tensors in the order of the file. What they are like can be
+// asked for anywhere, their values are read inside With.
 func (f *File) Tensors() []Named { return f.tensors }
+
+// Size is that of the file, in bytes.
+func (f *File) Size() int { return len(f.m.Bytes()) }
+
+// With calls read with the tensors of the file, in its order. Where the file
+// becomes shorter while read goes through them, that is an error, and not the end
+// of the program. A goroutine that read starts needs a With of its own.
+func (f *File) With(read func([]Named) error) error {
+	return mmap.Guard(f.path, func() error { return read(f.tensors) })
+}
 
 // Close ends the validity of the tensors.
 func (f *File) Close() error { return f.m.Close() }
@@ -54,7 +68,7 @@ func (f *File) Close() error { return f.m.Close() }
 // OpenTensor opens a file that holds one bare tensor, as the files of a
 // session do. Closing the closer ends the validity of the tensor.
 func OpenTensor(path string) (*tensor.Tensor, io.Closer, error) {
-	f, err := Open(path)
+	f, err := openAs(path, oneTensor)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,8 +80,9 @@ func OpenTensor(path string) (*tensor.Tensor, io.Closer, error) {
 }
 
 // parse reads a whole file.
-func (f *File) parse(data []byte) error {
+func (f *File) parse(data []byte, holds content) error {
 	l := newLoader(len(data))
+	l.holds = holds
 	root, err := l.load(data)
 	if err != nil {
 		return err
@@ -107,15 +122,28 @@ func (l *loader) load(data []byte) (any, error) {
 		return l.loadArchive(data)
 	case isLegacy(data):
 		l.legacy = true
-		l.memory = pickleBudget(min(len(data), maxPickle))
+		l.memory = l.holds.budget(min(len(data), maxPickle))
 		return loadLegacy(data, l)
 	}
 	return nil, errors.New(notTorch(data))
 }
 
-// pickleBudget is what the objects of a pickle of n bytes may take: enough for
-// those of a real file in gopickle.
-func pickleBudget(n int) *budget { return newBudget(4<<20 + 40*n) }
+// content is what a file is opened for, and so how much its pickle is believed.
+type content int
+
+const (
+	manyObjects content = iota // a file of its own
+	oneTensor                  // of a session, of which many are open at once
+)
+
+// budget is what the objects of a pickle of n bytes may take: enough for those of
+// a real file in gopickle. One tensor has few, of which only bytes are many.
+func (c content) budget(n int) *budget {
+	if c == oneTensor {
+		return newBudget(4<<20 + 16*n)
+	}
+	return newBudget(4<<20 + 40*n)
+}
 
 // loadArchive reads a file of torch >= 1.6.
 func (l *loader) loadArchive(data []byte) (any, error) {
@@ -137,11 +165,11 @@ func (l *loader) loadArchive(data []byte) (any, error) {
 		return nil, err
 	}
 	l.fetch = func(s *storage) ([]byte, error) { return z.bytes("data/"+s.key, math.MaxInt) }
-	pickle, err := z.bytes("data.pkl", z.pickleLimit())
+	pickle, err := z.bytes("data.pkl", z.pickleLimit(l.holds))
 	if err != nil {
 		return nil, err
 	}
-	l.memory = pickleBudget(len(pickle))
+	l.memory = l.holds.budget(len(pickle))
 	return l.runPickle(pickle)
 }
 

@@ -149,7 +149,7 @@ func archiveOf(tb testing.TB, records ...rec) []byte {
 
 func parseBytes(b []byte) ([]Named, error) {
 	var f File
-	err := f.parse(b)
+	err := f.parse(b, manyObjects)
 	return f.tensors, err
 }
 

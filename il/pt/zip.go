@@ -222,9 +222,13 @@ func (z *archiveReader) bytes(name string, limit int) ([]byte, error) {
 // pickleLimit is how large the pickle may be. torch deflates no record; of one
 // that is, no more is believed than a pickle's text can be worth, so that the
 // memory follows the file and not what it claims.
-func (z *archiveReader) pickleLimit() int {
+func (z *archiveReader) pickleLimit(holds content) int {
+	ratio := uint64(32)
+	if holds == oneTensor { // a few hundred bytes, or numbers
+		ratio = 2
+	}
 	if r := z.records["data.pkl"]; r.method == deflated {
-		return int(min(maxPickle, 1<<20+32*min(r.csize, maxPickle)))
+		return int(min(maxPickle, 1<<20+ratio*min(r.csize, maxPickle)))
 	}
 	return maxPickle
 }

@@ -102,15 +102,15 @@ func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
 		return nil, fmt.Errorf("%s: %s: inputs %s were not saved (too large): nothing to re-run", s.Dir, c.Module, slot)
 	}
 	f := in.Tensors[0] // the ranks hold the same
-	t, closer, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
-	if len(t.Shape) != 1 || !t.DType.IsInt() || t.Meta || t.Shape[0] > maxRows {
-		return nil, fmt.Errorf("%s: is %s, expected a vector of at most %d integers, as vLLM's %s is given", f.File, t, maxRows, c.Module)
-	}
-	return t.Ints()
+	var out []int
+	err := f.With(func(t *tensor.Tensor) (err error) {
+		if len(t.Shape) != 1 || !t.DType.IsInt() || t.Meta || t.Shape[0] > maxRows {
+			return fmt.Errorf("%s: is %s, expected a vector of at most %d integers, as vLLM's %s is given", f.File, t, maxRows, c.Module)
+		}
+		out, err = t.Ints()
+		return err
+	})
+	return out, err
 }
 
 // logitRows returns how many rows the logits_processor of a step was given.
