@@ -216,6 +216,9 @@ func takePrint(ctx context.Context, s *il.Session, b *baseline.Baseline) (p *bas
 	if n := l.Count(lint.Error); n > 0 {
 		return p, fmt.Sprintf("lint errors, %d of them, the first: %s (see ildiff lint)", n, l.Findings[0].Message), nil
 	}
+	if p.Unfinished != "" {
+		return p, p.Unfinished, nil
+	}
 	for _, x := range l.Findings {
 		if slices.Contains([]string{"unfinished-step", "unfinished-files", "cut-call-list"}, x.Rule) {
 			return p, x.Message, nil

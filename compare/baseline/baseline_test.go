@@ -134,7 +134,7 @@ func TestFingerprint(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, math.IsInf(ids.gap(other), 1))
 	_, err = fingerprint(&tensor.Tensor{DType: tensor.Float32, Shape: []int{1 << 40}, Stride: []int{0}, Data: make([]byte, 4)})
-	require.ErrorContains(t, err, "claims [1099511627776] values and holds 4 bytes")
+	require.ErrorContains(t, err, "is float32[1099511627776] by strides [0] over a storage of 4 bytes")
 }
 
 func TestNaN(t *testing.T) {
