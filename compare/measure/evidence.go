@@ -28,10 +28,10 @@ type Evidence struct {
 	Found []report.Measured // what each session has told
 }
 
-// given reports whether there is any.
+// Given reports whether there is any.
 func (e *Evidence) Given() bool { return e.Replay != nil || e.Oracle != nil }
 
-// rule is the best that the evidence allows.
+// Rule is the best that the evidence allows.
 func (e *Evidence) Rule() report.Rule {
 	switch {
 	case e.Replay != nil:
@@ -42,7 +42,7 @@ func (e *Evidence) Rule() report.Rule {
 	return report.RuleNoise
 }
 
-// gather measures the target against the sessions of e and gives every tensor
+// Gather measures the target against the sessions of e and gives every tensor
 // of the report what was found.
 func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing.Forward, sel *pairing.Selection) error {
 	if (e.Oracle == nil) != (e.Floor == nil) {
@@ -129,7 +129,7 @@ func withoutTelling(fs []*pairing.Forward) {
 	}
 }
 
-// check refuses a session that tells nothing.
+// CheckEvidence refuses a session that tells nothing.
 func CheckEvidence(m report.Measured, target string) error {
 	if m.Tensors == 0 {
 		return fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", m.Name, m.Dir, target)
