@@ -40,8 +40,11 @@ type Options struct {
 	MinCoverage *float64           // percent of the tensors of both sessions; nil means 100
 	View        normalize.Options
 	Evidence    Evidence
-	Progress    func(done, total int) // called between tensors, by one goroutine; nil for none
-	TokenText   func(id int) string   // names tokens in the report; nil for numbers alone
+	// Prepared is given both sessions as they are compared, before anything is
+	// measured: their names and steps are those of the report. nil for none.
+	Prepared  func(ref, target *il.Session)
+	Progress  func(done, total int) // called between tensors, by one goroutine; nil for none
+	TokenText func(id int) string   // names tokens in the report; nil for numbers alone
 }
 
 // Sessions compares target with ref, the reference. Its errors are those of
@@ -81,6 +84,9 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 	var err error
 	if c.ref, c.target, c.notes, err = normalize.Prepare(ref, target, opts.View); err != nil {
 		return nil, err
+	}
+	if opts.Prepared != nil {
+		opts.Prepared(c.ref, c.target)
 	}
 	if err := pairing.SameModel(c.ref, c.target); err != nil {
 		return nil, err
