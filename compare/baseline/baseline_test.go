@@ -193,3 +193,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What sums do not see: which values are infinite and of what sign, integers
+// beyond 2^53, types without numbers.
+func TestExactFingerprint(t *testing.T) {
+	print := func(x *tensor.Tensor) *Fingerprint {
+		f, err := fingerprint(x)
+		require.NoError(t, err)
+		return f
+	}
+	floats := func(v ...float64) *Fingerprint { return print(tensor.FromFloat64s(tensor.Float32, v, len(v))) }
+	inf := math.Inf(1)
+	a := floats(inf, 1, 2, 3)
+	require.Zero(t, a.gap(floats(inf, 1, 2, 3)))
+	require.True(t, math.IsInf(a.gap(floats(-inf, 1, 2, 3)), 1), "another sign")
+	require.True(t, math.IsInf(a.gap(floats(1, inf, 2, 3)), 1), "another place")
+	require.True(t, math.IsInf(a.gap(floats(math.NaN(), 1, 2, 3)), 1), "NaN")
+	old := *a
+	old.NonFinite = "" // of a baseline before it was told
+	require.Less(t, old.gap(floats(-inf, 1, 2, 3)), 1.0)
+
+	require.True(t, math.IsInf(print(tensor.FromInts(tensor.Int64, []int{1 << 60, 1}, 2)).gap(print(tensor.FromInts(tensor.Int64, []int{1<<60 + 1, 1}, 2))), 1))
+	opaque := func(b byte) *Fingerprint {
+		return print(&tensor.Tensor{DType: tensor.Bits8, Shape: []int{2}, Stride: []int{1}, Data: []byte{7, b}})
+	}
+	require.Zero(t, opaque(1).gap(opaque(1)))
+	require.True(t, math.IsInf(opaque(1).gap(opaque(2)), 1))
+}

@@ -204,29 +204,24 @@ func (j *judge) outputs(c *call) {
 // tensor judges one pair; inherited is for gaps that an earlier divergence
 // explains.
 func (r *Result) tensor(p *pair, lim float64, inherited bool) {
-	if p.gap == 0 {
-		if p.SHA256 == p.base.SHA256 {
-			r.Identical++
-		}
+	if p.gap == 0 && p.SHA256 == p.base.SHA256 {
+		r.Identical++
 		return
 	}
-	if r.WorstAt == "" || p.gap > r.Worst {
+	if p.gap > 0 && (r.WorstAt == "" || p.gap > r.Worst) {
 		r.Worst, r.WorstAt = p.gap, p.String()
 	}
+	rows := p.base.rowGap(&p.Fingerprint)
+	hidden := rows > rounding.Far*p.noise()
+	if inherited || p.gap <= lim && !hidden {
+		return
+	}
+	if r.Failed++; r.Failed > 1 {
+		return
+	}
+	r.First = p.String() + ": " + p.why(lim)
 	if p.gap <= lim {
-		if typical := p.base.rowGap(&p.Fingerprint); typical <= rounding.Far*p.noise() || inherited {
-			return
-		}
-		if r.Failed++; r.Failed == 1 {
-			r.First = p.String() + ": its rows are off by rel_l2 " + estimate(p.base.rowGap(&p.Fingerprint)) + " by estimate, which a few huge values hide in the tensor's " + estimate(p.gap)
-		}
-		return
-	}
-	if inherited {
-		return
-	}
-	if r.Failed++; r.Failed == 1 {
-		r.First = p.String() + ": " + p.why(lim)
+		r.First = fmt.Sprintf("%s: its rows are off by rel_l2 %s by estimate, which a few huge values hide in the tensor's %s", p, estimate(rows), estimate(p.gap))
 	}
 }
 
