@@ -1,18 +1,16 @@
 // Package compare finds where two intermediate-logging sessions of one model
-// part, in stages that each live in a file of their own:
+// part: options in, a report out. Each stage is a package of its own, which
+// knows only those before it:
 //
-//	view      both sessions, made comparable tensor by tensor      view
-//	pair      tensors by step, module, call, direction and slot    pair.go
-//	order     forwards, and the tree of calls in each              forward.go
-//	workload  which forwards ran the same tokens on both sides     workload.go
-//	measure   the gap of every pair, read block by block           measure.go, metric
-//	judge     noise or fault, and the first divergence             judge.go, container.go, bounds.go
-//	report    the result tree                                      report.go
+//	normalize  both sessions, made comparable tensor by tensor
+//	pairing    tensors by step, module, call, direction and slot; forwards that ran the same tokens
+//	measure    the gap of every pair, read block by block (metric), and what evidence tells of it
+//	judge      noise (rounding) or fault, and the first divergence
+//	diagnose   the likely cause of a fault
+//	report     the result tree, which package render writes
 //
-// Several machines measure a part each (part.go), and the judge is given all
-// parts (merge.go).
-//
-// The writers (text.go, json.go) only read the tree.
+// Several machines measure a part each (MeasurePart), and the judge is given all
+// parts (Merge, package partial).
 package compare
 
 import (
@@ -42,8 +40,11 @@ type Options struct {
 	MinCoverage *float64           // percent of the tensors of both sessions; nil means 100
 	View        normalize.Options
 	Evidence    Evidence
-	Progress    func(done, total int) // called between tensors, by one goroutine; nil for none
-	TokenText   func(id int) string   // names tokens in the report; nil for numbers alone
+	// Prepared is given both sessions as they are compared, before anything is
+	// measured: their names and steps are those of the report. nil for none.
+	Prepared  func(ref, target *il.Session)
+	Progress  func(done, total int) // called between tensors, by one goroutine; nil for none
+	TokenText func(id int) string   // names tokens in the report; nil for numbers alone
 }
 
 // Sessions compares target with ref, the reference. Its errors are those of
@@ -83,6 +84,9 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 	var err error
 	if c.ref, c.target, c.notes, err = normalize.Prepare(ref, target, opts.View); err != nil {
 		return nil, err
+	}
+	if opts.Prepared != nil {
+		opts.Prepared(c.ref, c.target)
 	}
 	if err := pairing.SameModel(c.ref, c.target); err != nil {
 		return nil, err

@@ -50,6 +50,7 @@ type Call struct {
 
 	side        map[Direction]string // the side files there are
 	leavesTrace bool                 // it has files, whatever it was given and returned
+	listed      bool                 // module_calls.txt has it
 }
 
 // Direction tells on which side of the call a value was seen.

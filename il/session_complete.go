@@ -10,7 +10,7 @@ import (
 // does, or has none by nature: a list names it without a file, or its side files
 // describe tensors that were not saved.
 func (c *Call) Unrecorded() string {
-	if len(c.Slots) > 0 || !c.leavesTrace {
+	if len(c.Slots) > 0 || !c.leavesTrace || !c.listed {
 		return ""
 	}
 	if len(c.side) == 0 {

@@ -103,6 +103,9 @@ func (sc *scanner) readCalls(raw *rawStep, names []string, all map[string]bool) 
 	workers.Each(atOnce, len(names), func(i int) {
 		scanners[i] = scanner{dir: sc.dir, real: sc.real}
 		calls[i], errs[i] = scanners[i].call(raw, names[i], all)
+		if i < len(raw.listed) && calls[i] != nil {
+			calls[i].listed = true
+		}
 	})
 	for i := range names {
 		if errs[i] != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/lint"
 	"github.com/ilref/ilref/internal/cli"
+	"github.com/ilref/ilref/internal/filelock"
 )
 
 const baselineLong = `Baseline keeps what a session that is known good was, to hold later runs of the same
@@ -149,8 +150,8 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 		return fmt.Errorf("--keep %q: want one of %s", f.keep, strings.Join(keptForms, ", "))
 	}
 	f.path = filepath.Clean(f.path)
-	if _, err := os.Lstat(f.path); err == nil {
-		return fmt.Errorf("-o %s: exists, and save replaces nothing: use ildiff baseline accept, or remove it", f.path)
+	if err := f.absent(); err != nil {
+		return err
 	}
 	e, err := f.entry("save", dir)
 	if err != nil {
@@ -172,7 +173,23 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := filelock.Lock(ctx, filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := f.absent(); err != nil { // another save came first
+		return err
+	}
 	return writeBaseline(out, b)
+}
+
+// absent refuses a baseline that is there already.
+func (f *baselineFlags) absent() error {
+	if _, err := os.Lstat(f.path); err == nil {
+		return fmt.Errorf("-o %s: exists, and save replaces nothing: use ildiff baseline accept, or remove it", f.path)
+	}
+	return nil
 }
 
 // first makes the first baseline of a session that is fit for one.
@@ -215,6 +232,9 @@ func takePrint(ctx context.Context, s *il.Session, b *baseline.Baseline) (p *bas
 	}
 	if n := l.Count(lint.Error); n > 0 {
 		return p, fmt.Sprintf("lint errors, %d of them, the first: %s (see ildiff lint)", n, l.Findings[0].Message), nil
+	}
+	if p.Unfinished != "" {
+		return p, p.Unfinished, nil
 	}
 	for _, x := range l.Findings {
 		if slices.Contains([]string{"unfinished-step", "unfinished-files", "cut-call-list"}, x.Rule) {
@@ -268,6 +288,11 @@ func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, di
 	if err != nil {
 		return 0, err
 	}
+	unlock, err := filelock.Lock(ctx, filepath.Dir(filepath.Clean(path))) // accepts of several processes come one after the other
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
 	if keepsSession(path) {
 		return f.acceptSession(ctx, path, dir, e, stdout, stderr)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/atomicfile"
+	"github.com/ilref/ilref/internal/filelock"
 )
 
 // keptForms are the values of --keep.
@@ -64,6 +65,14 @@ func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseli
 	}
 	defer out.abort()
 	if err := writeBaseline(out, b); err != nil {
+		return err
+	}
+	unlock, err := filelock.Lock(ctx, filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := f.absent(); err != nil { // another save came first
 		return err
 	}
 	if err := folder.Commit(); err != nil {

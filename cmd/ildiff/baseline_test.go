@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/compare/baseline"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/tensor"
@@ -125,4 +130,44 @@ func TestBaselineInterrupted(t *testing.T) {
 		require.Equal(t, "ildiff: interrupted\n", stderr.String())
 		require.Len(t, tree(t, dir), 1, "the folder alone")
 	}
+}
+
+// Accepts at once come one after the other, and of saves at once one is first.
+func TestBaselineAtOnce(t *testing.T) {
+	s := fixture.Session(t, "llama3-gqa-bf16-filtered")
+	dir := t.TempDir()
+	atOnce := func(args func(i int) []string) (codes []int) {
+		codes = make([]int, 8)
+		var wg sync.WaitGroup
+		for i := range codes {
+			wg.Go(func() {
+				var out, errs bytes.Buffer
+				codes[i] = run(context.Background(), args(i), &out, &errs)
+			})
+		}
+		wg.Wait()
+		return codes
+	}
+	for _, keep := range []string{"fingerprint", "session"} {
+		path := filepath.Join(dir, keep)
+		codes := atOnce(func(i int) []string {
+			return []string{"baseline", "save", s, "-o", path, "--keep", keep, "--note", fmt.Sprint("writer ", i)}
+		})
+		slices.Sort(codes)
+		require.Equal(t, []int{0, 2, 2, 2, 2, 2, 2, 2}, codes, keep)
+		codes = atOnce(func(i int) []string {
+			return []string{"baseline", "accept", path, s, "--reason", fmt.Sprint("reason ", i)}
+		})
+		require.Equal(t, make([]int, 8), codes, keep)
+		file := path
+		if keep == "session" {
+			file = filepath.Join(path, "baseline.json")
+		}
+		b, err := baseline.Load(file)
+		require.NoError(t, err)
+		require.Len(t, b.History, 9, keep)
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "nothing is left over")
 }

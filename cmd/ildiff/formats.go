@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/compare/report"
-	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/tensor"
 )
@@ -121,13 +119,5 @@ func writeError(file string, err error) error {
 	return fmt.Errorf("cannot write the report: %w", err)
 }
 
+// rereader gives the reports the tensors themselves (render.Options).
 type rereader = func(t *report.TensorDiff, f func(reference, target *tensor.Tensor) error) error
-
-// reread gives the reports the tensors themselves.
-func reread(ref, target *il.Session, o normalize.Options) (rereader, error) {
-	a, b, _, err := normalize.Prepare(ref, target, o)
-	if err != nil {
-		return nil, err
-	}
-	return render.Sessions(a, b), nil
-}

@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il/inspect"
@@ -117,6 +120,10 @@ func scaled(b byte) uint64 {
 // craft writes a session of one tensor, and another that is as usual.
 func craft(t testing.TB, dir string, file []byte) {
 	t.Helper()
+	require.NoError(t, craftSession(dir, file))
+}
+
+func craftSession(dir string, file []byte) error {
 	usual := fixture.CraftTensor("BFloat16Storage", 2, []uint64{8, 8}, []uint64{8, 1}, 0, bytes.Repeat([]byte{0x80, 0x3f}, 64))
 	for name, data := range map[string][]byte{
 		"step_0/module_calls.txt":                                 []byte("model.layers.0.mlp.down_proj\nmodel.norm\n"),
@@ -125,9 +132,14 @@ func craft(t testing.TB, dir string, file []byte) {
 		"step_0/model.layers.0.mlp.down_proj/outputs_0_cuda_0.pt": usual,
 	} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o777))
-		require.NoError(t, os.WriteFile(path, data, 0o666))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // A call list is one of a model's calls, not of as many as a file can hold.
@@ -142,4 +154,47 @@ func TestHugeCallList(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, cli.ExitError, run(context.Background(), []string{dir, dir}, &stdout, &stderr))
 	require.Regexp(t, `module_calls.txt has \d+ bytes, expected at most 4194304\n$`, stderr.String())
+}
+
+// crafted writes a session with one odd tensor: crafted KIND DIR.
+func crafted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: crafted KIND DIR")
+	}
+	bf16 := func(values ...uint16) []byte {
+		var b []byte
+		for i := range 64 {
+			b = binary.LittleEndian.AppendUint16(b, values[min(i, len(values)-1)])
+		}
+		return b
+	}
+	const one, nan = 0x3f80, 0x7fc0
+	matrix := func(data []byte) []byte {
+		return fixture.CraftTensor("BFloat16Storage", 2, []uint64{8, 8}, []uint64{8, 1}, 0, data)
+	}
+	large := func(n int64) []byte {
+		b := binary.LittleEndian.AppendUint64(nil, uint64(n))
+		return fixture.CraftTensor("LongStorage", 8, []uint64{1}, []uint64{1}, 0, b)
+	}
+	massive := func(rest uint16) []byte {
+		row := slices.Repeat([]uint16{0x4974}, 8) // about 1e6
+		return matrix(bf16(append(row, rest)...))
+	}
+	kinds := map[string]func() []byte{
+		"usual": func() []byte { return matrix(bf16(one)) },
+		"empty": func() []byte {
+			return fixture.CraftTensor("BFloat16Storage", 2, []uint64{0, 8}, []uint64{8, 1}, 0, nil)
+		},
+		"nan":           func() []byte { return matrix(bf16(nan)) },
+		"some-nan":      func() []byte { return matrix(bf16(nan, one)) },
+		"large":         func() []byte { return large(1 << 60) },
+		"larger":        func() []byte { return large(1<<60 + 1) },
+		"massive":       func() []byte { return massive(one) },
+		"massive-zeros": func() []byte { return massive(0) },
+	}
+	make := kinds[args[0]]
+	if make == nil {
+		ts.Fatalf("crafted: no kind %s", args[0])
+	}
+	ts.Check(craftSession(ts.MkAbs(args[1]), make()))
 }

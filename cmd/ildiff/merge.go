@@ -114,7 +114,7 @@ func rereadPart(p *partial.Report) (rereader, error) {
 	if p.Options["map"] != "" {
 		return nil, errors.New("they were compared with --map, which merge does not have")
 	}
-	var o normalize.Options
+	o := normalize.Options{Canonical: len(p.Evidence) > 0} // as compare names them
 	if s := p.Options["step-offset"]; s != "" {
 		var n offset
 		if err := n.Set(s); err != nil {
@@ -129,5 +129,9 @@ func rereadPart(p *partial.Report) (rereader, error) {
 			return nil, fmt.Errorf("%s is not the session that the parts have measured", s.dir)
 		}
 	}
-	return reread(ref, target, o)
+	a, b, _, err := normalize.Prepare(ref, target, o)
+	if err != nil {
+		return nil, err
+	}
+	return render.Sessions(a, b), nil
 }

@@ -188,6 +188,8 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 	if err != nil {
 		return 0, err
 	}
+	var reread rereader
+	opts.Prepared = func(ref, target *il.Session) { reread = render.Sessions(ref, target) }
 	line := progress.New(stderr)
 	opts.Progress = func(done, total int) { line.Update(done, total, "tensors compared") }
 	report, err := compare.SessionsContext(ctx, ref, target, *opts)
@@ -205,10 +207,8 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 			return 0, err
 		}
 	}
-	err = out.write(report, f, func() (o render.Options, err error) {
-		o = render.Options{Bounds: opts.Bounds, Lint: captures.findings()}
-		o.Reread, err = reread(ref, target, opts.View)
-		return o, err
+	err = out.write(report, f, func() (render.Options, error) {
+		return render.Options{Bounds: opts.Bounds, Lint: captures.findings(), Reread: reread}, nil
 	})
 	return report.ExitCode(), err
 }

@@ -32,17 +32,19 @@ func TestScripts(t *testing.T) {
 		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
 	}
 	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
+	hf32 := fixture.Session(t, "llama3-gqa-hf-fp32")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("S", root)
+			e.Setenv("HF32", hf32)
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive, "crafted": crafted},
 	})
 }
 

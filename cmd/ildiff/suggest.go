@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,9 @@ import (
 const suggestLong = `Suggest writes a policy for ildiff --policy from runs that are known good: for
 every kind of module (names that differ in numbers only), direction and element
 type it takes the largest gap between REFERENCE and any RUN, times 2, and at least
-one unit in the last place of the type. The first session is the reference; equal
+one unit in the last place of the type. A run that fails by the default rule is
+refused, unless --despite-gap says that its gap is meant, and a file that is there
+already is not replaced. The first session is the reference; equal
 sessions give equal bytes.
 
 Each rule is a regular expression for module names and the bounds of its tensors:
@@ -40,6 +43,7 @@ an error.`
 // addSuggest makes "ildiff suggest REFERENCE RUN..." part of ildiff.
 func addSuggest(root *cobra.Command, stdout io.Writer) {
 	var path string
+	var despiteGap bool
 	cmd := &cobra.Command{
 		Use:     "suggest REFERENCE RUN...",
 		Short:   "write a policy from runs that are known good",
@@ -52,15 +56,19 @@ func addSuggest(root *cobra.Command, stdout io.Writer) {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return suggest(cmd.Context(), args, path, stdout)
+			return suggest(cmd.Context(), args, path, despiteGap, stdout)
 		},
 		DisableFlagsInUseLine: true,
 	}
 	cmd.Flags().StringVarP(&path, "output", "o", "", "write the policy to `FILE` instead of stdout")
+	cmd.Flags().BoolVar(&despiteGap, "despite-gap", false, "take runs that fail by the default rule: bounds that let their gap pass")
 	root.AddCommand(cmd)
 }
 
-func suggest(ctx context.Context, dirs []string, path string, stdout io.Writer) error {
+func suggest(ctx context.Context, dirs []string, path string, despiteGap bool, stdout io.Writer) error {
+	if st, err := os.Lstat(path); path != "" && err == nil && st.Mode().IsRegular() {
+		return fmt.Errorf("-o %s: exists, and suggest replaces no policy: name another file, or remove it", path)
+	}
 	out, err := newOutput(path, stdout)
 	if err != nil {
 		return err
@@ -79,6 +87,9 @@ func suggest(ctx context.Context, dirs []string, path string, stdout io.Writer) 
 		r, err := compare.SessionsContext(ctx, ref, run, compare.Options{})
 		if err != nil {
 			return err
+		}
+		if d := r.FirstDivergence; r.Verdict == report.Fail && len(r.Workloads) == 0 && !despiteGap {
+			return fmt.Errorf("suggest: %s fails by the default rule (%s: %s): a policy that is drawn from it lets that pass; leave the run out, or give --despite-gap", dir, d.Key, d.Why)
 		}
 		reports = append(reports, r)
 	}

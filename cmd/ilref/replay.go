@@ -131,7 +131,7 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	warn(stderr, logger.Warnings()...)
 	warn(stderr, notes.Findings(session)...)
 	for _, u := range skipped {
-		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, callName(u.Module, u.Call), terminal.Printable(u.Reason))
+		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, il.CallName(u.Module, u.Call), terminal.Printable(u.Reason))
 	}
 	if own == nil {
 		made = logger.Logged()
@@ -153,11 +153,4 @@ func partOf(session *il.Session, part string) (func(module string, call int) boo
 		return nil, fmt.Errorf("--shard %w", err)
 	}
 	return partial.OwnCalls(p, session), nil
-}
-
-func callName(module string, call int) string {
-	if call == 0 {
-		return module
-	}
-	return fmt.Sprintf("%s_%d", module, call)
 }

@@ -31,7 +31,17 @@ type Fingerprint struct {
 	// Σ (p(j)-q(j))² / Projections is an estimate of |v-w|², without bias
 	// (D. Achlioptas, Database-friendly random projections, 2003).
 	Projected []byte `json:"projected"`
+	// NonFinite is a hash of which values are NaN and which infinities, and of
+	// the signs of these; "" where all are finite.
+	NonFinite string `json:"non_finite,omitempty"`
+	// ByRows is Projected of rows that are divided by their root mean square each,
+	// so that a few huge ones, as the first token's, do not hide the others; empty
+	// below fewestRows rows, and in baselines of ildiff before it had them.
+	ByRows []byte `json:"by_rows,omitempty"`
 }
+
+// fewestRows is how many rows have a typical one.
+const fewestRows = 4
 
 // signs gives the signs of value i in all projections, a bit each: SplitMix64
 // (Steele, Lea and Flood, 2014) with the seed 0, of which it is output i.
@@ -42,13 +52,14 @@ func signs(i uint64) uint64 {
 	return z ^ z>>31
 }
 
-// fingerprint reads a tensor once for its hash and once for its values.
+// fingerprint reads a tensor once for its hash, once for its values and once for
+// those of its rows.
 func fingerprint(t *tensor.Tensor) (*Fingerprint, error) {
-	if t.Meta {
-		return nil, fmt.Errorf("is %s on device meta, which has no values", t)
-	}
 	if err := t.CheckClaim(); err != nil {
 		return nil, err
+	}
+	if t.Meta {
+		return nil, fmt.Errorf("%s is on device meta, which has no values", t)
 	}
 	f := &Fingerprint{DType: t.DType.String(), Shape: append([]int{}, t.Shape...), Numel: t.Numel()}
 	h := sha256.New()
@@ -56,13 +67,18 @@ func fingerprint(t *tensor.Tensor) (*Fingerprint, error) {
 		return nil, err
 	}
 	f.SHA256 = hex.EncodeToString(h.Sum(nil))
-	return f, f.values(t)
+	if err := f.values(t); err != nil {
+		return nil, err
+	}
+	return f, f.rows(t)
 }
 
 func (f *Fingerprint) values(t *tensor.Tensor) error {
 	var buf [2048]float64
 	var p [Projections]float64
 	var sum, squares float64
+	odd := sha256.New()
+	notFinite := func(at int, what byte) { odd.Write(append(binary.LittleEndian.AppendUint64(nil, uint64(at)), what)) }
 	f.Min, f.Max = math.Inf(1), math.Inf(-1)
 	n, finite := t.Numel()*t.DType.ValuesPerElement(), 0
 	for at := 0; at < n; at += len(buf) {
@@ -74,28 +90,89 @@ func (f *Fingerprint) values(t *tensor.Tensor) error {
 			switch {
 			case math.IsNaN(v):
 				f.NaN++
+				notFinite(at+i, 'n')
 				continue
 			case math.IsInf(v, 0):
 				f.Inf++
+				notFinite(at+i, map[bool]byte{true: '+', false: '-'}[v > 0])
 				continue
 			}
 			finite++
 			f.Min, f.Max = min(f.Min, v), max(f.Max, v)
 			sum += v
 			squares += float64(v * v) // no fused multiply-add: equal bits on every platform
-			s, bits := signs(uint64(at+i)), math.Float64bits(v)
-			for j := range p {
-				p[j] += math.Float64frombits(bits ^ s>>j<<63)
-			}
+			project(&p, at+i, v)
 		}
+	}
+	if f.NaN+f.Inf > 0 {
+		f.NonFinite = hex.EncodeToString(odd.Sum(nil))
 	}
 	if finite == 0 {
 		f.Min, f.Max = 0, 0
 	} else {
 		f.Mean, f.RMS = clamp(sum/float64(finite)), clamp(math.Sqrt(squares/float64(finite)))
 	}
+	f.Projected = encode(&p)
+	return nil
+}
+
+// project adds value i to the projections.
+func project(p *[Projections]float64, i int, v float64) {
+	s, bits := signs(uint64(i)), math.Float64bits(v)
+	for j := range p {
+		p[j] += math.Float64frombits(bits ^ s>>j<<63)
+	}
+}
+
+func encode(p *[Projections]float64) (out []byte) {
 	for _, x := range p {
-		f.Projected = binary.LittleEndian.AppendUint64(f.Projected, math.Float64bits(x))
+		out = binary.LittleEndian.AppendUint64(out, math.Float64bits(x))
+	}
+	return out
+}
+
+// rows projects the rows, all dimensions but the last, at one size.
+func (f *Fingerprint) rows(t *tensor.Tensor) error {
+	d := len(t.Shape)
+	if d < 2 || t.DType.IsInt() || t.DType.ValuesPerElement() == 0 || t.Numel() == 0 {
+		return nil
+	}
+	width := t.Shape[d-1] * t.DType.ValuesPerElement()
+	n := t.Numel() / t.Shape[d-1]
+	if n < fewestRows {
+		return nil
+	}
+	var p [Projections]float64
+	for row := range n {
+		squares := 0.0
+		if err := eachFinite(t, row*width, width, func(_ int, v float64) { squares += float64(v * v) }); err != nil {
+			return err
+		}
+		size := math.Sqrt(squares / float64(width))
+		if size == 0 || math.IsInf(size, 0) {
+			continue // a row of zeros is as far from another as it can be all the same
+		}
+		if err := eachFinite(t, row*width, width, func(i int, v float64) { project(&p, i, v/size) }); err != nil {
+			return err
+		}
+	}
+	f.ByRows = encode(&p)
+	return nil
+}
+
+// eachFinite calls do with n values from index at on, by their indices.
+func eachFinite(t *tensor.Tensor, at, n int, do func(i int, v float64)) error {
+	var buf [2048]float64
+	for end := at + n; at < end; at += len(buf) {
+		b := buf[:min(len(buf), end-at)]
+		if err := t.Float64s(b, at); err != nil {
+			return err
+		}
+		for i, v := range b {
+			if v-v == 0 {
+				do(at+i, v)
+			}
+		}
 	}
 	return nil
 }
@@ -103,11 +180,21 @@ func (f *Fingerprint) values(t *tensor.Tensor) error {
 // clamp keeps a sum that has overflowed a number that JSON has.
 func clamp(v float64) float64 { return max(-math.MaxFloat64, min(math.MaxFloat64, v)) }
 
-func (f *Fingerprint) projections() (p [Projections]float64) {
+func decode(b []byte) (p [Projections]float64) {
 	for j := range p {
-		p[j] = math.Float64frombits(binary.LittleEndian.Uint64(f.Projected[8*j:]))
+		p[j] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*j:]))
 	}
 	return p
+}
+
+// distance is the estimate of |v-w| by the projections of v and of w.
+func distance(v, w []byte) float64 {
+	p, q, sum := decode(v), decode(w), 0.0
+	for j := range p {
+		d := p[j] - q[j]
+		sum += float64(d * d)
+	}
+	return math.Sqrt(sum / Projections)
 }
 
 // norm is the exact norm of the finite values.
@@ -116,30 +203,39 @@ func (f *Fingerprint) norm() float64 {
 	return f.RMS * math.Sqrt(float64(values-f.NaN-f.Inf))
 }
 
-// gap estimates rel_l2 of other against f: infinity where integers, or the
-// counts of NaN and infinities, differ.
+// gap estimates rel_l2 of other against f: infinity where integers, types
+// without numbers, or which values are NaN and infinite, differ.
 func (f *Fingerprint) gap(other *Fingerprint) float64 {
-	if f.SHA256 == other.SHA256 && f.DType == other.DType {
+	a, b := f.dtype(), other.dtype()
+	switch {
+	case f.SHA256 == other.SHA256 && f.DType == other.DType:
 		return 0
-	}
-	if f.NaN != other.NaN || f.Inf != other.Inf {
+	case f.NaN != other.NaN || f.Inf != other.Inf:
+		return math.Inf(1)
+	case f.NonFinite != other.NonFinite && f.NonFinite != "" && other.NonFinite != "": // an older baseline has none
+		return math.Inf(1)
+	case a == b && (a.IsInt() || a.ValuesPerElement() == 0): // other bits are other values
 		return math.Inf(1)
 	}
-	p, q, sum := f.projections(), other.projections(), 0.0
-	for j := range p {
-		d := p[j] - q[j]
-		sum += float64(d * d)
-	}
-	d := math.Sqrt(sum / Projections)
+	d := distance(f.Projected, other.Projected)
 	switch {
 	case math.IsNaN(d):
 		return math.Inf(1)
 	case d == 0:
 		return 0
-	case f.dtype().IsInt() && other.dtype().IsInt():
+	case a.IsInt() && b.IsInt():
 		return math.Inf(1)
 	}
 	return d / f.norm()
+}
+
+// rowGap estimates the typical rel_l2 of the rows of other against f; 0 where
+// either does not tell.
+func (f *Fingerprint) rowGap(other *Fingerprint) float64 {
+	if len(f.ByRows) == 0 || len(other.ByRows) == 0 || f.SHA256 == other.SHA256 {
+		return 0
+	}
+	return distance(f.ByRows, other.ByRows) / math.Sqrt(float64(f.Numel*f.dtype().ValuesPerElement()))
 }
 
 // check refuses what a damaged file may hold.
@@ -160,6 +256,8 @@ func (f *Fingerprint) check() error {
 		return fmt.Errorf("sha256 %q", f.SHA256)
 	case n != f.Numel:
 		return fmt.Errorf("numel %d of shape %v", f.Numel, f.Shape)
+	case len(f.ByRows) != 0 && len(f.ByRows) != 8*Projections:
+		return fmt.Errorf("%d bytes of projections by rows, want %d", len(f.ByRows), 8*Projections)
 	case len(f.Projected) != 8*Projections:
 		return fmt.Errorf("%d bytes of projections, want %d", len(f.Projected), 8*Projections)
 	case f.NaN < 0 || f.Inf < 0 || f.NaN > n*d.ValuesPerElement()-f.Inf:

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ilref/ilref/internal/atomicfile"
 	"github.com/ilref/ilref/internal/workers"
 )
 
@@ -107,15 +108,12 @@ func (s *Source) walk(root, at, path string) error {
 // holds it against what was read. An error leaves dir as it was, and so does a
 // session that has changed since it was listed.
 func (s *Source) Keep(ctx context.Context, dir string) (k *Kept, err error) {
-	tmp := filepath.Join(dir, fmt.Sprintf(".session.%d.tmp", os.Getpid()))
-	if err := os.Mkdir(tmp, 0o777); err != nil {
+	folder, err := atomicfile.MakeDir(filepath.Join(dir, "session"))
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(tmp)
-		}
-	}()
+	defer folder.Abort()
+	tmp := folder.Name
 	for _, f := range s.folders {
 		if err := os.MkdirAll(filepath.Join(tmp, filepath.FromSlash(f)), 0o777); err != nil {
 			return nil, err
@@ -141,9 +139,9 @@ func (s *Source) Keep(ctx context.Context, dir string) (k *Kept, err error) {
 	k.Session = k.name()
 	to := filepath.Join(dir, k.Session)
 	if err := k.verify(ctx, to); err == nil {
-		return k, os.RemoveAll(tmp) // the same session is kept already
+		return k, nil // the same session is kept already
 	}
-	return k, os.Rename(tmp, to)
+	return k, folder.CommitAs(to)
 }
 
 // copy writes the file below dir.

@@ -12,7 +12,8 @@ import (
 // Print is the fingerprint of a session.
 type Print struct {
 	Tensors    []*Tensor
-	Unreadable []string // tensors and why they cannot be read
+	Unreadable []string // tensors, and calls that were not saved, and why they cannot be read
+	Unfinished string   // why the session is not that of a run that has ended
 }
 
 // Take reads every tensor of a session, several at the same time; the result
@@ -38,7 +39,15 @@ func Take(ctx context.Context, s *il.Session) (*Print, error) {
 		jobs[i].err = jobs[i].t.read(jobs[i].file)
 		return nil
 	})
-	p := &Print{}
+	p := &Print{Unfinished: s.Unfinished()}
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			if why := c.Unrecorded(); why != "" {
+				t := &Tensor{Step: st.Number, Module: c.Module, Call: c.Index, Direction: string(il.Outputs)}
+				p.Unreadable = append(p.Unreadable, fmt.Sprintf("%s: %s", t, why))
+			}
+		}
+	}
 	for _, j := range jobs {
 		if j.err != nil {
 			p.Unreadable = append(p.Unreadable, fmt.Sprintf("%s: %v", j.t, j.err))

@@ -55,6 +55,9 @@ func (r *Result) WriteText(w io.Writer, path string, b *Baseline) error {
 	for _, l := range lists {
 		list(t, strings.ToUpper(l.what[:1])+l.what[1:], l.names)
 	}
+	if r.Unfinished != "" {
+		fmt.Fprintf(t, "Unfinished: %s.\n", r.Unfinished)
+	}
 	fmt.Fprintf(t, "Verdict: %s\n", map[report.Verdict]string{report.Pass: "PASS", report.Fail: "FAIL", report.Incomparable: "INCOMPARABLE"}[r.Verdict])
 	return t.Flush()
 }

@@ -1,3 +1,5 @@
+// Package diagnose guesses the cause of what was judged a fault: hints for a
+// reader, which change no verdict.
 package diagnose
 
 import (
@@ -19,7 +21,7 @@ const (
 	hintValues = 1 << 21
 )
 
-// explain adds to a judged report what the tensors tell of the calls that failed.
+// Explain adds to a judged report what the tensors tell of the calls that failed.
 func Explain(r *report.Report, fs []*pairing.Forward, b *judge.Blamed, look Looker) {
 	if b != nil {
 		blameRank(r, b.Call, b.Pair, look.RankGaps(b.Pair))
@@ -60,7 +62,7 @@ func hints(r *report.Report, fs []*pairing.Forward, look Looker) {
 	}
 }
 
-// hintRows is what is known of a forward's rows.
+// HintRows is what is known of a forward's rows.
 func HintRows(f *pairing.Forward) *pairing.Tokens {
 	if t := pairing.TokensOf(f); t != nil && f.Work == pairing.SameWork {
 		return t
@@ -98,7 +100,7 @@ var rules = []func(*suspect) string{
 	(*suspect).rowScale, (*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).logits, (*suspect).uniform,
 }
 
-// clue is what one tensor of a call that failed tells: the first rule that has
+// Clue is what one tensor of a call that failed tells: the first rule that has
 // something to say.
 type Clue struct {
 	Rule int // after all rules where none has

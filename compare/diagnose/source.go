@@ -5,24 +5,27 @@ import (
 	"github.com/ilref/ilref/compare/pairing"
 )
 
-// looker answers what only the tensors tell of a call that failed: for a report
+// Looker answers what only the tensors tell of a call that failed: for a report
 // in words, not for a verdict.
 type Looker interface {
-	// rankGaps is the rel_l2 of what each rank computed of a tensor.
+	// RankGaps is the rel_l2 of what each rank computed of a tensor.
 	RankGaps(p *pairing.Pair) map[string]float64
-	// clue is the likely cause; not ok where it is not known.
+	// Clue is the likely cause; not ok where it is not known.
 	Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) (Clue, bool)
-	// tokenHint is the likely cause of other token ids.
+	// TokenHint is the likely cause of other token ids.
 	TokenHint(c *pairing.Call) string
 }
 
-// sessionLooker reads the sessions.
+// Sessions reads the sessions.
 type Sessions struct{ Notes *normalize.Notes }
 
+// RankGaps measures each rank.
 func (l Sessions) RankGaps(p *pairing.Pair) map[string]float64 { return rankGaps(p, l.Notes) }
 
+// Clue tries the rules on the tensors.
 func (l Sessions) Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) (Clue, bool) {
 	return clueOf(c, p, rows, wasClean), true
 }
 
+// TokenHint compares the token ids themselves.
 func (l Sessions) TokenHint(c *pairing.Call) string { return tokenHint(pairing.TokenInputs(c)) }

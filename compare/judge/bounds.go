@@ -32,7 +32,7 @@ func judgeBounds(r *report.Report, fs []*pairing.Forward, b report.Bounds) {
 	}
 }
 
-// violated lists the bounds that a tensor breaks. Whatever is not finite on
+// Violated lists the bounds that a tensor breaks. Whatever is not finite on
 // one side only breaks all of them.
 func Violated(b *report.Bounds, t *report.TensorDiff) string {
 	g := t.Gap

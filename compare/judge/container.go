@@ -43,7 +43,7 @@ func (j *noiseJudge) changedOnTheWay(p *pairing.Pair) string {
 	}
 }
 
-// sides names the side on which the origin holds, and the other one.
+// sidesOf names the side on which the origin holds, and the other one.
 func sidesOf(o *pairing.Origin) (holds, other string) {
 	if o.InTarget {
 		return "target", "reference"

@@ -129,7 +129,7 @@ func (j *noiseJudge) ratio(c *pairing.Call, t *report.TensorDiff, noise, floor f
 	}
 }
 
-// describe writes the ratios and what they are made of.
+// describeRatio writes the ratios and what they are made of.
 func describeRatio(f *rounding.NoiseRatio, limit float64) string {
 	s := fmt.Sprintf("ratio %.3g", f.Ratio)
 	if !math.IsNaN(f.Token) {

@@ -1,3 +1,5 @@
+// Package judge tells noise from faults, and finds the first divergence. It
+// rests on what was measured and reads no file.
 package judge
 
 import (
@@ -7,7 +9,7 @@ import (
 	"github.com/ilref/ilref/il"
 )
 
-// measured is all that a verdict rests on: the figures of every pair, and how
+// Input is all that a verdict rests on: the figures of every pair, and how
 // they are to be judged.
 type Input struct {
 	RawRef, RawTarget *il.Session // as they were given
@@ -22,14 +24,14 @@ type Input struct {
 	Unfinished        []string      // why a session is not that of a run that has ended
 }
 
-// blamed is the tensor of the first divergence, where one rank's part of it may
+// Blamed is the tensor of the first divergence, where one rank's part of it may
 // be at fault.
 type Blamed struct {
 	Call *pairing.Call
 	Pair *pairing.Pair
 }
 
-// judge reaches the verdict. It reads no file.
+// Judge reaches the verdict. It reads no file.
 func (m *Input) Judge() (*report.Report, *Blamed) {
 	r := newReport(m.RawRef, m.RawTarget, m.Forwards)
 	takeNotes(r, &m.Notes)
@@ -52,7 +54,7 @@ func (m *Input) Judge() (*report.Report, *Blamed) {
 	return r, b
 }
 
-// judgeAlone judges a part as if nothing before excused its tensors, and finds
+// JudgeAlone judges a part as if nothing before excused its tensors, and finds
 // what their inputs hand on.
 func (m *Input) JudgeAlone() {
 	r := newReport(m.RawRef, m.RawTarget, m.Forwards)

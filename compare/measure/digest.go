@@ -21,7 +21,7 @@ func digest(f *il.TensorFile) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
-// digests answers sameDigests for a pair, as far as the judge can ask: of outputs,
+// Digests answers sameDigests for a pair, as far as the judge can ask: of outputs,
 // and of inputs that differ.
 func Digests(p *pairing.Pair) error {
 	if p.Direction == report.PostFwdInputs || p.Direction == report.Inputs && (report.IsInteger(p.Result) || p.Result.Gap.Identical()) {

@@ -28,10 +28,10 @@ type Evidence struct {
 	Found []report.Measured // what each session has told
 }
 
-// given reports whether there is any.
+// Given reports whether there is any.
 func (e *Evidence) Given() bool { return e.Replay != nil || e.Oracle != nil }
 
-// rule is the best that the evidence allows.
+// Rule is the best that the evidence allows.
 func (e *Evidence) Rule() report.Rule {
 	switch {
 	case e.Replay != nil:
@@ -42,7 +42,7 @@ func (e *Evidence) Rule() report.Rule {
 	return report.RuleNoise
 }
 
-// gather measures the target against the sessions of e and gives every tensor
+// Gather measures the target against the sessions of e and gives every tensor
 // of the report what was found.
 func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing.Forward, sel *pairing.Selection) error {
 	if (e.Oracle == nil) != (e.Floor == nil) {
@@ -66,13 +66,13 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing
 	if err != nil {
 		return err
 	}
-	pair, err := e.against(ctx, "floor", e.Floor, target, sel)
+	beside, lined, err := align("floor", target, e.Floor)
 	if err != nil {
 		return err
 	}
-	_, lined, _, err := normalize.Prepare(target, e.Floor, normalize.Options{})
+	pair, err := e.measure(ctx, "floor", lined, beside, sel)
 	if err != nil {
-		return fmt.Errorf("floor: %w", err)
+		return err
 	}
 	floor, err := e.against(ctx, "oracle", e.Oracle, lined, sel)
 	if err != nil {
@@ -87,18 +87,31 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing
 	return nil
 }
 
-// against measures how far target is from a session that holds the same
-// tokens. Tensors of forwards with other tokens are left out, and it is an
+// align makes a session of evidence comparable with the target.
+func align(name string, target, s *il.Session) (t, aligned *il.Session, err error) {
+	if t, aligned, _, err = normalize.Prepare(target, s, normalize.Options{}); err == nil {
+		err = pairing.SameModel(aligned, t)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, aligned, nil
+}
+
+// against measures how far target is from a session of evidence.
+func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+	target, s, err := align(name, target, s)
+	if err != nil {
+		return nil, err
+	}
+	return e.measure(ctx, name, s, target, sel)
+}
+
+// measure holds target against a session that was aligned with it and holds the
+// same tokens. Tensors of forwards with other tokens are left out, and it is an
 // error where nothing is left: evidence that says nothing must not look like
 // some that found nothing. Of a part that is told when all are together.
-func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
-	target, s, _, err := normalize.Prepare(target, s, normalize.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := pairing.SameModel(s, target); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
+func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
 	fs := pairing.Order(s, target, sel)
 	pairing.Workloads(fs)
 	sel.Narrow(fs)
@@ -129,7 +142,7 @@ func withoutTelling(fs []*pairing.Forward) {
 	}
 }
 
-// check refuses a session that tells nothing.
+// CheckEvidence refuses a session that tells nothing.
 func CheckEvidence(m report.Measured, target string) error {
 	if m.Tensors == 0 {
 		return fmt.Errorf("%s: %s and %s have no tensor of the same step, module and tokens in common; make it from the target (see ilref run --like and ilref replay)", m.Name, m.Dir, target)

@@ -1,3 +1,6 @@
+// Package measure reads the tensors: the gap of every pair, what sessions of
+// evidence tell of it, and from which output its bits were handed on. What comes
+// after rests on these facts, so that a part of a comparison can carry them.
 package measure
 
 import (
@@ -17,7 +20,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// measure finds the gap of every pair that can be compared. Pairs are measured
+// Pairs finds the gap of every pair that can be compared. Pairs are measured
 // at the same time, and the parts of a large one, which are always the same, so
 // that the figures do not depend on how many goroutines there are. progress,
 // where there is one, is called by one goroutine with how many of all pairs have
@@ -147,7 +150,7 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 	return nil
 }
 
-// gap measures two files. A file that cannot be read is an error, a pair that
+// gapOfFiles measures two files. A file that cannot be read is an error, a pair that
 // cannot be compared an *unusable.
 func gapOfFiles(ctx context.Context, p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
 	r.Load()

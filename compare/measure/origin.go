@@ -17,7 +17,7 @@ const lookBack = 24
 // holds the same tensor.
 type sameBits func(a, b *pairing.Pair, side int) (bool, error)
 
-// findOrigins finds the origin of every compared tensor that may have one. It
+// Origins finds the origin of every compared tensor that may have one. It
 // reads tensors only where the figures leave the question open.
 func Origins(ctx context.Context, fs []*pairing.Forward, same sameBits) error {
 	for _, f := range fs {
@@ -102,13 +102,13 @@ func sameGap(a, b *report.TensorDiff) bool {
 		x.RelL2 == y.RelL2 && x.NormRatio == y.NormRatio && x.MaxAbs == y.MaxAbs && x.Equal == y.Equal && slices.Equal(x.MaxAbsAt, y.MaxAbsAt)
 }
 
-// sameFiles reads the tensors.
+// SameFiles reads the tensors.
 func SameFiles(a, b *pairing.Pair, side int) (bool, error) {
 	file := func(p *pairing.Pair) *il.TensorFile { return [2]*il.Slot{p.Ref, p.Target}[side].Tensors[0] }
 	return pairing.EqualFiles(file(a), file(b))
 }
 
-// sameDigests goes by what a part has written of them.
+// SameDigests goes by what a part has written of them.
 func SameDigests(a, b *pairing.Pair, side int) (bool, error) {
 	return a.Bits[side] != "" && a.Bits[side] == b.Bits[side], nil
 }

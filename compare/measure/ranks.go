@@ -30,7 +30,7 @@ func rankFinding(p *pairing.Pair, notes *normalize.Notes) string {
 	return strings.Join(out, "; ")
 }
 
-// files are the tensors of a compared pair.
+// Files are the tensors of a compared pair.
 func Files(p *pairing.Pair) (ref, target *il.TensorFile) {
 	if p.Result == nil || len(p.Ref.Tensors) != 1 || len(p.Target.Tensors) != 1 {
 		return nil, nil
@@ -38,7 +38,7 @@ func Files(p *pairing.Pair) (ref, target *il.TensorFile) {
 	return p.Ref.Tensors[0], p.Target.Tensors[0]
 }
 
-// findRanks notes of every pair what the ranks of its tensors tell.
+// Ranks notes of every pair what the ranks of its tensors tell.
 func Ranks(fs []*pairing.Forward, notes *normalize.Notes) {
 	for _, f := range fs {
 		for _, c := range f.Calls {

@@ -10,7 +10,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// work says whether a forward did the same work in both sessions.
+// BatchMatch says whether a forward did the same work in both sessions.
 type BatchMatch int
 
 const (
@@ -23,7 +23,7 @@ const (
 // maxTokens bounds what is read of a token tensor; no step has more.
 const maxTokens = 1 << 24
 
-// workloads finds the forwards that the two sessions did not run on the same
+// Workloads finds the forwards that the two sessions did not run on the same
 // tokens. Keys and values of the tokens before are an input that no call
 // records, so from such a forward on nothing can be judged, until one starts
 // all of its requests anew (every position run begins at 0).
@@ -55,9 +55,10 @@ func Workloads(fs []*Forward) {
 	}
 }
 
+// IsEmbedding reports whether a call looks up the tokens of a forward.
 func IsEmbedding(c *Call) bool { return c.Of.Kind == topology.Embedding && c.Index == 0 }
 
-// selected reports whether any tensor of the forward is to be compared.
+// Selected reports whether any tensor of the forward is to be compared.
 func (f *Forward) Selected() bool {
 	return f.Find(func(c *Call) bool { return len(c.Slots) > 0 }) != nil
 }
@@ -67,6 +68,7 @@ func (f *Forward) inBoth() bool {
 	return f.Find(func(c *Call) bool { return c.Ref != nil && c.Target != nil }) != nil
 }
 
+// Find is the first call that matches, nil for none.
 func (f *Forward) Find(match func(*Call) bool) *Call {
 	if i := slices.IndexFunc(f.Calls, match); i >= 0 {
 		return f.Calls[i]
@@ -93,7 +95,7 @@ func (f *Forward) startsAnew() bool {
 	return true
 }
 
-// tokenInputs reads input 0 of a call on both sides, where it is an integer
+// TokenInputs reads input 0 of a call on both sides, where it is an integer
 // tensor: token ids or positions.
 func TokenInputs(c *Call) (ref, target []int) {
 	if c == nil {
@@ -137,7 +139,7 @@ func differingTokens(r, t []int) string {
 	return s
 }
 
-// shifted recognises a first token (BOS) that one tokenizer added.
+// Shifted recognises a first token (BOS) that one tokenizer added.
 func Shifted(r, t []int) string {
 	switch {
 	case len(r) > 0 && slices.Equal(r[1:], t):

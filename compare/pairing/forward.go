@@ -9,7 +9,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// forward is one forward pass: the calls of a step without the logits calls
+// Forward is one forward pass: the calls of a step without the logits calls
 // that open it, which belong to the forward before, and with those that open
 // the next step.
 type Forward struct {
@@ -22,7 +22,7 @@ type Forward struct {
 	OtherLength bool // the two sides embed unequal numbers of tokens
 }
 
-// call is one call of a module, in either session or both.
+// Call is one call of a module, in either session or both.
 type Call struct {
 	Step        int
 	Module      string
@@ -41,7 +41,7 @@ type Call struct {
 	InputsMissing bool // some were not
 }
 
-// order pairs the calls of two sessions and puts them in execution order.
+// Order pairs the calls of two sessions and puts them in execution order.
 func Order(ref, target *il.Session, sel *Selection) []*Forward {
 	var out []*Forward
 	get := func(n int) *Forward {
@@ -160,7 +160,7 @@ func mergeCalls(st stepPair, arch *topology.Architecture) []*Call {
 	return merged
 }
 
-// link finds which call contains which. Names tell it, but for a module that
+// Link finds which call contains which. Names tell it, but for a module that
 // several parents share: vLLM's rotary_emb is registered under layer 0 and
 // called by every layer, so a call of a module whose parent by name is over
 // belongs to the innermost module that is still open.

@@ -33,7 +33,7 @@ func (m modelShape) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// sameModel refuses sessions whose models certainly differ. What a filtered
+// SameModel refuses sessions whose models certainly differ. What a filtered
 // session does not tell is no difference.
 func SameModel(ref, target *il.Session) error {
 	a, b := shapeOf(ref), shapeOf(target)
@@ -47,7 +47,7 @@ func SameModel(ref, target *il.Session) error {
 	return nil
 }
 
-// layerCount is the number of layers that either session tells; 0 is unknown.
+// LayerCount is the number of layers that either session tells; 0 is unknown.
 func LayerCount(ref, target *il.Session) int { return max(countLayers(ref), countLayers(target)) }
 
 func shapeOf(s *il.Session) modelShape {
@@ -83,7 +83,7 @@ func width(c *il.Call) int {
 	return n
 }
 
-// findSlot gives the first tensor of a slot, nil where there is none.
+// FindSlot gives the first tensor of a slot, nil where there is none.
 func FindSlot(c *il.Call, direction il.Direction, path string) *il.TensorFile {
 	if s := c.Slot(direction, path); s != nil && len(s.Tensors) > 0 {
 		return s.Tensors[0]

@@ -6,7 +6,7 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// origin is the output that a tensor was handed on from, by the bits: of a
+// Origin is the output that a tensor was handed on from, by the bits: of a
 // container's output one of its children's, in a Llama layer output 0 is that
 // of mlp, which is that of down_proj, and output 1 the residual of
 // post_attention_layernorm; of an input one that was made before it. nil where
@@ -17,7 +17,7 @@ type Origin struct {
 	Err             error // it could not be found out
 }
 
-// comparedChildren are the compared outputs of the calls directly inside c.
+// ComparedChildren are the compared outputs of the calls directly inside c.
 func ComparedChildren(c *Call) []*Pair {
 	var out []*Pair
 	for _, k := range c.Children {
@@ -30,7 +30,7 @@ func ComparedChildren(c *Call) []*Pair {
 	return out
 }
 
-// equalFiles reports whether two files hold the same tensor.
+// EqualFiles reports whether two files hold the same tensor.
 func EqualFiles(a, b *il.TensorFile) (same bool, err error) {
 	err = il.WithBoth(a, b, func(x, y *tensor.Tensor) error {
 		same = equalBits(x, y)

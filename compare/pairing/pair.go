@@ -1,3 +1,6 @@
+// Package pairing finds what of two sessions is to be held against what:
+// tensors by step, module, call, direction and slot, calls in the order in
+// which they ran, forwards that ran the same tokens.
 package pairing
 
 import (
@@ -15,7 +18,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// selection is what the options leave of two sessions.
+// Selection is what the options leave of two sessions.
 type Selection struct {
 	steps      []report.StepRange
 	modules    map[string]bool // nil for all
@@ -23,7 +26,7 @@ type Selection struct {
 	Own        *shard.Units // nil for all
 }
 
-// newSelection refuses a step or a pattern that selects nothing: a comparison
+// NewSelection refuses a step or a pattern that selects nothing: a comparison
 // of nothing must not look like one that passed.
 func NewSelection(ref, target *il.Session, wanted []report.StepRange, modules []string, commonOnly bool) (*Selection, error) {
 	s := &Selection{steps: wanted, commonOnly: commonOnly}
@@ -74,7 +77,7 @@ func (s *Selection) has(step int, module string) bool {
 	return len(s.steps) == 0 || slices.ContainsFunc(s.steps, func(r report.StepRange) bool { return r.First <= step && step <= r.Last })
 }
 
-// narrow leaves the tensors of the selection's own units.
+// Narrow leaves the tensors of the selection's own units.
 func (s *Selection) Narrow(fs []*Forward) {
 	if s.Own == nil {
 		return
@@ -88,7 +91,7 @@ func (s *Selection) Narrow(fs []*Forward) {
 	}
 }
 
-// fate is what became of a pair of slots.
+// Status is what became of a pair of slots.
 type Status int
 
 const (
@@ -101,7 +104,7 @@ const (
 	Excluded // by the policy
 )
 
-// slotPair is one tensor of the union: nil stands for a session that lacks it.
+// Pair is one tensor of the union: nil stands for a session that lacks it.
 type Pair struct {
 	report.Key
 	Ref, Target *il.Slot
@@ -159,7 +162,7 @@ func pairSlots(step int, c *Call, commonOnly bool) []*Pair {
 	return out
 }
 
-// isLogitsOutput recognises the tensor that tokens are chosen by.
+// IsLogitsOutput recognises the tensor that tokens are chosen by.
 func IsLogitsOutput(k report.Key) bool {
 	return k.Direction == report.Outputs && topology.Of(k.Module).Kind.IsHead()
 }
@@ -177,6 +180,7 @@ func stubReason(p *Pair) string {
 	return "not recorded in the target: " + t.Reason
 }
 
+// DirectionRank orders directions as a call meets them.
 func DirectionRank(d string) int {
 	return slices.Index([]string{report.Inputs, report.Outputs, report.PostFwdInputs}, d)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// apply gives every pair of slots its rule. It refuses rules that decide
+// ApplyPolicy gives every pair of slots its rule. It refuses rules that decide
 // nothing, in all of both sessions and whatever part of them is selected: a
 // rule that was written for a name that is gone guards nothing any more.
 func ApplyPolicy(p *report.Policy, fs []*Forward, ref, target *il.Session) error {

@@ -1,6 +1,6 @@
 package pairing
 
-// handed is the worst that tensors hand on to what is computed from them.
+// Propagated is the worst that tensors hand on to what is computed from them.
 type Propagated struct {
 	Gap float64 // between the sessions
 
@@ -12,6 +12,7 @@ type Propagated struct {
 	Scaled bool    // a scale is wrong
 }
 
+// Add keeps the worse of each.
 func (h *Propagated) Add(x Propagated) {
 	h.Gap, h.Apart, h.Row, h.Excess = max(h.Gap, x.Gap), max(h.Apart, x.Apart), max(h.Row, x.Row), max(h.Excess, x.Excess)
 	h.Left, h.Scaled = h.Left || x.Left, h.Scaled || x.Scaled

@@ -5,10 +5,10 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// tokens are the rows of a forward, as the target's positions and ids tell.
+// Tokens are the rows of a forward, as the target's positions and ids tell.
 type Tokens struct{ Request, Position, Ids []int }
 
-// tokensOf reads which token each row of a forward is: a new request begins
+// TokensOf reads which token each row of a forward is: a new request begins
 // where positions do not go on.
 func TokensOf(f *Forward) *Tokens {
 	c := f.Find(func(c *Call) bool {
@@ -32,7 +32,7 @@ func TokensOf(f *Forward) *Tokens {
 	return t
 }
 
-// nameTokens names the worst token of every tensor that has a row a token.
+// NameTokens names the worst token of every tensor that has a row a token.
 func NameTokens(fs []*Forward, text func(id int) string) {
 	for _, f := range fs {
 		var rows *Tokens // read where the first is wanted

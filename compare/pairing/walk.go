@@ -1,6 +1,6 @@
 package pairing
 
-// walk visits calls as they ran: before runs when a module is entered, after
+// Walk visits calls as they ran: before runs when a module is entered, after
 // when it has returned.
 func Walk(cs []*Call, before, after func(*Call)) {
 	for _, c := range cs {

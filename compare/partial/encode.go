@@ -25,7 +25,7 @@ var fates = []string{
 // blames few, and hints at hinted at most; after a fault many look as if.
 const suspects = 4 * diagnose.Hinted
 
-// part describes what was measured.
+// Encode describes what was measured.
 func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []report.Measured, p shard.Part) *Report {
 	out := &Report{
 		Schema: Schema, Shard: p, Evidence: evidence,

@@ -6,7 +6,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// partLooker knows what the parts have looked up in advance.
+// looked knows what the parts have looked up in advance.
 type looked struct {
 	slots  map[*pairing.Pair]*PartSlot
 	tokens map[*pairing.Call]string
@@ -14,7 +14,7 @@ type looked struct {
 
 func (l looked) RankGaps(p *pairing.Pair) map[string]float64 { return l.slots[p].RankGaps }
 
-// clue finds what the part knows of a tensor, should the judge have found what
+// Clue finds what the part knows of a tensor, should the judge have found what
 // the part expected.
 func (l looked) Clue(c *pairing.Call, p *pairing.Pair, _ *pairing.Tokens, wasClean bool) (diagnose.Clue, bool) {
 	for _, x := range l.slots[p].Clues {

@@ -21,7 +21,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// assemble puts the parts together: what the judge is given, who knows the clues,
+// Assemble puts the parts together: what the judge is given, who knows the clues,
 // and what the first part has to say of the recordings.
 func Assemble(parts []*Report) (*judge.Input, diagnose.Looker, []string, error) {
 	if err := complete(parts); err != nil {

@@ -1,3 +1,5 @@
+// Package partial is what one of several machines has measured, as a file, and
+// how all of them become what the judge is given.
 package partial
 
 import (
@@ -9,11 +11,11 @@ import (
 	"github.com/ilref/ilref/il"
 )
 
-// PartSchema names the JSON form of a part. A part is read by the program that
+// Schema names the JSON form of a part. A part is read by the program that
 // wrote it and no other: names in it may change with any version.
 const Schema = "ildiff.part/v1"
 
-// Part is what one of several machines has measured: the figures of its
+// Report is what one of several machines has measured: the figures of its
 // tensors, and what all parts must agree on. Verdicts follow from the figures
 // of all parts alone (Merge).
 type Report struct {
@@ -47,7 +49,7 @@ type Report struct {
 	File string `json:"-"` // it was read from
 }
 
-// PartSide is one of the sessions.
+// Side is one of the sessions.
 type Side struct {
 	Dir         string   `json:"dir"`
 	Variant     string   `json:"variant"`
@@ -57,7 +59,7 @@ type Side struct {
 	Fingerprint string   `json:"fingerprint"`         // shard.Fingerprint
 }
 
-// PartFinding is a line about the recordings.
+// Finding is a line about the recordings.
 type Finding struct {
 	Severity string `json:"severity"`
 	Message  string `json:"message"`
@@ -69,6 +71,7 @@ type partNotes struct {
 	NoPartner int      `json:"no_partner"`
 }
 
+// PartForward is a forward, whoever has measured it.
 type PartForward struct {
 	Step  int                `json:"step"`
 	Work  pairing.BatchMatch `json:"work"`
@@ -76,7 +79,7 @@ type PartForward struct {
 	Calls int                `json:"calls"`
 }
 
-// partCall is a call and its place in execution order: the At-th of a forward.
+// PartCall is a call and its place in execution order: the At-th of a forward.
 type PartCall struct {
 	Forward int        `json:"forward"`
 	At      int        `json:"at"`
@@ -88,6 +91,7 @@ type PartCall struct {
 	TokenHint string `json:"token_hint,omitzero"` // of a forward that ran other tokens
 }
 
+// PartSlot is a pair of tensors, and what the parts' judge must know of it.
 type PartSlot struct {
 	Direction string      `json:"direction"`
 	Slot      string      `json:"slot"`
@@ -103,7 +107,7 @@ type PartSlot struct {
 	Clues    []PartClue         `json:"clues,omitzero"` // should it be at fault
 }
 
-// partClue is a clue, and what it holds for.
+// PartClue is a clue, and what it holds for.
 type PartClue struct {
 	In    float64 `json:"in"`    // what the call's inputs hand on
 	Clean bool    `json:"clean"` // the module has passed before
@@ -111,6 +115,7 @@ type PartClue struct {
 	Hint  string  `json:"hint"`
 }
 
+// PartTensor is the figures of a compared pair.
 type PartTensor struct {
 	DTypes [2]string      `json:"dtypes"`
 	Shape  []int          `json:"shape,omitzero"`
@@ -122,6 +127,7 @@ type PartTensor struct {
 	Floor  *PartFloor     `json:"floor,omitzero"`
 }
 
+// PartToken is the token of a tensor's worst row.
 type PartToken struct {
 	Request  int    `json:"request"`
 	Position int    `json:"position"`
@@ -129,7 +135,7 @@ type PartToken struct {
 	Text     string `json:"text,omitzero"`
 }
 
-// partFloor is what a Floor is made of.
+// PartFloor is what a Floor is made of.
 type PartFloor struct {
 	DType     string      `json:"dtype"` // of the emulation
 	Target    *metric.Gap `json:"target"`
@@ -143,7 +149,7 @@ func OwnCalls(p shard.Part, target *il.Session) func(module string, call int) bo
 	return Assign(p, target).Own
 }
 
-// assign deals the calls of the target first as a replay names them, which is
+// Assign deals the calls of the target first as a replay names them, which is
 // all that a process that replays knows.
 func Assign(p shard.Part, target *il.Session, others ...*il.Session) *shard.Units {
 	canonical, _ := normalize.Canonical(target, nil)

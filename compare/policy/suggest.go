@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -40,9 +41,9 @@ func Suggest(w io.Writer, reports []*report.Report) error {
 		}
 	}
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "# Bounds from runs that are known good, by ildiff suggest: the largest gap of each\n# kind of module times %d, and never below one unit in the type's last place.\n#   reference %s\n", Margin, reports[0].Reference.Dir)
+	fmt.Fprintf(b, "# Bounds from runs that are known good, by ildiff suggest: the largest gap of each\n# kind of module times %d, and never below one unit in the type's last place.\n#   reference %s\n", Margin, terminal.Printable(reports[0].Reference.Dir))
 	for _, r := range reports {
-		fmt.Fprintf(b, "#   run       %s: %d of %d tensors compared, %s by the rule %q\n", r.Target.Dir, r.Coverage.Compared, r.Coverage.Union(), r.Verdict, r.Rule)
+		fmt.Fprintf(b, "#   run       %s: %d of %d tensors compared, %s by the rule %q\n", terminal.Printable(r.Target.Dir), r.Coverage.Compared, r.Coverage.Union(), r.Verdict, r.Rule)
 	}
 	fmt.Fprintf(b, "version: %d\nrules:\n", Version)
 	ordered := make([]kind, 0, len(kinds))
@@ -69,6 +70,8 @@ func knownGood(r *report.Report) error {
 	}
 	for _, t := range r.Tensors {
 		switch {
+		case t.Gap.NaN[0] > 0:
+			return fmt.Errorf("suggest: %s: %s holds NaN on both sides: bounds that are drawn from it would let NaN pass", name, t.Key)
 		case t.Gap.NonFinite > 0:
 			return fmt.Errorf("suggest: %s: %s has NaN or infinities where the reference has other values: no bound allows that", name, t.Key)
 		case isInt(t) && !t.Gap.Identical():
@@ -121,7 +124,7 @@ func (k kind) write(w io.Writer, g *gaps) {
 	fmt.Fprintf(w, "    max_rel_l2: %s # measured %.2g\n", up(max(Margin*g.relL2, g.ulp)), g.relL2)
 	// Of two vectors at a relative distance of e, 1-cos is e²/2 at most but for
 	// terms of fourth order.
-	c := 1 - roundUp(max(Margin*Margin*g.oneMinus, g.ulp*g.ulp, 1e-15)) // what float64 tells from 1
+	c := max(-1, 1-roundUp(max(Margin*Margin*g.oneMinus, g.ulp*g.ulp, 1e-15))) // what float64 tells from 1
 	fmt.Fprintf(w, "    min_cosine: %s # measured 1-%.2g\n", strconv.FormatFloat(c, 'g', -1, 64), g.oneMinus)
 	if g.maxAbs > 0 {
 		fmt.Fprintf(w, "    max_abs: %s # measured %.3g\n", up(max(Margin*g.maxAbs, g.ulp*g.at)), g.maxAbs)

@@ -26,12 +26,12 @@ var columns = []column{
 	}},
 	{"shape", "", func(t *report.TensorDiff) string { return tensor.ShapeString(t.Shape) }},
 	{"rank", "the device whose gap this is, the worst of all", func(t *report.TensorDiff) string { return t.Rank }},
-	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *report.TensorDiff) string { return num(t.Gap.RelL2) }},
+	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *report.TensorDiff) string { return report.Num(t.Gap.RelL2) }},
 	{"local", "rel_l2 against what the right module returns for the same inputs", func(t *report.TensorDiff) string {
 		if t.ReplayGap == nil {
 			return ""
 		}
-		return num(t.ReplayGap.RelL2)
+		return report.Num(t.ReplayGap.RelL2)
 	}},
 	{"ratio", "rel_l2 against the exact values, over that of correct rounding", func(t *report.TensorDiff) string {
 		if t.NoiseRatio == nil {
@@ -60,7 +60,7 @@ var columns = []column{
 		if t.Logits == nil {
 			return ""
 		}
-		return num(t.Logits.KL)
+		return report.Num(t.Logits.KL)
 	}},
 	{"max_abs", "the largest |target − reference|", func(t *report.TensorDiff) string { return amount(t.Gap.MaxAbs, 3) }},
 	{"at", "where that is", func(t *report.TensorDiff) string {
@@ -81,7 +81,7 @@ var columns = []column{
 		}
 		return amount(t.Gap.Target, 4)
 	}},
-	{"1−cos", "1 − cosine similarity", func(t *report.TensorDiff) string { return num(t.Gap.OneMinus) }},
+	{"1−cos", "1 − cosine similarity", func(t *report.TensorDiff) string { return report.Num(t.Gap.OneMinus) }},
 	{"norm ratio", "‖target‖ / ‖reference‖", func(t *report.TensorDiff) string { return amount(t.Gap.NormRatio, 6) }},
 	{"scale−1", "of the factor that brings the reference nearest to the target", func(t *report.TensorDiff) string {
 		if t.Gap.Scale == nil {
@@ -91,13 +91,13 @@ var columns = []column{
 	}},
 	{"worst row", "the row with the largest rel_l2, and that", func(t *report.TensorDiff) string {
 		if w := t.Gap.WorstToken; w != nil && w.RelL2 > 0 {
-			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2)) + tokenName(t.Token)
+			return fmt.Sprintf("%d: %s", w.Index, report.Num(w.RelL2)) + tokenName(t.Token)
 		}
 		return ""
 	}},
 	{"worst column", "the column with the largest rel_l2, and that", func(t *report.TensorDiff) string {
 		if w := t.Gap.WorstChannel; w != nil && w.RelL2 > 0 {
-			return fmt.Sprintf("%d: %s", w.Index, num(w.RelL2))
+			return fmt.Sprintf("%d: %s", w.Index, report.Num(w.RelL2))
 		}
 		return ""
 	}},
@@ -107,7 +107,7 @@ var columns = []column{
 		}
 		return ""
 	}},
-	{"mismatched", "values outside the tolerance", func(t *report.TensorDiff) string { return percent(mismatched(t.Gap)) }},
+	{"mismatched", "values outside the tolerance", func(t *report.TensorDiff) string { return report.Percent(report.MismatchedShare(t.Gap)) }},
 	{"NaN", "in the reference / in the target", func(t *report.TensorDiff) string { return sides(t.Gap.NaN) }},
 	{"Inf", "in the reference / in the target", func(t *report.TensorDiff) string { return sides(t.Gap.Inf) }},
 }

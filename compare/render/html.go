@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -132,7 +133,7 @@ func newPage(r *report.Report, o Options) *pageView {
 		name string
 		report.Side
 	}{{"reference", r.Reference}, {"target", r.Target}} {
-		p.Sides = append(p.Sides, sideView{s.name, s.Dir, count(len(s.Steps), "step"), strings.Join(s.DTypes, ", ")})
+		p.Sides = append(p.Sides, sideView{s.name, s.Dir, plural.Count(len(s.Steps), "step"), strings.Join(s.DTypes, ", ")})
 	}
 	for _, f := range fates(&r.Coverage) {
 		if f.n > 0 {
@@ -191,7 +192,7 @@ func (p *pageView) forwards(r *report.Report, looks map[*report.TensorDiff]int) 
 }
 
 func (p *pageView) row(t *report.TensorDiff, look int) rowView {
-	v := rowView{Name: slotName(t.Key), Class: verdictClass(t.Verdict), Word: word(t.Verdict), Look: look}
+	v := rowView{Name: report.SlotName(t.Key), Class: verdictClass(t.Verdict), Word: word(t.Verdict), Look: look}
 	v.Equal = t.Gap.Identical() && t.Gap.NaN == [2]int{} && t.Gap.Inf == [2]int{}
 	for _, c := range p.Columns {
 		if v.Equal && c.Title != "type" && c.Title != "shape" && c.Title != "rank" {
@@ -263,7 +264,7 @@ func callCount(calls []*callView) string {
 			off++
 		}
 	}
-	switch s := count(len(calls), "module call"); off {
+	switch s := plural.Count(len(calls), "module call"); off {
 	case 0:
 		return s
 	case len(calls):
@@ -359,7 +360,7 @@ func newLook(t *report.TensorDiff, o Options) *lookView {
 }
 
 func (v *lookView) fill(a *anatomy) {
-	v.Values = fmt.Sprintf("%d of %s differ", a.values-a.equal, count(a.values, "value"))
+	v.Values = fmt.Sprintf("%d of %s differ", a.values-a.equal, plural.Count(a.values, "value"))
 	if a.nonFinite > 0 {
 		v.Values += fmt.Sprintf("; in %d, left out here, NaN or an infinity meets another value", a.nonFinite)
 	}
@@ -369,7 +370,7 @@ func (v *lookView) fill(a *anatomy) {
 	}
 	v.Strip, v.StripX = stripBars(a.rows)
 	for _, g := range a.rows {
-		v.Rows = append(v.Rows, colorKey{gapMeasure.color(g.relL2), rowName(g) + ": " + num(g.relL2)})
+		v.Rows = append(v.Rows, colorKey{gapMeasure.color(g.relL2), rowName(g) + ": " + report.Num(g.relL2)})
 	}
 	for _, e := range a.worst {
 		d := amount(e.d, 4)

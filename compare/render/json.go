@@ -136,7 +136,7 @@ type jsonTensor struct {
 	jsonMore
 }
 
-// WriteJSON writes the report as one indented JSON object. Equal reports give
+// JSON writes the report as one indented JSON object. Equal reports give
 // equal bytes.
 func JSON(w io.Writer, r *report.Report) error {
 	out := jsonReport{

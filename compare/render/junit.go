@@ -148,19 +148,19 @@ func problemsByCall(c *report.Coverage) map[callID]*callProblems {
 		return out[id]
 	}
 	for _, k := range c.MissingInReference {
-		at(k).missing = append(at(k).missing, slotName(k)+" is missing in the reference")
+		at(k).missing = append(at(k).missing, report.SlotName(k)+" is missing in the reference")
 	}
 	for _, k := range c.MissingInTarget {
-		at(k).missing = append(at(k).missing, slotName(k)+" is missing in the target")
+		at(k).missing = append(at(k).missing, report.SlotName(k)+" is missing in the target")
 	}
 	for _, p := range c.Skipped {
-		at(p.Key).skipped = append(at(p.Key).skipped, slotName(p.Key)+": "+p.Why)
+		at(p.Key).skipped = append(at(p.Key).skipped, report.SlotName(p.Key)+": "+p.Why)
 	}
 	for _, p := range c.Unreadable {
-		at(p.Key).unreadable = append(at(p.Key).unreadable, slotName(p.Key)+": "+p.Why)
+		at(p.Key).unreadable = append(at(p.Key).unreadable, report.SlotName(p.Key)+": "+p.Why)
 	}
 	for _, p := range c.Excluded {
-		at(p.Key).excluded = append(at(p.Key).excluded, slotName(p.Key)+": left out by the policy, "+p.Why)
+		at(p.Key).excluded = append(at(p.Key).excluded, report.SlotName(p.Key)+": left out by the policy, "+p.Why)
 	}
 	return out
 }
@@ -204,7 +204,7 @@ func figures(m *report.CallDiff) string {
 	var parts []string
 	for _, t := range []*report.TensorDiff{m.Inputs, m.Outputs} {
 		if t != nil {
-			parts = append(parts, fmt.Sprintf("%s: rel_l2 %s, max_abs %s, 1-cos %s", slotName(t.Key), num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), num(t.Gap.OneMinus)))
+			parts = append(parts, fmt.Sprintf("%s: rel_l2 %s, max_abs %s, 1-cos %s", report.SlotName(t.Key), report.Num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), report.Num(t.Gap.OneMinus)))
 		}
 	}
 	if len(parts) == 0 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/internal/plural"
 )
 
 const (
@@ -112,10 +113,10 @@ func markdownHead(x *measure) string {
 func markdownRow(m *report.CallDiff, x *measure) string {
 	var in, out, special, maxAbs, cosine string
 	if t := m.Inputs; t != nil {
-		in = num(t.Gap.RelL2)
+		in = report.Num(t.Gap.RelL2)
 	}
 	if t := m.Outputs; t != nil {
-		out, maxAbs, cosine = num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), num(t.Gap.OneMinus)
+		out, maxAbs, cosine = report.Num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), report.Num(t.Gap.OneMinus)
 		if v := x.out(t); v >= 0 {
 			special = x.write(v)
 		}
@@ -138,7 +139,7 @@ func markdownList(b *strings.Builder, f fate) {
 	if f.n == 0 {
 		return
 	}
-	fmt.Fprintf(b, "<details><summary>%s %s</summary>\n\n", count(f.n, "tensor"), prose(f.what, markdownName))
+	fmt.Fprintf(b, "<details><summary>%s %s</summary>\n\n", plural.Count(f.n, "tensor"), prose(f.what, markdownName))
 	for i, s := range f.names {
 		if i == markdownNames || b.Len() > markdownLists {
 			fmt.Fprintf(b, "* … and %d more\n", f.n-i)
@@ -156,7 +157,7 @@ func markdownAll(b *strings.Builder, r *report.Report) {
 	}
 	const end, rest = "\n</details>\n", "\n… and %d more, which the JSON report lists.\n"
 	x := measureOf(r)
-	fmt.Fprintf(b, "<details><summary>All %s</summary>\n\n%s", count(len(r.Modules), "module call"), markdownHead(&x))
+	fmt.Fprintf(b, "<details><summary>All %s</summary>\n\n%s", plural.Count(len(r.Modules), "module call"), markdownHead(&x))
 	room := MarkdownLimit - len(end) - len(rest) - 20 // digits of the count
 	for i, m := range r.Modules {
 		row := markdownRow(m, &x)

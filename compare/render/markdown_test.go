@@ -27,7 +27,7 @@ func TestMarkdown(t *testing.T) {
 func checkMarkdown(t *testing.T, r *report.Report, s string) {
 	head := map[int]string{0: "## ✅ ildiff: PASS\n", 1: "## ❌ ildiff: FAIL\n", 3: "## ⚠️ ildiff: INCOMPARABLE\n"}[r.ExitCode()]
 	require.True(t, strings.HasPrefix(s, head))
-	require.Contains(t, s, "**Coverage:** "+percent(r.Coverage.Percent()/100)+" (")
+	require.Contains(t, s, "**Coverage:** "+report.Percent(r.Coverage.Percent()/100)+" (")
 	require.Equal(t, strings.Count(s, "<details>"), strings.Count(s, "</details>"))
 }
 

@@ -19,7 +19,7 @@ type measure struct {
 var gapMeasure = measure{
 	"rel_l2", "‖target − reference‖ / ‖reference‖ of the worst output",
 	[]float64{1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1}, // rounding to bfloat16 is 1.7e-3
-	num, size, size,
+	report.Num, size, size,
 }
 
 // measureOf is what the report was judged by: the gap of the module alone, the

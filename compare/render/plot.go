@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/internal/plural"
 )
 
 // A plot is laid out in these units, which are pixels at its natural width.
@@ -85,7 +86,7 @@ func newDepthPlot(calls []*callView) *depthPlot {
 	case scale.low > scale.high:
 		scale = logScale{-3, 0}
 	}
-	p := &depthPlot{Y: scale.ticks(), Name: calls[0].measure.Name, Label: fmt.Sprintf("%s of the inputs and outputs of %s in execution order, on a log scale", calls[0].measure.Name, count(len(calls), "module call"))}
+	p := &depthPlot{Y: scale.ticks(), Name: calls[0].measure.Name, Label: fmt.Sprintf("%s of the inputs and outputs of %s in execution order, on a log scale", calls[0].measure.Name, plural.Count(len(calls), "module call"))}
 	x := func(i int) float64 {
 		return plotLeft + (plotWidth-plotLeft-plotRight)*(float64(i)+0.5)/float64(len(calls))
 	}
@@ -170,7 +171,7 @@ func histogramBars(h []bin) (bars []bar, labels []tick) {
 		x := 4 + w*float64(i)
 		if b.n > 0 {
 			y := barHeight * (0.06 + 0.94*math.Log1p(float64(b.n))/math.Log1p(float64(most)))
-			bars = append(bars, bar{px(x), px(plotTop + barHeight - y), px(w * 0.9), px(y), "", fmt.Sprintf("%.3g to %.3g: %s", b.from, b.to, count(b.n, "value"))})
+			bars = append(bars, bar{px(x), px(plotTop + barHeight - y), px(w * 0.9), px(y), "", fmt.Sprintf("%.3g to %.3g: %s", b.from, b.to, plural.Count(b.n, "value"))})
 		}
 		if every := (len(h) + 9) / 10; i%every == 0 {
 			labels = append(labels, tick{px(x), fmt.Sprintf("%.1g", b.from)})
@@ -186,7 +187,7 @@ func stripBars(rows []rowGap) (bars []bar, labels []tick) {
 	for i, g := range rows {
 		x := 4 + w*float64(i)
 		y := barHeight * min(1, max(0.06, 1+math.Log10(g.relL2)/6)) // 1e-6 to 1
-		bars = append(bars, bar{px(x), px(plotTop + barHeight - y), px(max(w*0.9, w-2)), px(y), gapMeasure.color(g.relL2), rowName(g) + ": rel_l2 " + num(g.relL2)})
+		bars = append(bars, bar{px(x), px(plotTop + barHeight - y), px(max(w*0.9, w-2)), px(y), gapMeasure.color(g.relL2), rowName(g) + ": rel_l2 " + report.Num(g.relL2)})
 		if every := (len(rows) + 9) / 10; i%every == 0 {
 			labels = append(labels, tick{px(x), fmt.Sprint(g.first)})
 		}

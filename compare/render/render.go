@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -48,7 +49,7 @@ func findings(r *report.Report, o Options) []Finding {
 		out = append(out, Finding{"warning", w})
 	}
 	if n := len(r.Fallback); n > 0 {
-		out = append(out, Finding{"info", fmt.Sprintf("the rule has no evidence for %s, judged between the two sessions instead; the first is %s", count(n, "call"), r.Fallback[0])})
+		out = append(out, Finding{"info", fmt.Sprintf("the rule has no evidence for %s, judged between the two sessions instead; the first is %s", plural.Count(n, "call"), r.Fallback[0])})
 	}
 	return out
 }

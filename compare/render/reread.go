@@ -11,7 +11,7 @@ import (
 )
 
 // Sessions makes Options.Reread of the two sessions that were compared, as
-// view.Prepare gave them: their names and steps are those of the report.
+// normalize.Prepare gave them: their names and steps are those of the report.
 func Sessions(reference, target *il.Session) func(*report.TensorDiff, func(reference, target *tensor.Tensor) error) error {
 	return func(t *report.TensorDiff, f func(x, y *tensor.Tensor) error) error {
 		as, err := filesOf(reference, t)

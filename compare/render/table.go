@@ -274,7 +274,7 @@ func tensorTable(r *report.Report) *texttab.Table {
 	return tab
 }
 
-// sides writes the counts of the two sides, "0" where both are.
+// bothSides writes the counts of the two sides, "0" where both are.
 func bothSides(n [2]int) string {
 	if n == [2]int{} {
 		return "0"

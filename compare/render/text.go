@@ -20,7 +20,7 @@ type TextOptions struct {
 	Width int  // of the terminal: columns are left out and sentences wrapped, names never cut; 0 is unlimited
 }
 
-// WriteText writes the report for people: the two sessions, a table in
+// Text writes the report for people: the two sessions, a table in
 // execution order, then what it means, what was not compared, and the verdict.
 func Text(w io.Writer, r *report.Report, o TextOptions) error {
 	b := bufio.NewWriter(w)

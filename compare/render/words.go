@@ -8,21 +8,10 @@ import (
 
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/topology"
 )
-
-// num writes a figure in two digits, as the text report does.
-func num(v float64) string {
-	switch {
-	case math.IsNaN(v):
-		return "nan"
-	case math.IsInf(v, 0):
-		return "inf"
-	case v == 0:
-		return "0"
-	}
-	return fmt.Sprintf("%.1e", v)
-}
 
 // amount writes a value or a difference in the tensor's own unit.
 func amount(v float64, digits int) string {
@@ -35,31 +24,6 @@ func amount(v float64, digits int) string {
 		return "-inf"
 	}
 	return strconv.FormatFloat(v, 'g', digits, 64)
-}
-
-// percent writes a share; only all is 100 %, and only nothing 0 %.
-func percent(share float64) string {
-	switch p := 100 * share; {
-	case p == 0 || p == 100:
-		return fmt.Sprintf("%.0f %%", p)
-	case p > 99.9:
-		return "over 99.9 %"
-	case p < 0.1:
-		return "under 0.1 %"
-	default:
-		return fmt.Sprintf("%.1f %%", p)
-	}
-}
-
-func mismatched(g *metric.Gap) float64 {
-	return float64(g.Mismatched) / float64(max(g.Values, 1))
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 // cut shortens what a session may have made long.
@@ -95,30 +59,10 @@ func title(r *report.Report) string {
 	return strings.ToUpper(string(r.Verdict))
 }
 
-// callName is the name of a call's directory.
-func callName(module string, call int) string {
-	return (&report.CallDiff{Module: module, Call: call}).Name()
-}
-
-// slotName writes "input 0", "output", "input 0 after the call".
-func slotName(k report.Key) string {
-	name, after := "input", ""
-	switch k.Direction {
-	case "outputs":
-		name = "output"
-	case "post_fwd_inputs":
-		after = " after the call"
-	}
-	if k.Slot != "" {
-		name += " " + strings.ReplaceAll(k.Slot, "_", ".")
-	}
-	return name + after
-}
-
 // location writes where a tensor is, with the layer where the name tells
 // another one or none.
 func location(k report.Key, layer int) string {
-	s := fmt.Sprintf("step %d, %s, %s", k.Step, callName(k.Module, k.Call), slotName(k))
+	s := fmt.Sprintf("step %d, %s, %s", k.Step, il.CallName(k.Module, k.Call), report.SlotName(k))
 	if layer >= 0 && topology.Locate(k.Module).Layer != layer {
 		s += fmt.Sprintf(" (layer %d)", layer)
 	}
@@ -138,14 +82,14 @@ func conclusion(r *report.Report) string {
 	if c.Compared == 0 {
 		return "Nothing was compared."
 	}
-	s := fmt.Sprintf("No divergence: %s compared", count(c.Compared, "tensor"))
+	s := fmt.Sprintf("No divergence: %s compared", plural.Count(c.Compared, "tensor"))
 	switch w := worstTensor(r); {
 	case w == nil || w.Gap.Identical():
 		s += ", all equal to the bit."
 	case r.Rule == report.RuleBounds:
-		s += fmt.Sprintf(", all within the bounds; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
+		s += fmt.Sprintf(", all within the bounds; the largest gap is rel_l2 %s in %s.", report.Num(w.Gap.RelL2), location(w.Key, -1))
 	default:
-		s += fmt.Sprintf(", no module adds more than rounding explains; the largest gap is rel_l2 %s in %s.", num(w.Gap.RelL2), location(w.Key, -1))
+		s += fmt.Sprintf(", no module adds more than rounding explains; the largest gap is rel_l2 %s in %s.", report.Num(w.Gap.RelL2), location(w.Key, -1))
 	}
 	return s
 }
@@ -158,7 +102,7 @@ func shortfall(r *report.Report) string {
 	if r.Coverage.Compared > 0 && r.Coverage.Percent() >= r.MinCoverage {
 		return ""
 	}
-	return fmt.Sprintf("%s of the tensors were compared, %s are asked for", percent(r.Coverage.Percent()/100), percent(r.MinCoverage/100))
+	return fmt.Sprintf("%s of the tensors were compared, %s are asked for", report.Percent(r.Coverage.Percent()/100), report.Percent(r.MinCoverage/100))
 }
 
 func worstTensor(r *report.Report) *report.TensorDiff {
@@ -189,18 +133,18 @@ func sizeOf(g *metric.Gap) float64 {
 
 // coverage writes what became of the tensors.
 func coverage(c *report.Coverage) string {
-	parts := []string{fmt.Sprintf("%d of %s compared", c.Compared, count(c.Union(), "tensor"))}
+	parts := []string{fmt.Sprintf("%d of %s compared", c.Compared, plural.Count(c.Union(), "tensor"))}
 	for _, f := range fates(c) {
 		if f.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", f.n, f.what))
 		}
 	}
-	s := fmt.Sprintf("%s (%s)", percent(c.Percent()/100), strings.Join(parts, ", "))
+	s := fmt.Sprintf("%s (%s)", report.Percent(c.Percent()/100), strings.Join(parts, ", "))
 	if c.UnmatchedByNature > 0 {
-		s += fmt.Sprintf("; %s without a partner by nature (padding, logits of unfinished chunks)", count(c.UnmatchedByNature, "row"))
+		s += fmt.Sprintf("; %s without a partner by nature (padding, logits of unfinished chunks)", plural.Count(c.UnmatchedByNature, "row"))
 	}
 	if c.NoPartner > 0 {
-		s += fmt.Sprintf("; %s for which the other side's modules have no place", count(c.NoPartner, "tensor"))
+		s += fmt.Sprintf("; %s for which the other side's modules have no place", plural.Count(c.NoPartner, "tensor"))
 	}
 	return s
 }

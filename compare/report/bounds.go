@@ -18,11 +18,12 @@ type Bounds struct {
 	MaxMismatched *float64 `json:"max_mismatched,omitzero"`
 }
 
+// Set reports whether there is any.
 func (b *Bounds) Set() bool {
 	return b.RTol != nil || b.ATol != nil || b.MaxAbs != nil || b.MinCosine != nil || b.MaxRelL2 != nil || b.MaxMismatched != nil
 }
 
-// tolerance is what counts as mismatched.
+// Tolerance is what counts as mismatched.
 func (b *Bounds) Tolerance(x, y tensor.DType) metric.Tolerance {
 	t := metric.DefaultTolerance(x, y)
 	if b.RTol != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// num writes a figure in two digits, 0 as it is.
+// Num writes a figure in two digits, 0 as it is.
 func Num(v float64) string {
 	switch {
 	case math.IsNaN(v):
@@ -25,7 +25,7 @@ func Num(v float64) string {
 	return fmt.Sprintf("%.1e", v)
 }
 
-// amount writes a difference in three digits, in the tensor's own unit.
+// Amount writes a difference in three digits, in the tensor's own unit.
 func Amount(v float64) string {
 	if math.IsInf(v, 0) {
 		return "inf"
@@ -33,7 +33,7 @@ func Amount(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// percent writes a share in three digits; only all is 100 %, and only nothing 0 %.
+// Percent writes a share in three digits; only all is 100 %, and only nothing 0 %.
 func Percent(share float64) string {
 	switch p := 100 * share; {
 	case p == 0 || p == 100:
@@ -47,7 +47,7 @@ func Percent(share float64) string {
 	}
 }
 
-// mismatchedShare is the share of values outside the tolerance.
+// MismatchedShare is the share of values outside the tolerance.
 func MismatchedShare(g *metric.Gap) float64 {
 	if g.Values == 0 {
 		return 0
@@ -55,7 +55,7 @@ func MismatchedShare(g *metric.Gap) float64 {
 	return float64(g.Mismatched) / float64(g.Values)
 }
 
-// describe writes the figures of a gap.
+// Describe writes the figures of a gap.
 func Describe(t *TensorDiff) string {
 	g := t.Gap
 	if g.NonFinite > 0 {
@@ -69,7 +69,7 @@ func Describe(t *TensorDiff) string {
 	return s
 }
 
-// place writes where the largest difference is, and the two values.
+// Place writes where the largest difference is, and the two values.
 func Place(t *TensorDiff) string {
 	g := t.Gap
 	if g.MaxAbsAt == nil {
@@ -78,10 +78,11 @@ func Place(t *TensorDiff) string {
 	return fmt.Sprintf(" at %s (%s in the reference, %s in the target)", tensor.ShapeString(g.MaxAbsAt), Shown(g.Reference), Shown(g.Target))
 }
 
-// shown writes one value of a tensor: bfloat16 and float16 in full, others in
+// Shown writes one value of a tensor: bfloat16 and float16 in full, others in
 // six digits.
 func Shown(v float64) string { return fmt.Sprintf("%.6g", v) }
 
+// IntegersDiffer says in words how many integers differ, and where most.
 func IntegersDiffer(t *TensorDiff) string {
 	what := "integers"
 	if t.Slot == "0" && t.Direction == Inputs && topology.Of(t.Module).TakesPositions() {
@@ -94,10 +95,13 @@ func IntegersDiffer(t *TensorDiff) string {
 
 func exactInt(v float64) string { return fmt.Sprintf("%.0f", v) }
 
+// Explained says what explains a tensor's gap: rounding alone, or with the gap
+// before it.
 func Explained(t *TensorDiff, limit float64, inputGap float64) string {
 	return "rounding in " + TypeNames(t) + Explain(limit, inputGap)
 }
 
+// Explain is the end of such a sentence, without a subject.
 func Explain(limit, inputGap float64) string {
 	if inputGap == 0 {
 		return " explains " + Num(limit)
@@ -105,7 +109,7 @@ func Explain(limit, inputGap float64) string {
 	return " and the gap before it explain " + Num(limit)
 }
 
-// typeNames names the two types where they differ.
+// TypeNames names the two types where they differ.
 func TypeNames(t *TensorDiff) string {
 	if t.DTypes[0] == t.DTypes[1] {
 		return t.DTypes[0].String()
@@ -113,7 +117,7 @@ func TypeNames(t *TensorDiff) string {
 	return t.DTypes[0].String() + " against " + t.DTypes[1].String()
 }
 
-// location writes where a divergence is, with the layer where the name does
+// Location writes where a divergence is, with the layer where the name does
 // not tell it.
 func (d *Divergence) Location() string {
 	s := fmt.Sprintf("step %d, %s", d.Step, il.CallName(d.Module, d.Call))
@@ -126,7 +130,7 @@ func (d *Divergence) Location() string {
 	return s
 }
 
-// slotName writes "input 0", "output", "output 1", "input 0 after the call".
+// SlotName writes "input 0", "output", "output 1", "input 0 after the call".
 func SlotName(k Key) string {
 	name := map[string]string{Inputs: "input", Outputs: "output", PostFwdInputs: "input"}[k.Direction]
 	if k.Slot != "" {

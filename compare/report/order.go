@@ -4,7 +4,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 )
 
-// compareGaps orders gaps by how bad they are.
+// CompareGaps orders gaps by how bad they are.
 func CompareGaps(a, b *metric.Gap) int {
 	switch {
 	case (a.NonFinite > 0) != (b.NonFinite > 0):

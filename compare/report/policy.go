@@ -26,7 +26,7 @@ type PolicyRule struct {
 	Reason string // for Skip
 }
 
-// mismatched is the share of values that may be beyond the tolerance.
+// Mismatched is the share of values that may be beyond the tolerance.
 func (b *Bounds) Mismatched() float64 {
 	if b.MaxMismatched == nil {
 		return 0

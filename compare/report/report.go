@@ -1,3 +1,6 @@
+// Package report is the result of a comparison: a tree of verdicts with the
+// figures under them, and those figures in words. Every stage fills a part of
+// it, and every format of package render is written from it alone.
 package report
 
 import (
@@ -62,7 +65,7 @@ func (k Key) String() string {
 	return s
 }
 
-// Tensor is the result of one pair of tensors.
+// TensorDiff is the result of one pair of tensors.
 type TensorDiff struct {
 	Key
 	DTypes     [2]tensor.DType // of the reference, of the target
@@ -76,7 +79,7 @@ type TensorDiff struct {
 	Verdict
 }
 
-// verdict is that of the tensor, none for no tensor.
+// VerdictOrNone is that of the tensor, none for no tensor.
 func (t *TensorDiff) VerdictOrNone() Verdict {
 	if t == nil {
 		return ""
@@ -84,7 +87,7 @@ func (t *TensorDiff) VerdictOrNone() Verdict {
 	return t.Verdict
 }
 
-// Module is the result of one call of a module.
+// CallDiff is the result of one call of a module.
 type CallDiff struct {
 	Step              int
 	Module            string

@@ -7,7 +7,7 @@ import (
 	"github.com/ilref/ilref/compare/rounding"
 )
 
-// gapOf is the figure that is judged: rel_l2, or infinity where integers or
+// GapOf is the figure that is judged: rel_l2, or infinity where integers or
 // NaNs and infinities differ.
 func GapOf(t *TensorDiff) float64 {
 	if IsInteger(t) && !t.Gap.Identical() {
@@ -16,6 +16,7 @@ func GapOf(t *TensorDiff) float64 {
 	return rounding.SizeOf(t.Gap)
 }
 
+// IsInteger reports whether both sides hold integers.
 func IsInteger(t *TensorDiff) bool { return t.DTypes[0].IsInt() && t.DTypes[1].IsInt() }
 
 // AllNaN reports whether every value is NaN on both sides.

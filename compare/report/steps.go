@@ -11,6 +11,7 @@ type StepRange struct {
 	First, Last int
 }
 
+// String is the range as --steps takes it.
 func (r StepRange) String() string {
 	if r.First == r.Last {
 		return strconv.Itoa(r.First)
@@ -36,7 +37,7 @@ func ParseSteps(s string) ([]StepRange, error) {
 	return out, nil
 }
 
-// formatSteps writes ascending numbers as "no steps", "step 3" or
+// FormatSteps writes ascending numbers as "no steps", "step 3" or
 // "steps 0-2, 5".
 func FormatSteps(n []int) string {
 	if len(n) == 0 {

@@ -24,7 +24,7 @@ func (t *Token) String() string {
 	return s
 }
 
-// where describes the worst row and column of a tensor, "" where neither tells
+// Where describes the worst row and column of a tensor, "" where neither tells
 // more than the tensor.
 func Where(t *TensorDiff) string {
 	g, s := t.Gap, ""

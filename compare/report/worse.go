@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// worse prefers the worse verdict, then the larger gap, then the first.
+// Worse prefers the worse verdict, then the larger gap, then the first.
 func Worse(a, b *TensorDiff) *TensorDiff {
 	if a == nil {
 		return b

@@ -1,3 +1,5 @@
+// Package rounding says how large a gap rounding explains: of one module by its
+// dtype and its inputs' gap, of a whole run by an exact one and an emulation.
 package rounding
 
 import (
@@ -13,7 +15,7 @@ import (
 // parallel) or in element type alone (bfloat16 against float32 and float64),
 // and from sessions with a known fault; TestNoiseFigures measures them again.
 
-// leafNoise is the rel_l2 that one module may add to equal inputs: its output's
+// Noise is the rel_l2 that one module may add to equal inputs: its output's
 // rounding and its own summation order.
 //
 //   - bfloat16 8e-3, two units of rounding (2^-8). Measured: at most 5.2e-3
@@ -65,11 +67,11 @@ const (
 	RowScales = 3
 )
 
-// gain is how much of its inputs' gap a module may pass on to so many rows (0
+// Gain is how much of its inputs' gap a module may pass on to so many rows (0
 // where that is unknown), noise and inherited
 // gap being independent: limit² = noise² + (gain·input gap)². Beside each figure
 // is the most that differences without a fault need in the fault suite
-// (faults/gains_test.go), whose narrow tensors fluctuate more than real ones.
+// (internal/faults/gains_test.go), whose narrow tensors fluctuate more than real ones.
 func Gain(kind topology.Kind, rows int) float64 {
 	switch {
 	case kind == topology.Attention, kind.IsBlock():
@@ -88,7 +90,7 @@ func Gain(kind topology.Kind, rows int) float64 {
 	return 3
 }
 
-// limit is the rel_l2 up to which rounding explains an output: noise of its
+// Limit is the rel_l2 up to which rounding explains an output: noise of its
 // own and a gap passed on.
 func Limit(noise, floor, passed float64) float64 {
 	return min(math.Hypot(noise, passed), Far*floor)

@@ -25,7 +25,7 @@ const (
 	RowNoise = 2
 )
 
-// Floor is a tensor's gap in units of what rounding costs.
+// NoiseRatio is a tensor's gap in units of what rounding costs.
 type NoiseRatio struct {
 	Target, Emulation     *metric.Gap // of the target and of the emulation against the oracle
 	EmulationGap          *metric.Gap // of the target against the emulation
@@ -45,11 +45,11 @@ type NoiseRatio struct {
 // to be exact.
 func lastPlace(d tensor.DType) float64 { return Noise(d) / 8e-3 * 1.66e-3 }
 
-// leastScale is the least wrong scale that is called one: an eighth of a
+// LeastScale is the least wrong scale that is called one: an eighth of a
 // rounding, and a third of what a wrong rms eps has shown (1.1e-3 in bfloat16).
 func LeastScale(d tensor.DType) float64 { return Noise(d) / 8e-3 * 4e-4 }
 
-// newFloor takes the gaps of the target and of the emulation to the oracle, and
+// NewNoiseRatio takes the gaps of the target and of the emulation to the oracle, and
 // of the target to the emulation, whose types are of the emulation and of the
 // target.
 func NewNoiseRatio(target, emulation, apart *metric.Gap, types [2]tensor.DType) *NoiseRatio {
@@ -80,29 +80,30 @@ func NewNoiseRatio(target, emulation, apart *metric.Gap, types [2]tensor.DType) 
 	return f
 }
 
-// leaves reports whether the tensor or its worst token is farther off than the
+// Leaves reports whether the tensor or its worst token is farther off than the
 // ratio allows and the excess explains. A column's ratio is for information: of
 // hundreds one is always far off.
 func (f *NoiseRatio) Leaves(ratio, excess float64) bool {
 	return f.TensorLeaves(ratio, excess) || f.TokenLeaves(ratio, excess)
 }
 
-// tensorLeaves asks many rows: few are a draw each of the target's noise and of
+// TensorLeaves asks many rows: few are a draw each of the target's noise and of
 // the emulation's, of which the one may be twice the other.
 func (f *NoiseRatio) TensorLeaves(ratio, excess float64) bool {
 	tensor, _ := f.excess()
 	return f.Ratio > ratio && tensor > excess && (f.Target.WorstToken == nil || f.Target.Rows() >= metric.ChannelRows)
 }
 
+// TokenLeaves asks the worst row.
 func (f *NoiseRatio) TokenLeaves(ratio, excess float64) bool {
 	_, token := f.excess()
 	return f.Token > ratio && token > excess
 }
 
-// typicalApart is the gap to the emulation that the tensor hands on.
+// TypicalEmulationGap is the gap to the emulation that the tensor hands on.
 func (f *NoiseRatio) TypicalEmulationGap() float64 { return Typical(f.EmulationGap) }
 
-// worstRow is the gap to the emulation of the worst row.
+// WorstRow is the gap to the emulation of the worst row.
 func (f *NoiseRatio) WorstRow() float64 {
 	if f.EmulationGap.WorstToken == nil {
 		return f.EmulationGap.RelL2
@@ -123,12 +124,13 @@ func (f *NoiseRatio) excess() (tensor, token float64) {
 	return tensor, token
 }
 
+// WorstExcess is the larger of both.
 func (f *NoiseRatio) WorstExcess() float64 {
 	a, b := f.excess()
 	return max(a, b)
 }
 
-// wrongScale reports a scale that rounding does not explain.
+// WrongScale reports a scale that rounding does not explain.
 func (f *NoiseRatio) WrongScale() bool {
 	s := f.Scale
 	return s != nil && math.Abs(s.MinusOne) > max(f.Least, ScaleErrors*s.StdErr) && math.Abs(s.Signs) >= scaleSigns

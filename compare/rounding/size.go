@@ -6,7 +6,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 )
 
-// sizeOf is the rel_l2 of a gap, infinity where NaN or infinities meet others.
+// SizeOf is the rel_l2 of a gap, infinity where NaN or infinities meet others.
 func SizeOf(g *metric.Gap) float64 {
 	switch {
 	case g.Identical():

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -39,7 +40,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // WriteText writes the report for people.
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%s: %s\n", printable(r.File), plural(len(r.Tensors), "tensor"))
+	fmt.Fprintf(b, "%s: %s\n", printable(r.File), plural.Count(len(r.Tensors), "tensor"))
 	for i := range r.Tensors {
 		r.Tensors[i].writeText(b)
 	}
@@ -52,7 +53,7 @@ func (t *Tensor) writeText(b *bufio.Writer) {
 		path = "(bare tensor)"
 	}
 	fmt.Fprintf(b, "\n%s\n  %s %s  stride %s  offset %d  %s  device %s\n", path, t.DType, tensor.ShapeString(t.Shape),
-		tensor.ShapeString(t.Stride), t.StorageOffset, plural(t.Numel, "element"), t.Device)
+		tensor.ShapeString(t.Stride), t.StorageOffset, plural.Count(t.Numel, "element"), t.Device)
 	if len(t.values) > 0 {
 		more := ""
 		if t.Numel > len(t.values) {
@@ -77,13 +78,6 @@ func (t *Tensor) writeText(b *bufio.Writer) {
 		fmt.Fprintf(b, "nan %d  inf %d\n", *t.NaN, *t.Inf)
 	}
 	fmt.Fprintf(b, "  sha256  %s\n", *t.SHA256)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
 }
 
 // printable quotes a string with characters that would upset a terminal.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/tensor"
 )
@@ -139,7 +140,7 @@ type wanted struct {
 func (w wanted) is(f Finding) bool {
 	at := ""
 	if f.Module != "" {
-		at = callName(f.Module, f.Call)
+		at = il.CallName(f.Module, f.Call)
 	}
 	if f.Direction != "" {
 		at += " " + slotName(f.Direction, f.Slot)

@@ -2,7 +2,6 @@ package lint
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -52,7 +51,7 @@ type callFacts struct {
 	given  bool              // it records positional arguments
 }
 
-func (c *callFacts) name() string { return callName(c.Module, c.Index) }
+func (c *callFacts) name() string { return il.CallName(c.Module, c.Index) }
 
 // path is the name with the layer that the call worked for: of the rotary
 // embedding that layers share not the one that it is listed under.
@@ -117,13 +116,6 @@ func (c *callFacts) find(device string, dir il.Direction, paths ...string) *fact
 	return nil
 }
 
-func callName(module string, index int) string {
-	if index == 0 {
-		return module
-	}
-	return module + "_" + strconv.Itoa(index)
-}
-
 func slotName(d il.Direction, path string) string {
 	if path == "" {
 		return string(d)
@@ -148,14 +140,6 @@ func stepNames(n []int) string {
 		return "step " + parts[0]
 	}
 	return "steps " + strings.Join(parts, ", ")
-}
-
-// count writes "1 call" or "3 calls".
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // newLinter lays out the facts of a session, not read yet.

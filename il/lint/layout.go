@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 )
 
 const callsFile = "module_calls.txt"
@@ -163,11 +164,11 @@ func (l *linter) repeatedLines(lists []callList) {
 				callsFile, list.step.number, list.times[filepath.Base(c.Dir)])
 		} else {
 			l.addStep(Warning, "uneven-call-list", list.step.number, "%s of step %d lists %s %d times, but %s wrote tensors: a rank stopped early, or lines have gone",
-				callsFile, list.step.number, c.name(), list.times[filepath.Base(c.Dir)], count(c.ranks(), "rank"))
+				callsFile, list.step.number, c.name(), list.times[filepath.Base(c.Dir)], plural.Count(c.ranks(), "rank"))
 		}
 	}
 	if spare > 0 && uniform {
-		l.addSession(Info, "silent-ranks", "%s lists every call %s more than there are tensors of it: device_names left out %s", callsFile, times(spare), count(spare, "rank"))
+		l.addSession(Info, "silent-ranks", "%s lists every call %s more than there are tensors of it: device_names left out %s", callsFile, times(spare), plural.Count(spare, "rank"))
 	} else if spare > 0 {
 		l.addSession(Warning, "uneven-call-list", "%s lists calls up to %s more than there are ranks, and not all equally often: two runs may have written into one directory; record again into an empty one", callsFile, times(spare))
 	}

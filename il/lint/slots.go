@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -152,7 +153,7 @@ func (l *linter) usualSlots(c *callFacts) {
 	})
 	for _, id := range ids {
 		l.add(Warning, "missing-tensor", c, &fact{slot: &il.Slot{Direction: id.direction, Path: id.path}},
-			"%s has no %s, which %d of %s of its kind record: the file has gone, or was not copied", c.name(), slotName(id.direction, id.path), l.usual.slots[k][id], count(l.usual.calls[k], "call"))
+			"%s has no %s, which %d of %s of its kind record: the file has gone, or was not copied", c.name(), slotName(id.direction, id.path), l.usual.slots[k][id], plural.Count(l.usual.calls[k], "call"))
 	}
 }
 
@@ -165,7 +166,7 @@ func (l *linter) missingRanks(c *callFacts) {
 				have = append(have, f.Device)
 			}
 			l.add(Error, "missing-rank", c, &fact{slot: s}, "%s %s is there for %s alone, other tensors for %s: files of a rank have gone; copy or record them again",
-				c.name(), slotName(s.Direction, s.Path), strings.Join(have, ", "), count(l.devices, "rank"))
+				c.name(), slotName(s.Direction, s.Path), strings.Join(have, ", "), plural.Count(l.devices, "rank"))
 		}
 	}
 }
@@ -220,11 +221,11 @@ func (l *linter) addQuirk(c *callFacts, k int, last bool) {
 		l.add(Info, "call-filter", c, nil, "%s has outputs alone: so the GPU logger does with the filter \":%d\"; give no \":%d\" to record whole calls", c.name(), k, k)
 		return
 	case k == 0:
-		l.add(Info, "call-filter", c, nil, "%s is there without outputs: the filter \":0\" of the GPU logger keeps the inputs of call 1 too; give no \":0\" to record whole calls", callName(c.Module, 1))
+		l.add(Info, "call-filter", c, nil, "%s is there without outputs: the filter \":0\" of the GPU logger keeps the inputs of call 1 too; give no \":0\" to record whole calls", il.CallName(c.Module, 1))
 		return
 	}
 	l.add(Info, "call-filter", c, nil, "%s has outputs alone and %s inputs alone: so the GPU logger does with the filter \":%d\"; give no \":%d\" to record whole calls",
-		callName(c.Module, k), callName(c.Module, k+1), k, k)
+		il.CallName(c.Module, k), il.CallName(c.Module, k+1), k, k)
 }
 
 // stubCount gathers the tensors that were too large, for one line.
@@ -252,6 +253,6 @@ func (x *stubCount) add(l *linter, c *callFacts) {
 func (x *stubCount) report(l *linter) {
 	if x.n > 0 {
 		l.addSession(Info, "skipped-tensors", "%s of %d were not saved (%s), for example %s; raise max_tensor_size to record them",
-			count(x.n, "tensor"), x.n+l.Checked.Tensors, x.reason, x.example)
+			plural.Count(x.n, "tensor"), x.n+l.Checked.Tensors, x.reason, x.example)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -24,7 +25,7 @@ func (l *linter) sequence() {
 	case len(forwards) == 0 && !logits:
 		l.addSession(Error, "no-calls", "no step holds a call: the run has not begun, or its filter (module_call_match) matches no module")
 	case l.Checked.Tensors == 0:
-		l.addSession(Error, "no-tensors", "%s, but not one tensor was saved: device_names names none of the run's devices, or max_tensor_size is too small", count(l.Checked.Calls, "call"))
+		l.addSession(Error, "no-tensors", "%s, but not one tensor was saved: device_names names none of the run's devices, or max_tensor_size is too small", plural.Count(l.Checked.Calls, "call"))
 	case !logits:
 		l.addSession(Info, "no-logits", "no logits are recorded: those of step n are logged in step n+1, so log_step_ids [0], the default, never holds any; add the step after the last, and logits_processor where modules are chosen")
 	}
@@ -83,7 +84,9 @@ func (l *linter) missingCalls(forwards []*stepFacts) {
 			usual = append(usual, k)
 		}
 	}
-	slices.SortFunc(usual, func(a, b id) int { return strings.Compare(callName(a.module, a.index), callName(b.module, b.index)) })
+	slices.SortFunc(usual, func(a, b id) int {
+		return strings.Compare(il.CallName(a.module, a.index), il.CallName(b.module, b.index))
+	})
 	for _, s := range forwards {
 		have := map[id]bool{}
 		open := false
@@ -95,7 +98,7 @@ func (l *linter) missingCalls(forwards []*stepFacts) {
 			if !have[k] && !open {
 				l.put(Finding{
 					Severity: Warning, Rule: "missing-call", Step: s.number, Module: k.module, Call: k.index,
-					Message: fmt.Sprintf("%s is not in step %d, though most other steps record it: its directory and its line have gone", callName(k.module, k.index), s.number),
+					Message: fmt.Sprintf("%s is not in step %d, though most other steps record it: its directory and its line have gone", il.CallName(k.module, k.index), s.number),
 				}, len(s.calls))
 			}
 		}
@@ -124,6 +127,6 @@ func (l *linter) unfinished() {
 	}
 	if open {
 		l.addStep(Warning, "unfinished-step", s.number, "step %d ends within %s, after %s: the run is still going, or died; wait for its end, or leave out the step",
-			s.number, last.name(), count(len(s.calls), "call"))
+			s.number, last.name(), plural.Count(len(s.calls), "call"))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/internal/texttab"
 )
@@ -23,8 +24,8 @@ const (
 // many findings of one rule it shows the first.
 func WriteText(w io.Writer, r *Result, color bool) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%s: %s, %s, %s read (%s), %s checked\n", terminal.Printable(r.Dir), count(r.Checked.Steps, "step"), count(r.Checked.Calls, "module call"),
-		count(r.Checked.Tensors, "tensor"), size(r.Checked.Bytes), identities(r.Checked.Identities))
+	fmt.Fprintf(b, "%s: %s, %s, %s read (%s), %s checked\n", terminal.Printable(r.Dir), plural.Count(r.Checked.Steps, "step"), plural.Count(r.Checked.Calls, "module call"),
+		plural.Count(r.Checked.Tensors, "tensor"), size(r.Checked.Bytes), identities(r.Checked.Identities))
 	if len(r.Findings) > 0 {
 		fmt.Fprintln(b)
 		if err := table(r).Write(b, 0, color); err != nil {
@@ -66,7 +67,7 @@ func table(r *Result) *texttab.Table {
 }
 
 func counts(r *Result) string {
-	return fmt.Sprintf("%s, %s", count(r.Count(Error), "error"), count(r.Count(Warning), "warning"))
+	return fmt.Sprintf("%s, %s", plural.Count(r.Count(Error), "error"), plural.Count(r.Count(Warning), "warning"))
 }
 
 func identities(n int) string {

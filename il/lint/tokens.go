@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -90,7 +91,7 @@ func (l *linter) negativeIDs(f *fact) {
 		return nil
 	})
 	if err == nil && n > 0 {
-		l.add(Error, "negative-token-id", f.call, f, "%s: %s, the first %d in row %d: no token has it; the buffer was not filled when it was saved", f.name(), count(n, "negative id"), value, first)
+		l.add(Error, "negative-token-id", f.call, f, "%s: %s, the first %d in row %d: no token has it; the buffer was not filled when it was saved", f.name(), plural.Count(n, "negative id"), value, first)
 	}
 }
 
@@ -197,7 +198,7 @@ func (l *linter) rows() {
 		}
 		if n > 0 {
 			l.add(Error, "row-count", first.call, first, "%s has %d rows, but step %d has %d by %s (%s in all differ): files of two runs or steps are mixed; record again into an empty directory",
-				first.name(), first.shape[0], s.number, want, from, count(n, "tensor"))
+				first.name(), first.shape[0], s.number, want, from, plural.Count(n, "tensor"))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -101,7 +102,7 @@ func (l *linter) originsOfNonFinite(s *stepFacts, of map[*callFacts]state, taint
 			hint = ", beyond the largest float16, 65504"
 		}
 		l.add(Error, "non-finite", c, f, "%s has %s%s, and %s: the model fails here; %s of step %d hold NaN or infinities in all",
-			f.name(), f.describeBad(), hint, inputs, count(n, "tensor"), s.number)
+			f.name(), f.describeBad(), hint, inputs, plural.Count(n, "tensor"), s.number)
 		found = true
 	}
 	if found {
@@ -110,7 +111,7 @@ func (l *linter) originsOfNonFinite(s *stepFacts, of map[*callFacts]state, taint
 	for _, c := range s.calls {
 		if f := of[c].in; f != nil {
 			if attends(c) || !tainted[c.layerKey()] {
-				l.add(Error, "non-finite", c, f, "%s has %s: they come from a module that is not recorded; %s of step %d hold NaN or infinities in all", f.name(), f.describeBad(), count(n, "tensor"), s.number)
+				l.add(Error, "non-finite", c, f, "%s has %s: they come from a module that is not recorded; %s of step %d hold NaN or infinities in all", f.name(), f.describeBad(), plural.Count(n, "tensor"), s.number)
 			}
 			return
 		}

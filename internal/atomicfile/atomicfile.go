@@ -80,11 +80,14 @@ func MakeDir(path string) (*Dir, error) {
 }
 
 // Commit puts the folder in its place, where nothing may be.
-func (d *Dir) Commit() error {
-	if _, err := os.Lstat(d.path); err == nil { // an empty folder would be replaced
-		return &os.PathError{Op: "rename", Path: d.path, Err: os.ErrExist}
+func (d *Dir) Commit() error { return d.CommitAs(d.path) }
+
+// CommitAs is Commit under another name beside it.
+func (d *Dir) CommitAs(path string) error {
+	if _, err := os.Lstat(path); err == nil { // an empty folder would be replaced
+		return &os.PathError{Op: "rename", Path: path, Err: os.ErrExist}
 	}
-	if err := os.Rename(d.Name, d.path); err != nil {
+	if err := os.Rename(d.Name, path); err != nil {
 		return err
 	}
 	forget(d.Name)

@@ -1,10 +1,9 @@
+// Package plural counts in words.
 package plural
 
-import (
-	"fmt"
-)
+import "fmt"
 
-// count writes "1 token", "2 tokens".
+// Count writes "1 token", "2 tokens".
 func Count(n int, what string) string {
 	if n != 1 {
 		what += "s"
