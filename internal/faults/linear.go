@@ -3,6 +3,7 @@ package faults
 import (
 	"math"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -17,7 +18,7 @@ func linearFaults() []Fault {
 			Hint:  "k and v in the other order",
 			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
-				p := r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts
+				p := get[*nn.Linear](r.Model, layer(1, "self_attn.qkv_proj")).Parts
 				p[k], p[v] = p[v], p[k]
 			},
 		},
@@ -26,7 +27,7 @@ func linearFaults() []Fault {
 			Hint:  "gate and up in the other order",
 			Where: Place{Module: layer(1, "mlp.gate_up_proj")},
 			Inject: func(r *Run) {
-				p := r.Model.Model.Layers[1].MLP.GateUpProj.Parts
+				p := get[*nn.Linear](r.Model, layer(1, "mlp.gate_up_proj")).Parts
 				p[0], p[1] = p[1], p[0]
 			},
 		},
@@ -36,9 +37,9 @@ func linearFaults() []Fault {
 			Where: Place{Module: layer(0, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
 				d := r.Model.Config.HeadDim
-				for _, l := range r.Model.Model.Layers {
+				for n := range r.Model.Config.NumHiddenLayers {
 					for _, i := range []int{q, k} {
-						p := &l.SelfAttn.QKVProj.Parts[i]
+						p := &get[*nn.Linear](r.Model, layer(n, "self_attn.qkv_proj")).Parts[i]
 						p.Weight = permuted(p.Weight, func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })
 					}
 				}
@@ -49,7 +50,7 @@ func linearFaults() []Fault {
 			Hint:  "heads in another order|one block of columns",
 			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
 			Inject: func(r *Run) {
-				p := &r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts[q]
+				p := &get[*nn.Linear](r.Model, layer(1, "self_attn.qkv_proj")).Parts[q]
 				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
 			},
 		},
@@ -58,9 +59,10 @@ func linearFaults() []Fault {
 			Hint:  "a bias that is missing",
 			Where: Place{Module: layer(0, "self_attn.qkv_proj")}, Needs: biased,
 			Inject: func(r *Run) {
-				for _, l := range r.Model.Model.Layers {
-					for i := range l.SelfAttn.QKVProj.Parts {
-						l.SelfAttn.QKVProj.Parts[i].Bias = nil
+				for n := range r.Model.Config.NumHiddenLayers {
+					parts := get[*nn.Linear](r.Model, layer(n, "self_attn.qkv_proj")).Parts
+					for i := range parts {
+						parts[i].Bias = nil
 					}
 				}
 			},
@@ -70,7 +72,7 @@ func linearFaults() []Fault {
 			Hint:  "a quantized weight",
 			Where: Place{Module: layer(1, "mlp.down_proj")},
 			Inject: func(r *Run) {
-				p := &r.Model.Model.Layers[1].MLP.DownProj.Parts[0]
+				p := &get[*nn.Linear](r.Model, layer(1, "mlp.down_proj")).Parts[0]
 				p.Weight = quantized(p.Weight)
 			},
 		},
@@ -78,14 +80,14 @@ func linearFaults() []Fault {
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
 			Hint:   "another activation function: the target's output is gelu",
 			Where:  Place{Module: layer(0, "mlp.act_fn")},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return gelu{n} }) },
+			Inject: func(r *Run) { Wrap(r, gelu) },
 		},
 		{
 			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
 			Hint:  "a wrong row of the embedding",
 			Where: Place{Module: "model.embed_tokens"},
 			Inject: func(r *Run) {
-				m := r.Model.Model.EmbedTokens
+				m := get[*nn.Embedding](r.Model, "model.embed_tokens")
 				ids := r.Plan.Steps[0].Chunks[0].IDs
 				wrong := ids[len(ids)/2]
 				m.Weight = permuted(m.Weight, func(row int) int {
@@ -101,11 +103,7 @@ func linearFaults() []Fault {
 			Hint:  "the output head",
 			Where: Place{Step: 1, Module: "logits_processor"}, // of the forward of step 0
 			Inject: func(r *Run) {
-				for _, m := range r.Model.Modules() {
-					if l, ok := m.(*nn.LogitsProcessor); ok {
-						l.Head = edited(l.Head, noise(0.05))
-					}
-				}
+				each(r.Model, func(m *nn.LogitsProcessor) { m.Head = edited(m.Head, noise(0.05)) })
 			},
 		},
 	}
@@ -149,9 +147,8 @@ func e4m3(x float64) float64 {
 }
 
 // gelu is GeluAndMul (the exact one) with the rounding of SiluAndMul.
-type gelu struct{ nn.Numerics }
-
-func (g gelu) SiluAndMul(x *tensor.Tensor) *tensor.Tensor {
+func gelu(_ *nn.Step, _ *nn.SiluAndMul, in il.Tuple, _ nn.Computation) il.Value {
+	x := in.Tensor(0)
 	n := x.Shape[1] / 2
 	gate := edited(x.Narrow(1, 0, n), func(_ int, v []float64) {
 		for i, a := range v {

@@ -29,7 +29,7 @@ type Numerics interface {
 	Rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor)
 	// Attend maps queries (T, nh*D) to a new (T, nh*D) over the caches, which
 	// already hold the rows of the spans.
-	Attend(q *tensor.Tensor, layer int, shape AttentionShape, spans []Span) *tensor.Tensor
+	Attend(q *tensor.Tensor, shape AttentionShape, spans []attended) *tensor.Tensor
 	// SiluAndMul maps (T, 2I) to a new (T, I).
 	SiluAndMul(x *tensor.Tensor) *tensor.Tensor
 }
