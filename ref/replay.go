@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Recorder is told the calls that a replay makes, in the places where the
@@ -147,7 +147,7 @@ func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 // record them: what its rotary embedding returned, or returns for what it was
 // given. The rotary embedding of all layers is called once by each.
 func (r *replayer) rotated(m *nn.Attention, i int) (*tensor.Tensor, error) {
-	self, ok := r.modules[strings.TrimSuffix(m.Name(), ".attn")].(*nn.SelfAttention)
+	self, ok := r.modules[topology.Parent(m.Name())].(*nn.SelfAttention)
 	if !ok {
 		return nil, fmt.Errorf("inputs %d of %s was not logged", i, m.Name())
 	}
@@ -172,12 +172,12 @@ func (r *replayer) rotated(m *nn.Attention, i int) (*tensor.Tensor, error) {
 // selfAttentionInputs finds positions and hidden states in the calls beside
 // it: the rotary embedding's first argument and the layer norm's result.
 func (r *replayer) selfAttentionInputs(m *nn.SelfAttention) (il.Tuple, error) {
-	layer := strings.TrimSuffix(m.Name(), ".self_attn")
+	layer := topology.Parent(m.Name())
 	var positions, hidden *tensor.Tensor
 	for _, c := range r.step.Calls {
 		var err error
 		switch {
-		case c.Module == layer+".input_layernorm":
+		case c.Module == layer+"."+topology.InputNormName:
 			hidden, err = r.read(c, il.Outputs, 0)
 		case positions == nil && (c.Module == layer || c.Module == m.RotaryEmb.Name()):
 			positions, err = r.read(c, il.Inputs, 0)

@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func linearFaults() []Fault {
@@ -15,7 +16,7 @@ func linearFaults() []Fault {
 		{
 			Name: "k and v swapped", What: "layer 1's packed projection holds q, v, k",
 			Hint:  "k and v in the other order",
-			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				p := r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts
 				p[k], p[v] = p[v], p[k]
@@ -24,7 +25,7 @@ func linearFaults() []Fault {
 		{
 			Name: "gate and up swapped", What: "layer 1's packed projection holds up, gate",
 			Hint:  "gate and up in the other order",
-			Where: Place{Module: layer(1, "mlp.gate_up_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.GateUpProjName)},
 			Inject: func(r *Run) {
 				p := r.Model.Model.Layers[1].MLP.GateUpProj.Parts
 				p[0], p[1] = p[1], p[0]
@@ -33,7 +34,7 @@ func linearFaults() []Fault {
 		{
 			Name: "q and k rows permuted", What: "the rows of each head are in GPT-J's order, as in a checkpoint that was not converted",
 			Hint:  "permuted rows of the weight|one block of columns",
-			Where: Place{Module: layer(0, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				d := r.Model.Config.HeadDim
 				for _, l := range r.Model.Model.Layers {
@@ -47,7 +48,7 @@ func linearFaults() []Fault {
 		{
 			Name: "q heads swapped in the weights", What: "the first two query heads of layer 1 have each other's rows",
 			Hint:  "heads in another order|one block of columns",
-			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				p := &r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts[q]
 				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
@@ -56,7 +57,7 @@ func linearFaults() []Fault {
 		{
 			Name: "dropped bias", What: "q, k and v have no bias in any layer",
 			Hint:  "a bias that is missing",
-			Where: Place{Module: layer(0, "self_attn.qkv_proj")}, Needs: biased,
+			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)}, Needs: biased,
 			Inject: func(r *Run) {
 				for _, l := range r.Model.Model.Layers {
 					for i := range l.SelfAttn.QKVProj.Parts {
@@ -68,7 +69,7 @@ func linearFaults() []Fault {
 		{
 			Name: "one linear in 8 bits", What: "layer 1's down_proj has float8_e4m3fn weights, one scale for all",
 			Hint:  "a quantized weight",
-			Where: Place{Module: layer(1, "mlp.down_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.DownProjName)},
 			Inject: func(r *Run) {
 				p := &r.Model.Model.Layers[1].MLP.DownProj.Parts[0]
 				p.Weight = quantized(p.Weight)
@@ -77,13 +78,13 @@ func linearFaults() []Fault {
 		{
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
 			Hint:   "another activation function: the target's output is gelu",
-			Where:  Place{Module: layer(0, "mlp.act_fn")},
+			Where:  Place{Module: topology.InLayer(0, topology.ActFnName)},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return gelu{n} }) },
 		},
 		{
 			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
 			Hint:  "a wrong row of the embedding",
-			Where: Place{Module: "model.embed_tokens"},
+			Where: Place{Module: topology.EmbedTokensName},
 			Inject: func(r *Run) {
 				m := r.Model.Model.EmbedTokens
 				ids := r.Plan.Steps[0].Chunks[0].IDs
@@ -99,7 +100,7 @@ func linearFaults() []Fault {
 		{
 			Name: "stale lm_head", What: "the head is of an earlier checkpoint: 5 % of noise on its weights",
 			Hint:  "the output head",
-			Where: Place{Step: 1, Module: "logits_processor"}, // of the forward of step 0
+			Where: Place{Step: 1, Module: topology.LogitsProcessorName}, // of the forward of step 0
 			Inject: func(r *Run) {
 				for _, m := range r.Model.Modules() {
 					if l, ok := m.(*nn.LogitsProcessor); ok {

@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func normFaults() []Fault {
@@ -13,25 +14,25 @@ func normFaults() []Fault {
 		{
 			Name: "wrong eps", What: "every RMSNorm has an eps that makes the first one's rows 1e-3 smaller or larger",
 			Hint:   "the norm's eps",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: wrongEps,
 		},
 		{
 			Name: "LayerNorm for RMSNorm", What: "every norm takes the mean away first",
 			Hint:   "another kind of norm",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return layerNorm{n} }) },
 		},
 		{
 			Name: "norm in bfloat16", What: "every norm takes the mean of the squares and its root in bfloat16",
 			Hint:   "the type it computes in",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return coarseNorm{n} }) },
 		},
 		{
 			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
 			Hint:  "another norm's weight",
-			Where: Place{Module: layer(0, "self_attn.q_norm")},
+			Where: Place{Module: topology.InLayer(0, topology.QNormName)},
 			Needs: func(c *model.Config) bool { return c.Architectures[0] == "Qwen3ForCausalLM" },
 			Inject: func(r *Run) {
 				for _, l := range r.Model.Model.Layers {
@@ -43,9 +44,11 @@ func normFaults() []Fault {
 		{
 			Name: "dropped residual", What: "the norm after layer 1's attention does not add the residual",
 			Hint:  "a residual that is not added",
-			Where: Place{Module: layer(1, "post_attention_layernorm")},
+			Where: Place{Module: topology.InLayer(1, topology.PostAttnNormName)},
 			Inject: func(r *Run) {
-				r.Wrap(func(n nn.Numerics) nn.Numerics { return noResidual{n, r, layer(1, "post_attention_layernorm")} })
+				r.Wrap(func(n nn.Numerics) nn.Numerics {
+					return noResidual{n, r, topology.InLayer(1, topology.PostAttnNormName)}
+				})
 			},
 		},
 	}
