@@ -9,11 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-)
 
-// shared are the modules that are called several times in a step: one rotary
-// embedding serves all layers, and logits are computed again for prompts.
-var shared = map[string]bool{"rotary_emb": true, "logits_processor": true}
+	"github.com/ilref/ilref/topology"
+)
 
 // namesOf returns the names of all calls of all steps, and whether any step
 // lists them in order.
@@ -41,7 +39,7 @@ func splitCall(name string, names map[string]bool) (module string, call int) {
 	}
 	base := name[:i]
 	k, err := strconv.ParseInt(name[i+1:], 10, 32)
-	if err != nil || !names[base] && !shared[base[strings.LastIndexByte(base, '.')+1:]] {
+	if err != nil || !names[base] && !topology.Of(base).Shared {
 		return name, 0
 	}
 	return base, int(k)

@@ -152,15 +152,23 @@ func (b *builder) getRope(name string) *nn.Rotary {
 	return register(b, b.ropes[key])
 }
 
-// attention is that of a layer. It is given what the rope returns.
-func (b *builder) attention(name string, shape nn.AttentionShape, rope *nn.Rotary) *nn.Attention {
-	m := register(b, nn.NewAttention(b.prefix+name, shape))
+func (b *builder) attention(name string, shape nn.AttentionShape) *nn.Attention {
+	return register(b, nn.NewAttention(b.prefix+name, shape))
+}
+
+// rotated says that an attention is given what the rope beside it returns.
+func rotated(attn *nn.Attention, rope *nn.Rotary) {
 	for i := range 2 {
-		rotated := nn.Result(rope, i)
-		rotated.Compute = true
-		nn.Give(m, i, rotated)
+		x := nn.Result(rope, i)
+		x.Compute = true
+		nn.Give(attn, i, x)
 	}
-	return m
+}
+
+// splitQKV views queries (T, Q), keys and values (T, K) in (T, Q+2K).
+func splitQKV(qkv *tensor.Tensor, attn *nn.Attention) (q, k, v *tensor.Tensor) {
+	x := nn.Split(qkv, attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim, attn.KVHeads*attn.HeadDim)
+	return x[0], x[1], x[2]
 }
 
 // attentionShape is the shape of a layer's attention.
@@ -194,6 +202,15 @@ func (b *builder) lmHead(embed *nn.Embedding) *tensor.Tensor {
 		return embed.Weight
 	}
 	return b.weight("lm_head.weight", b.cfg.VocabSize, b.cfg.HiddenSize)
+}
+
+// headClass is the class of a head that is the embedding itself where the two
+// are tied, so that there is no lm_head module.
+func (b *builder) headClass() string {
+	if b.cfg.TieWordEmbeddings {
+		return "VocabParallelEmbedding"
+	}
+	return "ParallelLMHead"
 }
 
 // logitsProcessor is given a head of a class.

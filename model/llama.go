@@ -148,7 +148,8 @@ func (m *llamaAttention) build(b *builder, i int, qkvBias, oBias bool) *builder 
 	m.qkvProj = b.qkvParallelLinear("qkv_proj", qkvBias)
 	m.oProj = b.rowParallelLinear("o_proj", topology.OProj, shape.Heads*shape.HeadDim, b.cfg.HiddenSize, oBias)
 	m.rotaryEmb = b.getRope("rotary_emb")
-	m.attn = b.attention("attn", shape, m.rotaryEmb)
+	m.attn = b.attention("attn", shape)
+	rotated(m.attn, m.rotaryEmb)
 	positions := nn.Argument(m.rotaryEmb, 0)
 	positions.Any = true
 	nn.Give(m, 0, positions)
@@ -158,17 +159,10 @@ func (m *llamaAttention) build(b *builder, i int, qkvBias, oBias bool) *builder 
 // Forward maps positions (T,) and hidden (T, H) to (T, H).
 func (m *llamaAttention) Forward(s *nn.Step, in il.Tuple) il.Value {
 	positions, hidden := in.Tensor(0), in.Tensor(1)
-	q, k, v := m.split(nn.One(s.Call(m.qkvProj, hidden)))
+	q, k, v := splitQKV(nn.One(s.Call(m.qkvProj, hidden)), m.attn)
 	q, k = nn.Two(s.Call(m.rotaryEmb, positions, q, k))
 	out := nn.One(s.Call(m.attn, q, k, v)) // (T, Q)
 	return nn.One(s.Call(m.oProj, out))    // (T, H)
-}
-
-// split views queries (T, Q), keys and values (T, K) in (T, Q+2K).
-func (m *llamaAttention) split(qkv *tensor.Tensor) (q, k, v *tensor.Tensor) {
-	qSize, kvSize := m.attn.Heads*m.attn.HeadDim, m.attn.KVHeads*m.attn.HeadDim
-	x := nn.Split(qkv, qSize, kvSize, kvSize)
-	return x[0], x[1], x[2]
 }
 
 // Inputs are positions and hidden.

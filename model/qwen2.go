@@ -14,15 +14,5 @@ func newQwen2ForCausalLM(b *builder) *CausalLM {
 			func(b *builder) nn.Module { return newLlamaMLP(b, false) },
 		)
 	})
-	return newQwenHead(b, m)
-}
-
-// newQwenHead gives the model of a Qwen its logits: with tied embeddings the
-// head is the embedding itself, and there is no lm_head module.
-func newQwenHead(b *builder, m *llamaModel) *CausalLM {
-	class := "ParallelLMHead"
-	if b.cfg.TieWordEmbeddings {
-		class = "VocabParallelEmbedding"
-	}
-	return &CausalLM{model: m, logits: b.logitsProcessor(class, b.lmHead(m.embedTokens))}
+	return &CausalLM{model: m, logits: b.logitsProcessor(b.headClass(), b.lmHead(m.embedTokens))}
 }

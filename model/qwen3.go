@@ -17,7 +17,7 @@ func newQwen3ForCausalLM(b *builder) *CausalLM {
 			func(b *builder) nn.Module { return newLlamaMLP(b, false) },
 		)
 	})
-	return newQwenHead(b, m)
+	return &CausalLM{model: m, logits: b.logitsProcessor(b.headClass(), b.lmHead(m.embedTokens))}
 }
 
 // qwen3Attention is vLLM's Qwen3Attention: Llama's, with each head of q and k
@@ -38,7 +38,7 @@ func newQwen3Attention(b *builder, i int) *qwen3Attention {
 // Forward maps positions (T,) and hidden (T, H) to (T, H).
 func (m *qwen3Attention) Forward(s *nn.Step, in il.Tuple) il.Value {
 	positions, hidden := in.Tensor(0), in.Tensor(1)
-	q, k, v := m.split(nn.One(s.Call(m.qkvProj, hidden)))
+	q, k, v := splitQKV(nn.One(s.Call(m.qkvProj, hidden)), m.attn)
 	q = nn.Flatten(nn.One(s.Call(m.qNorm, nn.ByHead(q, m.attn.HeadDim)))) // (T, nh, D) and back
 	k = nn.Flatten(nn.One(s.Call(m.kNorm, nn.ByHead(k, m.attn.HeadDim))))
 	q, k = nn.Two(s.Call(m.rotaryEmb, positions, q, k))

@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // CheckSession reports the first sign that a session is of another model: a
@@ -49,9 +50,9 @@ var hiddenStates = []struct {
 	direction il.Direction
 	slot      string
 }{
-	{"model.embed_tokens", il.Outputs, ""},
-	{"model.norm", il.Inputs, "0"},
-	{"logits_processor", il.Inputs, "1"},
+	{topology.EmbedTokensName, il.Outputs, ""},
+	{topology.FinalNormName, il.Inputs, "0"},
+	{topology.LogitsProcessorName, il.Inputs, "1"},
 }
 
 // firstHidden returns the type and shape, not the values, of the first hidden

@@ -2,11 +2,11 @@ package requests
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // recorded is what a session says of one forward pass.
@@ -17,15 +17,20 @@ type recorded struct {
 	logits    int   // rows given to logits_processor, -1 where not logged
 }
 
-// rotaryName matches the modules whose first argument is positions, beside
-// the first decoder layer.
-var rotaryName = regexp.MustCompile(`^model\.layers\.\d+(\.self_attn\.rotary_emb)?$`)
+// givenPositions recognises the decoder's modules whose first argument is
+// positions.
+func givenPositions(module string) bool {
+	m := topology.Of(module)
+	return m.InDecoder() && m.TakesPositions()
+}
+
+func isLogits(module string) bool { return topology.Of(module).Kind == topology.Logits }
 
 // readSteps reads the tokens and positions of every forward pass of a session.
 func readSteps(s *il.Session) ([]recorded, error) {
 	var out []recorded
 	for _, st := range s.Steps {
-		forward := slices.ContainsFunc(st.Calls, func(c *il.Call) bool { return c.Module != "logits_processor" })
+		forward := slices.ContainsFunc(st.Calls, func(c *il.Call) bool { return !isLogits(c.Module) })
 		if !forward { // the logits of the last forward pass
 			continue
 		}
@@ -55,14 +60,14 @@ func readSteps(s *il.Session) ([]recorded, error) {
 }
 
 func embeddingCall(st *il.Step) *il.Call {
-	return findCall(st, func(m string) bool { return m == "model.embed_tokens" })
+	return findCall(st, func(m string) bool { return m == topology.EmbedTokensName })
 }
 
 func positionsCall(st *il.Step) *il.Call {
-	if c := findCall(st, func(m string) bool { return m == "model.layers.0" }); c != nil {
+	if c := findCall(st, func(m string) bool { return m == topology.InLayer(0, "") }); c != nil {
 		return c
 	}
-	return findCall(st, rotaryName.MatchString)
+	return findCall(st, givenPositions)
 }
 
 // Telling are the calls of a step whose inputs Read takes the rows from: token
@@ -75,7 +80,7 @@ func Telling(st *il.Step) []*il.Call {
 		}
 	}
 	for _, c := range st.Calls {
-		if c.Module == "logits_processor" {
+		if isLogits(c.Module) {
 			return append(out, c)
 		}
 	}
@@ -120,7 +125,7 @@ func logitRows(s *il.Session, step int) int {
 			continue
 		}
 		for _, c := range st.Calls {
-			if c.Module == "logits_processor" {
+			if isLogits(c.Module) {
 				return slotRows(c)
 			}
 		}

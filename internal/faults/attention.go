@@ -7,10 +7,11 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func attentionFaults() []Fault {
-	attn := func(step, i int) Place { return Place{Step: step, Module: layer(i, "self_attn.attn")} }
+	attn := func(step, i int) Place { return Place{Step: step, Module: topology.InLayer(i, topology.AttnName)} }
 	return []Fault{
 		{
 			Name: "attention scale", What: "scores are divided by D instead of its root",
@@ -45,7 +46,7 @@ func attentionFaults() []Fault {
 			Name: "swapped heads", What: "layer 1's attention returns its first two heads exchanged",
 			Hint:  "heads in another order",
 			Where: attn(0, 1),
-			Inject: leaving(layer(1, "self_attn.attn"), 0, func(r *Run, t *tensor.Tensor) {
+			Inject: leaving(topology.InLayer(1, topology.AttnName), 0, func(r *Run, t *tensor.Tensor) {
 				*t = *columns(t, swapHeads(r.Model.Config.HeadDim))
 			}),
 		},

@@ -182,7 +182,7 @@ func (b *Bench) run(s Setting, m *model.CausalLM) (*Run, ref.Config) {
 // out of what the layers see.
 func outliers(m *model.CausalLM) {
 	const channel, massive = 7, 5
-	embed := get[*nn.Embedding](m, "model.embed_tokens")
+	embed := get[*nn.Embedding](m, topology.EmbedTokensName)
 	embed.Weight = edited(embed.Weight, func(row int, v []float64) {
 		v[channel] *= 20
 		if row == 1 { // that all prompts begin with

@@ -1,10 +1,9 @@
 package faults
 
 import (
-	"fmt"
-
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/topology"
 )
 
 // Fault is one thing that can be wrong, and where ildiff must say so.
@@ -18,10 +17,7 @@ type Fault struct {
 	Tokens func(*requests.Plan) // instead of Inject: what the model is given
 }
 
-// layer is the name of a module of a decoder layer.
-func layer(i int, module string) string { return fmt.Sprintf("model.layers.%d.%s", i, module) }
-
-const rope = "model.layers.0.self_attn.rotary_emb" // one object, registered under layer 0
+var rope = topology.InLayer(0, topology.RotaryName) // one object, registered under layer 0
 
 // All lists the faults.
 func All() []Fault {

@@ -56,7 +56,7 @@ func kindOf(module string) string {
 	switch last := module[strings.LastIndexByte(module, '.')+1:]; {
 	case last == "attn", last == "act_fn":
 		return last
-	case last == "logits_processor":
+	case last == topology.LogitsProcessorName:
 		return "logits"
 	case last == "rotary_emb":
 		return "rope"

@@ -7,6 +7,7 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func linearFaults() []Fault {
@@ -16,30 +17,30 @@ func linearFaults() []Fault {
 		{
 			Name: "k and v swapped", What: "layer 1's packed projection holds q, v, k",
 			Hint:  "k and v in the other order",
-			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
-				p := get[*nn.Linear](r.Model, layer(1, "self_attn.qkv_proj")).Parts
+				p := get[*nn.Linear](r.Model, topology.InLayer(1, topology.QKVProjName)).Parts
 				p[k], p[v] = p[v], p[k]
 			},
 		},
 		{
 			Name: "gate and up swapped", What: "layer 1's packed projection holds up, gate",
 			Hint:  "gate and up in the other order",
-			Where: Place{Module: layer(1, "mlp.gate_up_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.GateUpProjName)},
 			Inject: func(r *Run) {
-				p := get[*nn.Linear](r.Model, layer(1, "mlp.gate_up_proj")).Parts
+				p := get[*nn.Linear](r.Model, topology.InLayer(1, topology.GateUpProjName)).Parts
 				p[0], p[1] = p[1], p[0]
 			},
 		},
 		{
 			Name: "q and k rows permuted", What: "the rows of each head are in GPT-J's order, as in a checkpoint that was not converted",
 			Hint:  "permuted rows of the weight|one block of columns",
-			Where: Place{Module: layer(0, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				d := r.Model.Config.HeadDim
 				for n := range r.Model.Config.NumHiddenLayers {
 					for _, i := range []int{q, k} {
-						p := &get[*nn.Linear](r.Model, layer(n, "self_attn.qkv_proj")).Parts[i]
+						p := &get[*nn.Linear](r.Model, topology.InLayer(n, topology.QKVProjName)).Parts[i]
 						p.Weight = permuted(p.Weight, func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })
 					}
 				}
@@ -48,19 +49,19 @@ func linearFaults() []Fault {
 		{
 			Name: "q heads swapped in the weights", What: "the first two query heads of layer 1 have each other's rows",
 			Hint:  "heads in another order|one block of columns",
-			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
-				p := &get[*nn.Linear](r.Model, layer(1, "self_attn.qkv_proj")).Parts[q]
+				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.QKVProjName)).Parts[q]
 				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
 			},
 		},
 		{
 			Name: "dropped bias", What: "q, k and v have no bias in any layer",
 			Hint:  "a bias that is missing",
-			Where: Place{Module: layer(0, "self_attn.qkv_proj")}, Needs: biased,
+			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)}, Needs: biased,
 			Inject: func(r *Run) {
 				for n := range r.Model.Config.NumHiddenLayers {
-					parts := get[*nn.Linear](r.Model, layer(n, "self_attn.qkv_proj")).Parts
+					parts := get[*nn.Linear](r.Model, topology.InLayer(n, topology.QKVProjName)).Parts
 					for i := range parts {
 						parts[i].Bias = nil
 					}
@@ -70,24 +71,24 @@ func linearFaults() []Fault {
 		{
 			Name: "one linear in 8 bits", What: "layer 1's down_proj has float8_e4m3fn weights, one scale for all",
 			Hint:  "a quantized weight",
-			Where: Place{Module: layer(1, "mlp.down_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.DownProjName)},
 			Inject: func(r *Run) {
-				p := &get[*nn.Linear](r.Model, layer(1, "mlp.down_proj")).Parts[0]
+				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.DownProjName)).Parts[0]
 				p.Weight = quantized(p.Weight)
 			},
 		},
 		{
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
 			Hint:   "another activation function: the target's output is gelu",
-			Where:  Place{Module: layer(0, "mlp.act_fn")},
+			Where:  Place{Module: topology.InLayer(0, topology.ActFnName)},
 			Inject: func(r *Run) { Wrap(r, gelu) },
 		},
 		{
 			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
 			Hint:  "a wrong row of the embedding",
-			Where: Place{Module: "model.embed_tokens"},
+			Where: Place{Module: topology.EmbedTokensName},
 			Inject: func(r *Run) {
-				m := get[*nn.Embedding](r.Model, "model.embed_tokens")
+				m := get[*nn.Embedding](r.Model, topology.EmbedTokensName)
 				ids := r.Plan.Steps[0].Chunks[0].IDs
 				wrong := ids[len(ids)/2]
 				m.Weight = permuted(m.Weight, func(row int) int {
@@ -101,7 +102,7 @@ func linearFaults() []Fault {
 		{
 			Name: "stale lm_head", What: "the head is of an earlier checkpoint: 5 % of noise on its weights",
 			Hint:  "the output head",
-			Where: Place{Step: 1, Module: "logits_processor"}, // of the forward of step 0
+			Where: Place{Step: 1, Module: topology.LogitsProcessorName}, // of the forward of step 0
 			Inject: func(r *Run) {
 				each(r.Model, func(m *nn.LogitsProcessor) { m.Head = edited(m.Head, noise(0.05)) })
 			},

@@ -15,29 +15,29 @@ func normFaults() []Fault {
 		{
 			Name: "wrong eps", What: "every RMSNorm has an eps that makes the first one's rows 1e-3 smaller or larger",
 			Hint:   "the norm's eps",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: wrongEps,
 		},
 		{
 			Name: "LayerNorm for RMSNorm", What: "every norm takes the mean away first",
 			Hint:   "another kind of norm",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: func(r *Run) { Wrap(r, layerNorm) },
 		},
 		{
 			Name: "norm in bfloat16", What: "every norm takes the mean of the squares and its root in bfloat16",
 			Hint:   "the type it computes in",
-			Where:  Place{Module: layer(0, "input_layernorm")},
+			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
 			Inject: func(r *Run) { Wrap(r, coarseNorm) },
 		},
 		{
 			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
 			Hint:  "another norm's weight",
-			Where: Place{Module: layer(0, "self_attn.q_norm")},
+			Where: Place{Module: topology.InLayer(0, topology.QNormName)},
 			Needs: func(c *model.Config) bool { return c.Architectures[0] == "Qwen3ForCausalLM" },
 			Inject: func(r *Run) {
 				for n := range r.Model.Config.NumHiddenLayers {
-					q, k := get[*nn.RMSNorm](r.Model, layer(n, "self_attn.q_norm")), get[*nn.RMSNorm](r.Model, layer(n, "self_attn.k_norm"))
+					q, k := get[*nn.RMSNorm](r.Model, topology.InLayer(n, topology.QNormName)), get[*nn.RMSNorm](r.Model, topology.InLayer(n, topology.KNormName))
 					q.Weight, k.Weight = k.Weight, q.Weight
 				}
 			},
@@ -45,10 +45,10 @@ func normFaults() []Fault {
 		{
 			Name: "dropped residual", What: "the norm after layer 1's attention does not add the residual",
 			Hint:  "a residual that is not added",
-			Where: Place{Module: layer(1, "post_attention_layernorm")},
+			Where: Place{Module: topology.InLayer(1, topology.PostAttnNormName)},
 			Inject: func(r *Run) {
 				Wrap(r, func(s *nn.Step, m *nn.RMSNorm, in il.Tuple, forward nn.Computation) il.Value {
-					if m.Name() == layer(1, "post_attention_layernorm") {
+					if m.Name() == topology.InLayer(1, topology.PostAttnNormName) {
 						clear(in.Tensor(1).Data)
 					}
 					return forward(s, m, in)
@@ -64,7 +64,7 @@ func normFaults() []Fault {
 func wrongEps(r *Run) {
 	id := r.Plan.Steps[0].Chunks[0].IDs[0]
 	v := 0.0
-	edited(get[*nn.Embedding](r.Model, "model.embed_tokens").Weight.Narrow(0, id, id+1), func(_ int, row []float64) {
+	edited(get[*nn.Embedding](r.Model, topology.EmbedTokensName).Weight.Narrow(0, id, id+1), func(_ int, row []float64) {
 		for _, x := range row {
 			v += float64(x*x) / float64(len(row))
 		}

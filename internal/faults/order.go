@@ -1,11 +1,10 @@
 package faults
 
 import (
-	"strings"
-
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // product is a matrix product with a packed weight.
@@ -49,7 +48,7 @@ func SplitK(r *Run) { split(r, func(string) bool { return true }) }
 // are split over k and their rounded partial sums added by the all-reduce.
 func RowParallel(r *Run) {
 	split(r, func(module string) bool {
-		return strings.HasSuffix(module, ".o_proj") || strings.HasSuffix(module, ".down_proj")
+		return topology.Of(module).Kind == topology.RowLinear
 	})
 }
 

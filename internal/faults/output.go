@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // outputFaults change what a module returns.
@@ -24,26 +25,26 @@ func outputFaults() []Fault {
 	}
 	const factor = "a wrong constant factor: the target is 1.02"
 	return []Fault{
-		at("a zeroed row", "row 3 of layer 1's gate_up_proj is 0 in prefill", "a row that was not written", Place{Module: layer(1, "mlp.gate_up_proj")},
+		at("a zeroed row", "row 3 of layer 1's gate_up_proj is 0 in prefill", "a row that was not written", Place{Module: topology.InLayer(1, topology.GateUpProjName)},
 			row(3, func(v []float64) { clear(v) })),
-		at("one NaN", "one value of layer 1's attention", "a single broken value", Place{Module: layer(1, "self_attn.attn")},
+		at("one NaN", "one value of layer 1's attention", "a single broken value", Place{Module: topology.InLayer(1, topology.AttnName)},
 			row(5, func(v []float64) { v[7] = math.NaN() })),
-		at("2 % scale of a linear", "layer 0's o_proj", factor, Place{Module: layer(0, "self_attn.o_proj")}, scale(1.02)),
-		at("2 % scale of an activation", "layer 1's act_fn", factor, Place{Module: layer(1, "mlp.act_fn")}, scale(1.02)),
-		at("2 % scale in decode", "layer 1's o_proj from step 1 on", factor, Place{Step: 1, Module: layer(1, "self_attn.o_proj")}, scale(1.02)),
-		at("2 % noise", "layer 1's down_proj", "a broken kernel", Place{Module: layer(1, "mlp.down_proj")},
+		at("2 % scale of a linear", "layer 0's o_proj", factor, Place{Module: topology.InLayer(0, topology.OProjName)}, scale(1.02)),
+		at("2 % scale of an activation", "layer 1's act_fn", factor, Place{Module: topology.InLayer(1, topology.ActFnName)}, scale(1.02)),
+		at("2 % scale in decode", "layer 1's o_proj from step 1 on", factor, Place{Step: 1, Module: topology.InLayer(1, topology.OProjName)}, scale(1.02)),
+		at("2 % noise", "layer 1's down_proj", "a broken kernel", Place{Module: topology.InLayer(1, topology.DownProjName)},
 			func(_ *Run, t *tensor.Tensor) { edit(t, noise(0.02)) }),
-		at("a scaled mlp", "layer 0's mlp returns other values than its down_proj", factor, Place{Module: layer(0, "mlp")}, scale(1.02)),
+		at("a scaled mlp", "layer 0's mlp returns other values than its down_proj", factor, Place{Module: topology.InLayer(0, topology.MLPName)}, scale(1.02)),
 		at("a scaled self_attn", "layer 1's self_attn, which records no inputs, returns other values than its o_proj", factor,
-			Place{Module: layer(1, "self_attn")}, scale(1.02)),
-		at("a scaled layer", "layer 0 returns other values than its mlp", factor, Place{Module: "model.layers.0"}, scale(1.02)),
+			Place{Module: topology.InLayer(1, topology.SelfAttnName)}, scale(1.02)),
+		at("a scaled layer", "layer 0 returns other values than its mlp", factor, Place{Module: topology.InLayer(0, "")}, scale(1.02)),
 		{
 			Name: "self_attn changes what it is given", What: "layer 1's self_attn gives qkv_proj other values than the norm returned; it records no inputs, so qkv_proj's input is the nearest place",
 			Hint:  "a wrong constant factor",
-			Where: Place{Module: layer(1, "self_attn.qkv_proj")},
+			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				r.Arriving = append(r.Arriving, func(at Place, args il.Tuple) {
-					if at.Module == layer(1, "self_attn.qkv_proj") {
+					if at.Module == topology.InLayer(1, topology.QKVProjName) {
 						scale(1.02)(r, args.Tensor(0))
 					}
 				})
@@ -63,7 +64,7 @@ func row(n int, f func(v []float64)) func(*Run, *tensor.Tensor) {
 
 // tokenFaults change what the model is given.
 func tokenFaults() []Fault {
-	embed := Place{Module: "model.embed_tokens"}
+	embed := Place{Module: topology.EmbedTokensName}
 	return []Fault{
 		{
 			Name: "missing BOS", What: "the prompt lacks its first token",

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // ranks is the number of tensor-parallel ranks that Ranks logs.
@@ -101,48 +102,28 @@ func (r *Ranks) part(rank int, module string, dir il.Direction, v il.Value) il.V
 		for i, x := range v {
 			out[i] = x
 			if t, ok := x.(*tensor.Tensor); ok {
-				out[i] = r.shard(rank, module[strings.LastIndexByte(module, '.')+1:], dir, i, t)
+				out[i] = r.shard(rank, module, dir, i, t)
 			}
 		}
 		return out
 	case *tensor.Tensor:
-		return r.shard(rank, module[strings.LastIndexByte(module, '.')+1:], dir, 0, v)
+		return r.shard(rank, module, dir, 0, v)
 	}
 	return v
 }
 
-// shard is a rank's part of argument or result i of a module of a kind.
-func (r *Ranks) shard(rank int, kind string, dir il.Direction, i int, t *tensor.Tensor) *tensor.Tensor {
-	last := len(t.Shape) - 1
+// shard is a rank's part of argument or result i of a module.
+func (r *Ranks) shard(rank int, module string, dir il.Direction, i int, t *tensor.Tensor) *tensor.Tensor {
 	q, kv := r.cfg.NumAttentionHeads*r.cfg.HeadDim, r.cfg.NumKeyValueHeads*r.cfg.HeadDim
 	wide := r.cfg.IntermediateSize
-	in := dir == il.Inputs
-	switch kind {
-	case "qkv_proj":
-		if !in {
-			return packed(t, rank, q, kv, kv)
-		}
-	case "gate_up_proj":
-		if !in {
-			return packed(t, rank, wide, wide)
-		}
-	case "act_fn":
-		if in {
-			return packed(t, rank, wide, wide)
-		}
-		return packed(t, rank, wide)
-	case "o_proj", "down_proj":
-		if in {
-			return packed(t, rank, t.Shape[last])
-		}
-	case "rotary_emb":
-		if in && i == 0 { // positions
-			return t.Clone()
-		}
-		return packed(t, rank, t.Shape[last])
-	case "attn":
-		return packed(t, rank, t.Shape[last])
-	case "q_norm", "k_norm": // (T, n, D), by heads
+	switch topology.Of(module).Sharding(dir == il.Outputs, strconv.Itoa(i)) {
+	case topology.PackedQKV:
+		return packed(t, rank, q, kv, kv)
+	case topology.MergedColumn:
+		return packed(t, rank, wide, wide)
+	case topology.Column, topology.KVColumn:
+		return packed(t, rank, t.Shape[len(t.Shape)-1])
+	case topology.HeadAxis, topology.KVHeadAxis: // (T, n, D), by heads
 		n := t.Shape[1] / ranks
 		return t.Narrow(1, rank*n, (rank+1)*n).Clone()
 	}

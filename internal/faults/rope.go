@@ -5,6 +5,7 @@ import (
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func ropeFaults() []Fault {
@@ -40,10 +41,10 @@ func ropeFaults() []Fault {
 		{
 			Name: "positions off by one in decode", What: "the model is told the next position",
 			Hint:  "counted from another start",
-			Where: Place{Step: 1, Module: "model.layers.0"},
+			Where: Place{Step: 1, Module: topology.InLayer(0, "")},
 			Inject: func(r *Run) {
 				r.Arriving = append(r.Arriving, func(at Place, args il.Tuple) {
-					if at.Step > 0 && at.Module == "model.layers.0" { // one tensor for all layers
+					if at.Step > 0 && at.Module == topology.InLayer(0, "") { // one tensor for all layers
 						p := args.Tensor(0)
 						*p = *next(p)
 					}

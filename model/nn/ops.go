@@ -126,6 +126,22 @@ func (o *ops[F]) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 	})
 }
 
+// Add is PyTorch's sum of two tensors.
+func (o *ops[F]) Add(x, y *tensor.Tensor) *tensor.Tensor {
+	out := tensor.New(o.dtype, x.Shape...)
+	xr, yr, dst := rowsOf(x), rowsOf(y), rowsOf(out)
+	o.parallel(xr.n, func() func(int) {
+		a, b := make([]F, xr.width), make([]F, xr.width)
+		return func(i int) {
+			o.load(a, o.dtype, xr.bytes(i))
+			o.load(b, o.dtype, yr.bytes(i))
+			kernel.Add(a, b)
+			o.store(dst.bytes(i), o.dtype, a)
+		}
+	})
+	return out
+}
+
 // normalize computes r(x*s) * w with s = 1/sqrt(mean(x^2) + eps)
 // (vLLM csrc/layernorm_kernels.cu; the caller's store rounds the product).
 func (o *ops[F]) normalize(x, w []F, eps float64) {
