@@ -27,7 +27,7 @@ func TestArchitectures(t *testing.T) {
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)
-	require.Len(t, dirs, 12)
+	require.NotEmpty(t, dirs)
 	for _, path := range dirs {
 		name := filepath.Base(filepath.Dir(path))
 		t.Run(name, func(t *testing.T) {
