@@ -12,6 +12,7 @@ import (
 var architectures = map[string]func(*builder) *CausalLM{
 	"LlamaForCausalLM":   newLlamaForCausalLM,
 	"MistralForCausalLM": newMistralForCausalLM,
+	"Olmo2ForCausalLM":   newOlmo2ForCausalLM,
 	"Phi3ForCausalLM":    newPhi3ForCausalLM,
 	"Qwen2ForCausalLM":   newQwen2ForCausalLM,
 	"Qwen3ForCausalLM":   newQwen3ForCausalLM,

@@ -1,0 +1,94 @@
+package model
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/fixture"
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/model/safetensors"
+	"github.com/ilref/ilref/tensor"
+)
+
+// TestModulesBitByBit gives each module that holds no others what an independent
+// computation in PyTorch gave it in bfloat16 (testdata/architectures/make.py),
+// and compares the bits of what it returns. Sums in another order may fall to
+// the other side of a rounding boundary: 99 % of each module's values are equal.
+func TestModulesBitByBit(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "modules.safetensors"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		name := filepath.Base(filepath.Dir(file))
+		t.Run(name, func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			require.NoError(t, err)
+			golden, err := safetensors.Parse(file, data)
+			require.NoError(t, err)
+			num, err := nn.NewNumerics(tensor.BFloat16, nn.VLLM2025, 1)
+			require.NoError(t, err)
+			for _, m := range built(t, name).Modules() {
+				if m.Spec().Kind.IsBlock() {
+					continue
+				}
+				calls := 0
+				for call := m.Name(); has(golden, call+".outputs.0"); call = fmt.Sprintf("%s_%d", m.Name(), calls) {
+					equal, total := moduleBits(t, golden, num, m, call)
+					require.GreaterOrEqual(t, float64(equal), 0.99*float64(total), "%s: %d of %d values equal", call, equal, total)
+					calls++
+				}
+				require.Positive(t, calls, "%s is not in %s", m.Name(), file)
+			}
+		})
+	}
+}
+
+func has(f *safetensors.File, name string) bool {
+	_, ok := f.Entry(name)
+	return ok
+}
+
+// moduleBits computes one call of a module and counts the values that are the
+// golden ones.
+func moduleBits(t *testing.T, golden *safetensors.File, num nn.Numerics, m nn.Module, call string) (equal, total int) {
+	t.Helper()
+	var in il.Tuple
+	rows := 0
+	for i, input := range m.Inputs() {
+		if input.Fixed {
+			in = append(in, input.Value)
+			continue
+		}
+		x := goldenTensor(t, golden, fmt.Sprintf("%s.inputs.%d", call, i)).Clone() // modules write in place
+		in, rows = append(in, x), x.Shape[0]
+	}
+	require.NoError(t, nn.CheckInputs(m, tensor.BFloat16, in), call)
+	s := &nn.Step{Numerics: num, Hooks: nn.NoHooks{}, Spans: []nn.Span{{Lo: 0, Hi: rows, Cache: nn.NewCache()}}}
+	value := m.Forward(s, in)
+	out, ok := value.(il.Tuple)
+	if !ok {
+		out = il.Tuple{value}
+	}
+	for i := range out {
+		got := out.Tensor(i)
+		if got == nil {
+			continue
+		}
+		want := goldenTensor(t, golden, fmt.Sprintf("%s.outputs.%d", call, i))
+		require.Equal(t, want.Shape, got.Shape, call)
+		a, b := got.Bytes(), want.Bytes()
+		for j := 0; j < len(a); j += 2 {
+			total++
+			if bytes.Equal(a[j:j+2], b[j:j+2]) {
+				equal++
+			}
+		}
+	}
+	return equal, total
+}
