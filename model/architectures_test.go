@@ -67,7 +67,7 @@ func goldenTensor(t *testing.T, f *safetensors.File, name string) *tensor.Tensor
 func runChunks(t *testing.T, m *CausalLM, ids []int) []float64 {
 	num, err := nn.NewNumerics(tensor.Float32, nn.VLLM2025, 2)
 	require.NoError(t, err)
-	cache := nn.NewCache(m.Config.NumHiddenLayers)
+	cache := nn.NewCache()
 	var out []float64
 	at := 0
 	for _, n := range chunks {

@@ -27,7 +27,7 @@ func TestSameBits(t *testing.T) {
 			run := func(threads int, beside bool, sizes ...int) []byte {
 				num, err := nn.NewNumerics(dtype, nn.VLLM2025, threads)
 				require.NoError(t, err)
-				cache, cache2 := nn.NewCache(m.Config.NumHiddenLayers), nn.NewCache(m.Config.NumHiddenLayers)
+				cache, cache2 := nn.NewCache(), nn.NewCache()
 				var out []byte
 				at := 0
 				for step, n := range sizes {

@@ -44,7 +44,7 @@ func TestGoldenBits(t *testing.T) {
 			for _, rounding := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
 				num, err := nn.NewNumerics(dtype, rounding, 2)
 				require.NoError(t, err)
-				s := &nn.Step{Numerics: num, Hooks: nn.NoHooks{}, Spans: []nn.Span{{Lo: 0, Hi: len(ids), Cache: nn.NewCache(m.Config.NumHiddenLayers)}}}
+				s := &nn.Step{Numerics: num, Hooks: nn.NoHooks{}, Spans: []nn.Span{{Lo: 0, Hi: len(ids), Cache: nn.NewCache()}}}
 				h := m.Forward(s, tensor.FromInts(tensor.Int32, ids, len(ids)), tensor.FromInts(tensor.Int64, positions, len(ids)))
 				sum := sha256.Sum256(m.Logits(s, h).Bytes())
 				got[fmt.Sprintf("%s %s %s", filepath.Base(filepath.Dir(config)), dtype, rounding)] = hex.EncodeToString(sum[:8])

@@ -28,36 +28,72 @@ func TestListingFollowsRegistration(t *testing.T) {
 	require.Equal(t, append(want, "model.norm", "logits_processor"), built(t, "qwen3").ModuleNames())
 }
 
-// TestTreeAgainstTopology holds every module of every architecture to the kind
-// that the table of names gives for its name.
+// TestTreeAgainstTopology holds the tree of every architecture to its entry in
+// the table of names: the same modules in the same order, of the same classes.
 func TestTreeAgainstTopology(t *testing.T) {
-	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
-	require.NoError(t, err)
-	require.NotEmpty(t, dirs)
-	for _, config := range dirs {
-		name := filepath.Base(filepath.Dir(config))
-		t.Run(name, func(t *testing.T) {
-			for _, m := range built(t, name).Modules() {
-				of := topology.Of(m.Name())
-				require.NotNil(t, of.Spec, m.Name())
-				kind := of.Spec.Kind
-				switch m.(type) {
-				case *nn.Embedding:
-					require.Equal(t, topology.Embedding, kind, m.Name())
-				case *nn.Linear:
-					require.True(t, kind.IsLinear(), m.Name())
-				case *nn.RMSNorm:
-					require.True(t, kind.IsNorm(), m.Name())
-				case *nn.SiluAndMul:
-					require.Equal(t, topology.Activation, kind, m.Name())
-				case *nn.LogitsProcessor:
-					require.True(t, kind.IsHead(), m.Name())
-				case *nn.SelfAttention, *nn.DecoderLayer, *nn.MLP:
-					require.True(t, kind.IsBlock(), m.Name())
+	seen := map[string]bool{}
+	eachArchitecture(t, func(t *testing.T, m *CausalLM) {
+		arch := m.Config.Architectures[0]
+		seen[arch] = true
+		entry := topology.ByName(arch)
+		require.NotNil(t, entry, arch)
+		var want, got []topology.Child
+		for _, x := range entry.Modules(m.Config.NumHiddenLayers) {
+			require.True(t, x.Known)
+			want = append(want, topology.Child{Name: x.Name, Spec: x.Spec})
+		}
+		for _, x := range m.Modules() {
+			got = append(got, topology.Child{Name: x.Name(), Spec: x.Spec()})
+		}
+		require.Equal(t, len(want), len(got))
+		for i := range want {
+			require.Equal(t, want[i].Name, got[i].Name)
+			require.Same(t, want[i].Spec, got[i].Spec, got[i].Name)
+		}
+	})
+	for name := range architectures {
+		require.True(t, seen[name], "testdata/architectures has no %s", name)
+	}
+}
+
+// TestTreeIsDescribed holds every module to what its class says: as many
+// arguments, states where it says that it keeps some, and sources for what hooks
+// do not see.
+func TestTreeIsDescribed(t *testing.T) {
+	eachArchitecture(t, func(t *testing.T, m *CausalLM) {
+		var held int
+		for _, x := range m.Modules() {
+			spec, inputs := x.Spec(), x.Inputs()
+			require.LessOrEqual(t, len(inputs), len(spec.In), x.Name())
+			for i, in := range inputs {
+				if !in.Fixed {
+					require.Equal(t, in.Ints, len(spec.In[i].Shape) == 1, "%s: argument %d", x.Name(), i)
 				}
-				require.Equal(t, m.Holds() != nil, kind.Attends(), m.Name())
+				if spec.Keyword {
+					require.NotEmpty(t, x.Sources(i), "%s: argument %d is seen by no hook", x.Name(), i)
+				}
 			}
-		})
+			require.Equal(t, spec.State != topology.Stateless, len(nn.StatesOf(x)) > 0, x.Name())
+			if _, ok := x.(nn.Stateful); ok {
+				held++
+			}
+			for _, p := range x.Params() {
+				require.Positive(t, p.Tensor.Numel(), "%s.%s", x.Name(), p.Name)
+			}
+			require.Same(t, x, m.Module(x.Name()))
+		}
+		require.Equal(t, m.Config.NumHiddenLayers, held)
+	})
+}
+
+// eachArchitecture calls f with every model of testdata/architectures.
+func eachArchitecture(t *testing.T, f func(t *testing.T, m *CausalLM)) {
+	configs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, configs)
+	for _, config := range configs {
+		name := filepath.Base(filepath.Dir(config))
+		t.Run(name, func(t *testing.T) { f(t, built(t, name)) })
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -64,6 +65,7 @@ type Engine struct {
 	Hooks Hooks
 
 	numerics nn.Numerics
+	compute  nn.Computation // nil = a module's own Forward
 	maxLen   int
 }
 
@@ -101,7 +103,7 @@ type sequence struct {
 }
 
 func (e *Engine) newSequence() *sequence {
-	return &sequence{cache: nn.NewCache(len(e.Model.Model.Layers))}
+	return &sequence{cache: nn.NewCache()}
 }
 
 // step runs one forward pass over the chunks, ends the step, and returns the
@@ -118,7 +120,7 @@ func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
 // of the last row of each chunk that samples, nil where none does.
 func (e *Engine) forward(hooks nn.Hooks, chunks []chunk) *tensor.Tensor {
 	var ids, positions, last []int
-	s := &nn.Step{Numerics: e.numerics, Hooks: hooks}
+	s := &nn.Step{Numerics: e.numerics, Hooks: hooks, Compute: e.compute}
 	for _, c := range chunks {
 		for i, id := range c.ids {
 			ids, positions = append(ids, id), append(positions, c.seq.len+i)
@@ -147,7 +149,7 @@ func (e *Engine) logits(hidden *tensor.Tensor) *tensor.Tensor {
 	if hidden == nil {
 		return nil
 	}
-	return e.Model.Logits(&nn.Step{Numerics: e.numerics, Hooks: e.Hooks}, hidden)
+	return e.Model.Logits(&nn.Step{Numerics: e.numerics, Hooks: e.Hooks, Compute: e.compute}, hidden)
 }
 
 // CheckTokens reports the first id that the vocabulary does not have, and a
@@ -171,6 +173,12 @@ func (e *Engine) CheckTokens(ids []int, newTokens int) error {
 // DType is the type that the engine computes in.
 func (e *Engine) DType() tensor.DType { return e.numerics.DType() }
 
-// Intercept replaces the arithmetic of the modules by one that wraps it. The
-// fault suite injects its faults here.
-func (e *Engine) Intercept(wrap func(nn.Numerics) nn.Numerics) { e.numerics = wrap(e.numerics) }
+// Intercept computes modules by what wraps their computation. The fault suite
+// injects its faults here.
+func (e *Engine) Intercept(wrap func(nn.Computation) nn.Computation) {
+	inner := e.compute
+	if inner == nil {
+		inner = func(s *nn.Step, m nn.Module, in il.Tuple) il.Value { return m.Forward(s, in) }
+	}
+	e.compute = wrap(inner)
+}

@@ -64,7 +64,7 @@ func replayLeaves(t *testing.T, m *model.CausalLM, s *il.Session) map[string]*co
 		row := 0
 		for _, c := range st.Chunks {
 			if caches[c.Request] == nil {
-				caches[c.Request] = nn.NewCache(m.Config.NumHiddenLayers)
+				caches[c.Request] = nn.NewCache()
 			}
 			spans[st.Number] = append(spans[st.Number], nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: caches[c.Request]})
 			row += len(c.IDs)
@@ -75,8 +75,7 @@ func replayLeaves(t *testing.T, m *model.CausalLM, s *il.Session) map[string]*co
 		for _, call := range st.Calls {
 			mod := modules[call.Module]
 			require.NotNil(t, mod, call.Module)
-			switch mod.(type) {
-			case *nn.DecoderLayer, *nn.SelfAttention, *nn.MLP:
+			if mod.Spec().Kind.IsBlock() {
 				continue
 			}
 			step := &nn.Step{Numerics: numerics, Hooks: nn.NoHooks{}, Spans: spans[st.Number]}

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
-	"github.com/ilref/ilref/topology"
 )
 
 // Recorder is told the calls that a replay makes, in the places where the
@@ -37,9 +37,10 @@ type Unreplayed struct {
 // Replay computes every recorded call of a session from the session's own
 // recorded inputs, each on its own, so that a module's output differs from the
 // recorded one only by what that module did. Attention takes its keys and
-// values from the session's earlier calls, and queries and keys that are not
-// recorded from the rotary embedding before it; a self_attn, which records no
-// inputs, takes them from its neighbours. It returns the calls that cannot be
+// values from the session's earlier calls. An argument that is not recorded is
+// taken from where its module says that it comes from: queries and keys from
+// the rotary embedding, and what a self_attn is given, which hooks do not see,
+// from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
 func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
 	_, skipped, err := e.ReplayPart(ctx, s, histories, nil, rec, progress)
@@ -48,14 +49,13 @@ func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, r
 
 // replayer is a replay on its way through a session.
 type replayer struct {
-	engine  *Engine
-	modules map[string]nn.Module
-	caches  map[int]*nn.Cache // of each request, as recorded
-	plans   map[int]requests.Step
-	noPlan  error // why the rows could not be read as requests
+	engine *Engine
+	caches map[int]*nn.Cache // of each request, as recorded
+	plans  map[int]requests.Step
+	noPlan error // why the rows could not be read as requests
 
-	own  func(module string, call int) bool // of a part, nil for all
-	keys map[int]bool                       // layers whose keys a part needs for what holds the attention
+	own    func(module string, call int) bool // of a part, nil for all
+	needed map[nn.Stateful]bool               // by what holds them in a part
 
 	step  *il.Step
 	spans []nn.Span // of the step, with the recorded caches
@@ -68,7 +68,7 @@ func (r *replayer) begin(st *il.Step) {
 	for _, c := range r.plans[st.Number].Chunks {
 		cache := r.caches[c.Request]
 		if cache == nil || c.Request < 0 {
-			cache = nn.NewCache(len(r.engine.Model.Model.Layers))
+			cache = nn.NewCache()
 			r.caches[c.Request] = cache
 		}
 		r.spans = append(r.spans, nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: cache})
@@ -83,7 +83,7 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 		return err
 	}
 	shown := in
-	if m.ByKeyword() {
+	if m.Spec().Keyword {
 		shown = il.Tuple{}
 	}
 	rec.SetCall(c.Module, c.Index)
@@ -100,7 +100,7 @@ func (r *replayer) bare() *nn.Step {
 // prepare finds what a call needs: its module, its inputs and what it attends
 // to.
 func (r *replayer) prepare(c *il.Call) (nn.Module, il.Tuple, *nn.Step, error) {
-	m := r.modules[c.Module]
+	m := r.engine.Model.Module(c.Module)
 	if m == nil {
 		return nil, nil, nil, errors.New("the model has no module of this name")
 	}
@@ -116,25 +116,15 @@ func (r *replayer) prepare(c *il.Call) (nn.Module, il.Tuple, *nn.Step, error) {
 	return m, in, s, err
 }
 
-// inputs reads what a module was given.
+// inputs finds what a module was given in a call.
 func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
-	switch m := m.(type) {
-	case *nn.SelfAttention:
-		return r.selfAttentionInputs(m)
-	case *nn.LogitsProcessor:
-		hidden, err := r.read(c, il.Inputs, 1)
-		return il.Tuple{r.engine.Model.Head(), hidden, nil}, err
-	}
 	var in il.Tuple
 	for i, input := range m.Inputs() {
-		if input.Absent {
-			in = append(in, nil)
+		if input.Fixed {
+			in = append(in, input.Value)
 			continue
 		}
-		x, err := r.read(c, il.Inputs, i)
-		if a, ok := m.(*nn.Attention); ok && i < 2 && c.Slot(il.Inputs, strconv.Itoa(i)) == nil {
-			x, err = r.rotated(a, i)
-		}
+		x, err := r.input(c, m, i)
 		if err != nil {
 			return nil, err
 		}
@@ -143,64 +133,87 @@ func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 	return in, nil
 }
 
-// rotated finds the queries (0) or the keys (1) of an attention that did not
-// record them: what its rotary embedding returned, or returns for what it was
-// given. The rotary embedding of all layers is called once by each.
-func (r *replayer) rotated(m *nn.Attention, i int) (*tensor.Tensor, error) {
-	self, ok := r.modules[topology.Parent(m.Name())].(*nn.SelfAttention)
-	if !ok {
-		return nil, fmt.Errorf("inputs %d of %s was not logged", i, m.Name())
+// input finds argument i of a call: where the call recorded it, or where the
+// module says that it comes from.
+func (r *replayer) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
+	sources := m.Sources(i)
+	if hooked := !m.Spec().Keyword; hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
+		return r.read(c, il.Inputs, i)
 	}
-	at := slices.IndexFunc(r.step.Calls, func(c *il.Call) bool { return c.Module == self.RotaryEmb.Name() && c.Index == m.Layer })
-	if at < 0 {
-		return nil, fmt.Errorf("inputs %d of %s was not logged, nor call %d of %s", i, m.Name(), m.Layer, self.RotaryEmb.Name())
+	for _, s := range sources {
+		if x, err := r.source(s); x != nil || err != nil {
+			return x, err
+		}
 	}
-	c := r.step.Calls[at]
-	if c.Slot(il.Outputs, strconv.Itoa(i)) != nil {
-		return r.read(c, il.Outputs, i)
+	return nil, missing(c, m, i)
+}
+
+// source finds a tensor in the calls of the step: as it was recorded, or
+// computed from what its module was given; nil where neither is there.
+func (r *replayer) source(s nn.Source) (*tensor.Tensor, error) {
+	dir := il.Inputs
+	if s.Output {
+		dir = il.Outputs
 	}
-	in, err := r.inputs(c, self.RotaryEmb)
+	for _, c := range r.step.Calls {
+		if c.Module != s.Module.Name() || !s.Any && c.Index != s.Call {
+			continue
+		}
+		switch {
+		case slotOf(c, dir, s.Index) != nil:
+			return r.read(c, dir, s.Index)
+		case s.Output && s.Compute:
+			return r.computed(c, s)
+		}
+	}
+	return nil, nil
+}
+
+// computed is a result of a module that keeps nothing from step to step.
+func (r *replayer) computed(c *il.Call, s nn.Source) (*tensor.Tensor, error) {
+	if len(nn.StatesOf(s.Module)) > 0 {
+		return nil, fmt.Errorf("%s was not logged, and its state is not known", c.Module)
+	}
+	in, err := r.inputs(c, s.Module)
 	if err == nil {
-		err = nn.CheckInputs(self.RotaryEmb, r.engine.numerics.DType(), in)
+		err = nn.CheckInputs(s.Module, r.engine.numerics.DType(), in)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return self.RotaryEmb.Forward(r.bare(), in).(il.Tuple).Tensor(i), nil
+	out := s.Module.Forward(r.bare(), in)
+	if t, ok := out.(il.Tuple); ok {
+		return t.Tensor(s.Index), nil
+	}
+	return out.(*tensor.Tensor), nil
 }
 
-// selfAttentionInputs finds positions and hidden states in the calls beside
-// it: the rotary embedding's first argument and the layer norm's result.
-func (r *replayer) selfAttentionInputs(m *nn.SelfAttention) (il.Tuple, error) {
-	layer := topology.Parent(m.Name())
-	var positions, hidden *tensor.Tensor
-	for _, c := range r.step.Calls {
-		var err error
-		switch {
-		case c.Module == layer+"."+topology.InputNormName:
-			hidden, err = r.read(c, il.Outputs, 0)
-		case positions == nil && (c.Module == layer || c.Module == m.RotaryEmb.Name()):
-			positions, err = r.read(c, il.Inputs, 0)
-		}
-		if err != nil {
-			return nil, err
-		}
+// missing says that argument i of a call is nowhere, and what could tell it.
+func missing(c *il.Call, m nn.Module, i int) error {
+	what := fmt.Sprintf("inputs %d of %s was not logged", i, c.Module)
+	if m.Spec().Keyword {
+		what = "it records no inputs"
 	}
-	switch {
-	case hidden == nil:
-		return nil, fmt.Errorf("it records no inputs, and %s.input_layernorm was not logged", layer)
-	case positions == nil:
-		return nil, errors.New("it records no inputs, and no positions were logged")
+	var could []string
+	for _, s := range m.Sources(i) {
+		name := s.Module.Name()
+		if s.Call > 0 && !s.Any {
+			name = fmt.Sprintf("call %d of %s", s.Call, name)
+		}
+		could = append(could, name)
 	}
-	return il.Tuple{positions, hidden}, nil
+	switch len(could) {
+	case 0:
+		return errors.New(what)
+	case 1:
+		return fmt.Errorf("%s, and %s was not logged", what, could[0])
+	}
+	return fmt.Errorf("%s, and neither %s was logged", what, strings.Join(could, " nor "))
 }
 
 // read returns a copy of a recorded tensor: modules write in place.
 func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, error) {
-	slot := c.Slot(dir, strconv.Itoa(i))
-	if slot == nil && i == 0 {
-		slot = c.Slot(dir, "")
-	}
+	slot := slotOf(c, dir, i)
 	switch {
 	case slot == nil:
 		return nil, fmt.Errorf("%s %d of %s was not logged", dir, i, c.Module)
@@ -223,6 +236,16 @@ func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, er
 	return x, nil
 }
 
+// slotOf is argument or result i of a call, nil where it is not recorded. A
+// single one has no number.
+func slotOf(c *il.Call, dir il.Direction, i int) *il.Slot {
+	slot := c.Slot(dir, strconv.Itoa(i))
+	if slot == nil && i == 0 {
+		slot = c.Slot(dir, "")
+	}
+	return slot
+}
+
 func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
 	var copied *tensor.Tensor
 	err := f.With(func(x *tensor.Tensor) error {
@@ -235,26 +258,28 @@ func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
 	return copied, err
 }
 
-// attending returns the spans for a module that holds attention: the recorded
-// caches for the attention itself, which adds its keys to them, and copies for
+// attending returns the spans for a module that is or holds others with a
+// state: the recorded caches for one that is, which adds to them, and copies for
 // the modules around it, which must not.
 func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
-	attn := m.Holds()
-	if attn == nil {
+	states := nn.StatesOf(m)
+	if len(states) == 0 {
 		return nil, nil
 	}
-	layer, fork := attn.Layer, m != nn.Module(attn)
 	if r.noPlan != nil {
 		return nil, r.noPlan
 	}
+	_, own := m.(nn.Stateful)
 	spans := make([]nn.Span, len(r.spans))
 	for i, sp := range r.spans {
 		start := r.plans[r.step.Number].Chunks[i].Start
-		if have := sp.Cache.Len(layer); have != start {
-			return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged", have, start-1)
+		for _, st := range states {
+			if have := sp.Cache.State(st).Len(); have != start {
+				return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged", have, start-1)
+			}
 		}
 		spans[i] = sp
-		if fork {
+		if !own {
 			spans[i].Cache = sp.Cache.Fork()
 		}
 	}

@@ -15,14 +15,11 @@ import (
 // so that a part can be lined up with other sessions as the whole can. It
 // returns how many calls were computed.
 func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]int, own func(module string, call int) bool, rec Recorder, progress Progress) (int, []Unreplayed, error) {
-	r := &replayer{engine: e, modules: map[string]nn.Module{}, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}, own: own, keys: map[int]bool{}}
-	for _, m := range e.Model.Modules() {
-		r.modules[m.Name()] = m
-	}
+	r := &replayer{engine: e, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}, own: own, needed: map[nn.Stateful]bool{}}
 	if err := r.plan(s, histories); err != nil {
 		return 0, nil, err
 	}
-	r.needKeys()
+	r.needStates()
 	made := 0
 	var skipped []Unreplayed
 	for i, st := range s.Steps {
@@ -65,17 +62,14 @@ func (r *replayer) plan(s *il.Session, histories [][]int) error {
 	return r.engine.CheckPlan(plan)
 }
 
-// needKeys finds the layers of the part's own self_attn and decoder layers.
-func (r *replayer) needKeys() {
-	for name, m := range r.modules {
-		if r.own == nil || !r.own(name, 0) {
+// needStates finds the states inside the part's own modules.
+func (r *replayer) needStates() {
+	for _, m := range r.engine.Model.Modules() {
+		if _, is := m.(nn.Stateful); is || r.own == nil || !r.own(m.Name(), 0) {
 			continue
 		}
-		switch m := m.(type) {
-		case *nn.SelfAttention:
-			r.keys[m.Attn.Layer] = true
-		case *nn.DecoderLayer:
-			r.keys[m.SelfAttn.Attn.Layer] = true
+		for _, s := range nn.StatesOf(m) {
+			r.needed[s] = true
 		}
 	}
 }
@@ -83,29 +77,39 @@ func (r *replayer) needKeys() {
 // other does for a call of another part what this one needs of it. What cannot
 // be read is reported where it is missed.
 func (r *replayer) other(c *il.Call, telling bool, rec Recorder) {
-	if m, ok := r.modules[c.Module].(*nn.Attention); ok && r.keys[m.Layer] {
+	m := r.engine.Model.Module(c.Module)
+	if m, ok := m.(nn.Stateful); ok && r.needed[m] {
 		if _, in, s, err := r.prepare(c); err == nil {
 			m.Store(s, in)
 		}
 	}
-	if !telling {
+	if !telling || m == nil {
 		return
 	}
-	m := r.modules[c.Module]
-	var shown il.Tuple
-	if _, ok := m.(*nn.LogitsProcessor); ok {
-		in, err := r.inputs(c, m)
-		if err != nil {
-			return
-		}
-		shown = in
-	} else {
-		x, err := r.read(c, il.Inputs, 0)
-		if err != nil {
-			return
-		}
-		shown = il.Tuple{x}
+	if shown, err := r.beginning(c, m); err == nil {
+		rec.SetCall(c.Module, c.Index)
+		rec.Pre(c.Module, shown)
 	}
-	rec.SetCall(c.Module, c.Index)
-	rec.Pre(c.Module, shown)
+}
+
+// beginning is the arguments of a call up to the first that a hook recorded,
+// with those that follow it in every call.
+func (r *replayer) beginning(c *il.Call, m nn.Module) (il.Tuple, error) {
+	var shown il.Tuple
+	read := false
+	for i, input := range m.Inputs() {
+		switch {
+		case input.Fixed:
+			shown = append(shown, input.Value)
+			continue
+		case read:
+			return shown, nil
+		}
+		x, err := r.input(c, m, i)
+		if err != nil {
+			return nil, err
+		}
+		shown, read = append(shown, x), true
+	}
+	return shown, nil
 }

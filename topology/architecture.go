@@ -23,6 +23,30 @@ type Child struct {
 // share is looked up in the first.
 var architectures = []*Architecture{llama, qwen3}
 
+// Modules lists the modules that are called in a model of so many layers, in the
+// order of PyTorch's named_modules: the layers follow the embedding, and a module
+// that all layers share is found in the first.
+func (a *Architecture) Modules(layers int) []Module {
+	var out []Module
+	for _, c := range a.Root {
+		if c.Spec.Kind == Head {
+			continue // the logits processor is given it, and nothing calls it
+		}
+		out = append(out, a.Of(c.Name))
+		if c.Spec.Kind != Embedding {
+			continue
+		}
+		for i := range layers {
+			for _, c := range a.Layer {
+				if i == 0 || !c.Spec.Shared {
+					out = append(out, a.Of(InLayer(i, c.Name)))
+				}
+			}
+		}
+	}
+	return out
+}
+
 // ByName finds the architecture that config.json names, nil where it is none of
 // those here.
 func ByName(name string) *Architecture {

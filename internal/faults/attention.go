@@ -18,16 +18,14 @@ func attentionFaults() []Fault {
 			Hint:  "attention's scale",
 			Where: attn(0, 0),
 			Inject: func(r *Run) {
-				for _, l := range r.Model.Model.Layers {
-					l.SelfAttn.Attn.Scale *= l.SelfAttn.Attn.Scale
-				}
+				each(r.Model, func(m *nn.Attention) { m.Scale *= m.Scale })
 			},
 		},
 		{
 			Name: "mask off by one", What: "in prefill a token sees the next one too",
 			Hint:   "a mask that is off by one",
 			Where:  attn(0, 0),
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return leakyMask{n} }) },
+			Inject: func(r *Run) { Wrap(r, leakyMask) },
 		},
 		{
 			Name: "window off by one", What: "a token sees one key more than the sliding window holds",
@@ -35,16 +33,14 @@ func attentionFaults() []Fault {
 			Where: attn(0, 0),
 			Needs: func(c *model.Config) bool { return c.UseSlidingWindow },
 			Inject: func(r *Run) {
-				for _, l := range r.Model.Model.Layers {
-					l.SelfAttn.Attn.Window++
-				}
+				each(r.Model, func(m *nn.Attention) { m.Window++ })
 			},
 		},
 		{
 			Name: "wrong GQA mapping", What: "query head h has key head h mod nkv instead of h / group",
 			Hint:   "which kv head a query head reads",
 			Where:  attn(0, 0),
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return wrongGroups{n} }) },
+			Inject: func(r *Run) { Wrap(r, wrongGroups) },
 		},
 		{
 			Name: "swapped heads", What: "layer 1's attention returns its first two heads exchanged",
@@ -58,7 +54,7 @@ func attentionFaults() []Fault {
 			Name: "fp8 kv cache", What: "decode reads keys and values that were stored as float8_e4m3fn",
 			Hint:  "the kv cache",
 			Where: attn(1, 0),
-			Inject: shadowed(func(_ int, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor) {
+			Inject: shadowed(func(_ string, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor) {
 				round := func(_ int, x []float64) {
 					for i := range x {
 						x[i] = e4m3(x[i])
@@ -78,100 +74,72 @@ func attentionFaults() []Fault {
 
 // leakyMask gives each query the place of the next row, so that it sees that
 // row's key; the last has no next and stays.
-type leakyMask struct{ nn.Numerics }
-
-func (n leakyMask) Attend(q *tensor.Tensor, layer int, shape nn.AttentionShape, spans []nn.Span) *tensor.Tensor {
+func leakyMask(s *nn.Step, m *nn.Attention, in il.Tuple, forward nn.Computation) il.Value {
+	out := forward(s, m, in).(*tensor.Tensor)
+	q := in.Tensor(0)
 	later := make([]int, q.Shape[0]) // by row: the row that it takes the place of
 	for i := range later {
 		later[i] = i
 	}
-	for _, s := range spans {
-		for row := s.Lo; row < s.Hi-1; row++ {
+	for _, span := range s.Spans {
+		for row := span.Lo; row < span.Hi-1; row++ {
 			later[row] = row + 1
 		}
 	}
-	out := n.Numerics.Attend(q, layer, shape, spans)
-	leaked := n.Numerics.Attend(permuted(q, func(i int) int { return max(i-1, 0) }), layer, shape, spans)
+	leaked := m.Attend(s, permuted(q, func(i int) int { return max(i-1, 0) }))
 	own := map[bool]*tensor.Tensor{true: out, false: leaked}
 	return edited(out, func(row int, v []float64) { load(v, own[later[row] == row], later[row]) })
 }
 
 // wrongGroups lays the query heads out so that those of key head h mod nkv are
 // neighbours.
-type wrongGroups struct{ nn.Numerics }
-
-func (n wrongGroups) Attend(q *tensor.Tensor, layer int, shape nn.AttentionShape, spans []nn.Span) *tensor.Tensor {
-	d, group := shape.HeadDim, shape.Heads/shape.KVHeads
+func wrongGroups(s *nn.Step, m *nn.Attention, in il.Tuple, forward nn.Computation) il.Value {
+	d, group := m.HeadDim, m.Heads/m.KVHeads
 	there := func(i int) int { // by place: the query head
 		place := i / d
-		return (place%group*shape.KVHeads+place/group)*d + i%d
+		return (place%group*m.KVHeads+place/group)*d + i%d
 	}
 	back := func(i int) int {
 		h := i / d
-		return (h%shape.KVHeads*group+h/shape.KVHeads)*d + i%d
+		return (h%m.KVHeads*group+h/m.KVHeads)*d + i%d
 	}
-	return columns(n.Numerics.Attend(columns(q, there), layer, shape, spans), back)
+	return columns(forward(s, m, il.Tuple{columns(in.Tensor(0), there), in[1], in[2]}).(*tensor.Tensor), back)
 }
 
-// shadow is attention whose decode reads caches of its own, filled with keys
-// and values that edit has changed.
-type shadow struct {
-	nn.Numerics
-	*Run
-	edit   func(layer int, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor)
-	k, v   *tensor.Tensor // of the call
-	caches map[*nn.Cache]*nn.Cache
-}
-
-// shadowed makes a fault of the cache. edit sees the rows of every call.
-func shadowed(edit func(layer int, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor)) func(*Run) {
+// shadowed makes a fault of the cache: attention's decode reads caches of its
+// own, filled with keys and values that edit has changed. Edit sees the rows of
+// every call.
+func shadowed(edit func(attn string, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor)) func(*Run) {
 	return func(r *Run) {
-		s := &shadow{Run: r, edit: edit, caches: map[*nn.Cache]*nn.Cache{}}
-		attn := map[string]bool{}
-		for _, l := range r.Model.Model.Layers {
-			attn[l.SelfAttn.Attn.Name()] = true
-		}
-		r.Entering = append(r.Entering, func(at Place, args il.Tuple) il.Tuple {
-			if attn[at.Module] {
-				s.k, s.v = args.Tensor(1), args.Tensor(2)
+		caches := map[*nn.Cache]*nn.Cache{}
+		Wrap(r, func(s *nn.Step, m *nn.Attention, in il.Tuple, forward nn.Computation) il.Value {
+			right := forward(s, m, in)
+			shadow := &nn.Step{Numerics: s.Numerics, Hooks: nn.NoHooks{}}
+			for _, sp := range s.Spans {
+				if caches[sp.Cache] == nil {
+					caches[sp.Cache] = nn.NewCache()
+				}
+				shadow.Spans = append(shadow.Spans, nn.Span{Lo: sp.Lo, Hi: sp.Hi, Cache: caches[sp.Cache]})
 			}
-			return args
+			k, v := edit(m.Name(), in.Tensor(1), in.Tensor(2))
+			if out := m.Forward(shadow, il.Tuple{in[0], k, v}); r.At().Step > 0 {
+				return out
+			}
+			return right
 		})
-		r.Wrap(func(n nn.Numerics) nn.Numerics {
-			s.Numerics = n
-			return s
-		})
 	}
-}
-
-func (s *shadow) Attend(q *tensor.Tensor, layer int, shape nn.AttentionShape, spans []nn.Span) *tensor.Tensor {
-	mine := make([]nn.Span, len(spans))
-	for i, sp := range spans {
-		if s.caches[sp.Cache] == nil {
-			s.caches[sp.Cache] = nn.NewCache(len(s.Model.Model.Layers))
-		}
-		mine[i] = nn.Span{Lo: sp.Lo, Hi: sp.Hi, Cache: s.caches[sp.Cache]}
-	}
-	k, v := s.edit(layer, s.k, s.v)
-	// The module is what can store rows.
-	attn := nn.NewAttention("shadow", layer, shape)
-	out := attn.Forward(&nn.Step{Numerics: s.Numerics, Spans: mine}, il.Tuple{q, k, v}).(*tensor.Tensor)
-	if s.At().Step == 0 {
-		return s.Numerics.Attend(q, layer, shape, spans)
-	}
-	return out
 }
 
 // stale repeats the last row of the prompt in every decode.
 func stale(r *Run) {
 	type kv struct{ k, v *tensor.Tensor }
-	last := map[int]kv{} // by layer
-	shadowed(func(layer int, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor) {
+	last := map[string]kv{} // by attention
+	shadowed(func(attn string, k, v *tensor.Tensor) (*tensor.Tensor, *tensor.Tensor) {
 		if n := k.Shape[0]; r.At().Step == 0 {
-			last[layer] = kv{k.Narrow(0, n-1, n).Clone(), v.Narrow(0, n-1, n).Clone()}
+			last[attn] = kv{k.Narrow(0, n-1, n).Clone(), v.Narrow(0, n-1, n).Clone()}
 			return k, v
 		}
-		return last[layer].k, last[layer].v
+		return last[attn].k, last[attn].v
 	})(r)
 }
 

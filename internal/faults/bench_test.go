@@ -16,6 +16,7 @@ import (
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 const (
@@ -181,20 +182,20 @@ func (b *Bench) run(s Setting, m *model.CausalLM) (*Run, ref.Config) {
 // out of what the layers see.
 func outliers(m *model.CausalLM) {
 	const channel, massive = 7, 5
-	m.Model.EmbedTokens.Weight = edited(m.Model.EmbedTokens.Weight, func(row int, v []float64) {
+	embed := get[*nn.Embedding](m, topology.EmbedTokensName)
+	embed.Weight = edited(embed.Weight, func(row int, v []float64) {
 		v[channel] *= 20
 		if row == 1 { // that all prompts begin with
 			v[massive] *= 1000
 		}
 	})
-	norms := []*nn.RMSNorm{m.Model.Norm}
-	for _, l := range m.Model.Layers {
-		norms = append(norms, l.InputLayerNorm, l.PostAttentionLayerNorm)
-	}
-	for _, n := range norms {
+	each(m, func(n *nn.RMSNorm) {
+		if n.Spec().Kind != topology.Norm {
+			return
+		}
 		n.Weight = edited(n.Weight, func(_ int, v []float64) {
 			v[channel] /= 20
 			v[massive] /= 500
 		})
-	}
+	})
 }

@@ -3,6 +3,7 @@ package faults
 import (
 	"math"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -18,7 +19,7 @@ func linearFaults() []Fault {
 			Hint:  "k and v in the other order",
 			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
-				p := r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts
+				p := get[*nn.Linear](r.Model, topology.InLayer(1, topology.QKVProjName)).Parts
 				p[k], p[v] = p[v], p[k]
 			},
 		},
@@ -27,7 +28,7 @@ func linearFaults() []Fault {
 			Hint:  "gate and up in the other order",
 			Where: Place{Module: topology.InLayer(1, topology.GateUpProjName)},
 			Inject: func(r *Run) {
-				p := r.Model.Model.Layers[1].MLP.GateUpProj.Parts
+				p := get[*nn.Linear](r.Model, topology.InLayer(1, topology.GateUpProjName)).Parts
 				p[0], p[1] = p[1], p[0]
 			},
 		},
@@ -37,9 +38,9 @@ func linearFaults() []Fault {
 			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				d := r.Model.Config.HeadDim
-				for _, l := range r.Model.Model.Layers {
+				for n := range r.Model.Config.NumHiddenLayers {
 					for _, i := range []int{q, k} {
-						p := &l.SelfAttn.QKVProj.Parts[i]
+						p := &get[*nn.Linear](r.Model, topology.InLayer(n, topology.QKVProjName)).Parts[i]
 						p.Weight = permuted(p.Weight, func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })
 					}
 				}
@@ -50,7 +51,7 @@ func linearFaults() []Fault {
 			Hint:  "heads in another order|one block of columns",
 			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
-				p := &r.Model.Model.Layers[1].SelfAttn.QKVProj.Parts[q]
+				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.QKVProjName)).Parts[q]
 				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
 			},
 		},
@@ -59,9 +60,10 @@ func linearFaults() []Fault {
 			Hint:  "a bias that is missing",
 			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)}, Needs: biased,
 			Inject: func(r *Run) {
-				for _, l := range r.Model.Model.Layers {
-					for i := range l.SelfAttn.QKVProj.Parts {
-						l.SelfAttn.QKVProj.Parts[i].Bias = nil
+				for n := range r.Model.Config.NumHiddenLayers {
+					parts := get[*nn.Linear](r.Model, topology.InLayer(n, topology.QKVProjName)).Parts
+					for i := range parts {
+						parts[i].Bias = nil
 					}
 				}
 			},
@@ -71,7 +73,7 @@ func linearFaults() []Fault {
 			Hint:  "a quantized weight",
 			Where: Place{Module: topology.InLayer(1, topology.DownProjName)},
 			Inject: func(r *Run) {
-				p := &r.Model.Model.Layers[1].MLP.DownProj.Parts[0]
+				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.DownProjName)).Parts[0]
 				p.Weight = quantized(p.Weight)
 			},
 		},
@@ -79,14 +81,14 @@ func linearFaults() []Fault {
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
 			Hint:   "another activation function: the target's output is gelu",
 			Where:  Place{Module: topology.InLayer(0, topology.ActFnName)},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return gelu{n} }) },
+			Inject: func(r *Run) { Wrap(r, gelu) },
 		},
 		{
 			Name: "wrong embedding row", What: "one token of the prompt has the row of the next id",
 			Hint:  "a wrong row of the embedding",
 			Where: Place{Module: topology.EmbedTokensName},
 			Inject: func(r *Run) {
-				m := r.Model.Model.EmbedTokens
+				m := get[*nn.Embedding](r.Model, topology.EmbedTokensName)
 				ids := r.Plan.Steps[0].Chunks[0].IDs
 				wrong := ids[len(ids)/2]
 				m.Weight = permuted(m.Weight, func(row int) int {
@@ -102,11 +104,7 @@ func linearFaults() []Fault {
 			Hint:  "the output head",
 			Where: Place{Step: 1, Module: topology.LogitsProcessorName}, // of the forward of step 0
 			Inject: func(r *Run) {
-				for _, m := range r.Model.Modules() {
-					if l, ok := m.(*nn.LogitsProcessor); ok {
-						l.Head = edited(l.Head, noise(0.05))
-					}
-				}
+				each(r.Model, func(m *nn.LogitsProcessor) { m.Head = edited(m.Head, noise(0.05)) })
 			},
 		},
 	}
@@ -150,9 +148,8 @@ func e4m3(x float64) float64 {
 }
 
 // gelu is GeluAndMul (the exact one) with the rounding of SiluAndMul.
-type gelu struct{ nn.Numerics }
-
-func (g gelu) SiluAndMul(x *tensor.Tensor) *tensor.Tensor {
+func gelu(_ *nn.Step, _ *nn.SiluAndMul, in il.Tuple, _ nn.Computation) il.Value {
+	x := in.Tensor(0)
 	n := x.Shape[1] / 2
 	gate := edited(x.Narrow(1, 0, n), func(_ int, v []float64) {
 		for i, a := range v {

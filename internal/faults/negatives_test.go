@@ -123,18 +123,16 @@ func nearTies(t *testing.T, b *Bench) (Setting, Setting) {
 	for try := range 100 {
 		size := []float64{1e-3, -1e-3}[try%2] * float64(1+try/2) // of logits: some tenths of a last place
 		tie := func(r *Run) {
-			for _, m := range r.Model.Modules() {
-				if l, ok := m.(*nn.LogitsProcessor); ok {
-					other := (win + 1) % l.Head.Shape[0]
-					l.Head = permuted(l.Head, func(row int) int {
-						if row == other {
-							return win
-						}
-						return row
-					})
-					edit(l.Head.Narrow(0, other, other+1), noise(size))
-				}
-			}
+			each(r.Model, func(l *nn.LogitsProcessor) {
+				other := (win + 1) % l.Head.Shape[0]
+				l.Head = permuted(l.Head, func(row int) int {
+					if row == other {
+						return win
+					}
+					return row
+				})
+				edit(l.Head.Narrow(0, other, other+1), noise(size))
+			})
 		}
 		a, z := Setting{Inject: tie}, Setting{Inject: tie, Order: SplitK}
 		x, y := b.Compute(t, a, ref.NoHooks{}), b.Compute(t, z, ref.NoHooks{})

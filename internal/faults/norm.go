@@ -3,6 +3,7 @@ package faults
 import (
 	"math"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -21,13 +22,13 @@ func normFaults() []Fault {
 			Name: "LayerNorm for RMSNorm", What: "every norm takes the mean away first",
 			Hint:   "another kind of norm",
 			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return layerNorm{n} }) },
+			Inject: func(r *Run) { Wrap(r, layerNorm) },
 		},
 		{
 			Name: "norm in bfloat16", What: "every norm takes the mean of the squares and its root in bfloat16",
 			Hint:   "the type it computes in",
 			Where:  Place{Module: topology.InLayer(0, topology.InputNormName)},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return coarseNorm{n} }) },
+			Inject: func(r *Run) { Wrap(r, coarseNorm) },
 		},
 		{
 			Name: "swapped q and k norms", What: "each has the weight of the other, in every layer",
@@ -35,8 +36,8 @@ func normFaults() []Fault {
 			Where: Place{Module: topology.InLayer(0, topology.QNormName)},
 			Needs: func(c *model.Config) bool { return c.Architectures[0] == "Qwen3ForCausalLM" },
 			Inject: func(r *Run) {
-				for _, l := range r.Model.Model.Layers {
-					q, k := l.SelfAttn.QNorm, l.SelfAttn.KNorm
+				for n := range r.Model.Config.NumHiddenLayers {
+					q, k := get[*nn.RMSNorm](r.Model, topology.InLayer(n, topology.QNormName)), get[*nn.RMSNorm](r.Model, topology.InLayer(n, topology.KNormName))
 					q.Weight, k.Weight = k.Weight, q.Weight
 				}
 			},
@@ -46,8 +47,11 @@ func normFaults() []Fault {
 			Hint:  "a residual that is not added",
 			Where: Place{Module: topology.InLayer(1, topology.PostAttnNormName)},
 			Inject: func(r *Run) {
-				r.Wrap(func(n nn.Numerics) nn.Numerics {
-					return noResidual{n, r, topology.InLayer(1, topology.PostAttnNormName)}
+				Wrap(r, func(s *nn.Step, m *nn.RMSNorm, in il.Tuple, forward nn.Computation) il.Value {
+					if m.Name() == topology.InLayer(1, topology.PostAttnNormName) {
+						clear(in.Tensor(1).Data)
+					}
+					return forward(s, m, in)
 				})
 			},
 		},
@@ -58,44 +62,33 @@ func normFaults() []Fault {
 // eps to 2e-3·v: the factor 1/sqrt(v+eps) is then 1e-3 smaller, which is four
 // times less than the last place of bfloat16.
 func wrongEps(r *Run) {
-	m := r.Model.Model
 	id := r.Plan.Steps[0].Chunks[0].IDs[0]
 	v := 0.0
-	edited(m.EmbedTokens.Weight.Narrow(0, id, id+1), func(_ int, row []float64) {
+	edited(get[*nn.Embedding](r.Model, topology.EmbedTokensName).Weight.Narrow(0, id, id+1), func(_ int, row []float64) {
 		for _, x := range row {
 			v += float64(x*x) / float64(len(row))
 		}
 	})
-	for _, l := range m.Layers {
-		l.InputLayerNorm.Eps, l.PostAttentionLayerNorm.Eps = 2e-3*v, 2e-3*v
-	}
-	m.Norm.Eps = 2e-3 * v
+	each(r.Model, func(m *nn.RMSNorm) {
+		if m.Spec().Kind == topology.Norm {
+			m.Eps = 2e-3 * v
+		}
+	})
 }
 
 // layerNorm is torch.nn.LayerNorm without a bias.
-type layerNorm struct{ nn.Numerics }
-
-func (n layerNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
-	return n.Numerics.RMSNorm(edited(x, center), weight, eps)
-}
-
-func (n layerNorm) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
-	addNorm(n, n.Numerics, x, residual, weight, eps)
-}
-
-// addNorm is AddRMSNorm with the sum of right and the norm of n.
-func addNorm(n, right nn.Numerics, x, residual, weight *tensor.Tensor, eps float64) {
-	right.AddRMSNorm(x, residual, weight, eps)
-	normed := n.RMSNorm(residual, weight, eps)
-	edit(x, func(row int, v []float64) { load(v, normed, row) })
+func layerNorm(s *nn.Step, m *nn.RMSNorm, in il.Tuple, forward nn.Computation) il.Value {
+	return renormed(s, m, in, forward, func(x *tensor.Tensor) *tensor.Tensor {
+		plain := *m
+		plain.Fused = false
+		return plain.Forward(s, il.Tuple{edited(x, center)}).(*tensor.Tensor)
+	})
 }
 
 // coarseNorm rounds what a norm computes in float32 to bfloat16.
-type coarseNorm struct{ nn.Numerics }
-
-func (n coarseNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
-	w := make([]float64, weight.Numel())
-	_ = weight.Float64s(w, 0)
+func coarseNorm(s *nn.Step, m *nn.RMSNorm, in il.Tuple, forward nn.Computation) il.Value {
+	w := make([]float64, m.Weight.Numel())
+	_ = m.Weight.Float64s(w, 0)
 	round := func(v float64) float64 {
 		one := tensor.New(tensor.BFloat16, 1)
 		tensor.StoreFloat64(one.Data, one.DType, []float64{v})
@@ -103,26 +96,35 @@ func (n coarseNorm) RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tenso
 		tensor.LoadFloat64(out[:], one.DType, one.Data)
 		return out[0]
 	}
-	normed := edited(x, func(_ int, v []float64) {
-		squares := 0.0
-		for _, a := range v {
-			squares += float64(a * a)
-		}
-		root := round(1 / math.Sqrt(round(squares/float64(len(v)))+eps))
-		for i := range v {
-			v[i] *= root
-		}
+	return renormed(s, m, in, forward, func(x *tensor.Tensor) *tensor.Tensor {
+		normed := edited(x, func(_ int, v []float64) {
+			squares := 0.0
+			for _, a := range v {
+				squares += float64(a * a)
+			}
+			root := round(1 / math.Sqrt(round(squares/float64(len(v)))+m.Eps))
+			for i := range v {
+				v[i] *= root
+			}
+		})
+		edit(normed, func(_ int, v []float64) {
+			for i := range v {
+				v[i] *= w[i]
+			}
+		})
+		return normed
 	})
-	edit(normed, func(_ int, v []float64) {
-		for i := range v {
-			v[i] *= w[i]
-		}
-	})
-	return normed
 }
 
-func (n coarseNorm) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
-	addNorm(n, n.Numerics, x, residual, weight, eps)
+// renormed is a norm that adds the residual as it should and normalises by f.
+func renormed(s *nn.Step, m *nn.RMSNorm, in il.Tuple, forward nn.Computation, f func(x *tensor.Tensor) *tensor.Tensor) il.Value {
+	if !m.Fused {
+		return f(in.Tensor(0))
+	}
+	out := forward(s, m, in).(il.Tuple)
+	normed := f(out.Tensor(1))
+	edit(out.Tensor(0), func(row int, v []float64) { load(v, normed, row) })
+	return out
 }
 
 func center(_ int, v []float64) {
@@ -138,18 +140,4 @@ func center(_ int, v []float64) {
 // load reads a row of a matrix.
 func load(v []float64, m *tensor.Tensor, row int) {
 	_ = m.Narrow(0, row, row+1).Float64s(v, 0) // floating point, by the engine
-}
-
-// noResidual forgets the residual in one module.
-type noResidual struct {
-	nn.Numerics
-	*Run
-	module string
-}
-
-func (n noResidual) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
-	if n.At().Module == n.module {
-		clear(residual.Data)
-	}
-	n.Numerics.AddRMSNorm(x, residual, weight, eps)
 }

@@ -1,35 +1,43 @@
 package faults
 
 import (
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
+// product is a matrix product with a packed weight.
+type product func(x *tensor.Tensor, parts []nn.Part) *tensor.Tensor
+
+// products computes every matrix product of a run by f, which is given how it
+// is computed otherwise.
+func products(r *Run, f func(module string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor) {
+	Wrap(r, func(s *nn.Step, m *nn.Linear, in il.Tuple, _ nn.Computation) il.Value {
+		return il.Tuple{f(m.Name(), s.Linear, in.Tensor(0), m.Parts), nil}
+	})
+	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, _ nn.Computation) il.Value {
+		return f(m.Name(), s.Linear, in.Tensor(1), []nn.Part{{Weight: m.Head}})
+	})
+}
+
 // Reversed computes every matrix product with k from the last to the first:
 // another order of summation in float32, as between two kernels.
 func Reversed(r *Run) {
-	cache := map[*tensor.Tensor]*tensor.Tensor{}
-	r.Wrap(func(n nn.Numerics) nn.Numerics { return reversed{n, cache} })
-}
-
-type reversed struct {
-	nn.Numerics
-	cache map[*tensor.Tensor]*tensor.Tensor // by weight: the weight reversed
-}
-
-func (n reversed) Linear(x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
+	cache := map[*tensor.Tensor]*tensor.Tensor{} // by weight: the weight reversed
 	reverse := func(m *tensor.Tensor) *tensor.Tensor {
 		return columns(m, func(i int) int { return m.Shape[1] - 1 - i })
 	}
-	var mine []nn.Part
-	for _, p := range parts {
-		if n.cache[p.Weight] == nil {
-			n.cache[p.Weight] = reverse(p.Weight)
+	products(r, func(_ string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
+		var mine []nn.Part
+		for _, p := range parts {
+			if cache[p.Weight] == nil {
+				cache[p.Weight] = reverse(p.Weight)
+			}
+			mine = append(mine, nn.Part{Weight: cache[p.Weight], Bias: p.Bias})
 		}
-		mine = append(mine, nn.Part{Weight: n.cache[p.Weight], Bias: p.Bias})
-	}
-	return n.Numerics.Linear(reverse(x), mine)
+		return right(reverse(x), mine)
+	})
 }
 
 // SplitK computes every matrix product in two halves over k, whose sums are
@@ -45,38 +53,29 @@ func RowParallel(r *Run) {
 }
 
 func split(r *Run, modules func(string) bool) {
-	halves := map[*tensor.Tensor][2]*tensor.Tensor{}
-	r.Wrap(func(n nn.Numerics) nn.Numerics { return splitK{n, r, modules, halves} })
-}
-
-type splitK struct {
-	nn.Numerics
-	*Run
-	modules func(string) bool
-	halves  map[*tensor.Tensor][2]*tensor.Tensor // by weight
-}
-
-func (n splitK) Linear(x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
-	if !n.modules(n.At().Module) {
-		return n.Numerics.Linear(x, parts)
-	}
-	k := x.Shape[1]
-	var low, high []nn.Part
-	for _, p := range parts {
-		if _, ok := n.halves[p.Weight]; !ok {
-			n.halves[p.Weight] = [2]*tensor.Tensor{p.Weight.Narrow(1, 0, k/2).Clone(), p.Weight.Narrow(1, k/2, k).Clone()}
+	halves := map[*tensor.Tensor][2]*tensor.Tensor{} // by weight
+	products(r, func(module string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
+		if !modules(module) {
+			return right(x, parts)
 		}
-		h := n.halves[p.Weight]
-		low, high = append(low, nn.Part{Weight: h[0], Bias: p.Bias}), append(high, nn.Part{Weight: h[1]})
-	}
-	sum := n.Numerics.Linear(x.Narrow(1, 0, k/2), low)
-	rest := n.Numerics.Linear(x.Narrow(1, k/2, k), high)
-	other := make([]float64, rest.Shape[1])
-	edit(sum, func(row int, v []float64) {
-		load(other, rest, row)
-		for i := range v {
-			v[i] += other[i]
+		k := x.Shape[1]
+		var low, high []nn.Part
+		for _, p := range parts {
+			if _, ok := halves[p.Weight]; !ok {
+				halves[p.Weight] = [2]*tensor.Tensor{p.Weight.Narrow(1, 0, k/2).Clone(), p.Weight.Narrow(1, k/2, k).Clone()}
+			}
+			h := halves[p.Weight]
+			low, high = append(low, nn.Part{Weight: h[0], Bias: p.Bias}), append(high, nn.Part{Weight: h[1]})
 		}
+		sum := right(x.Narrow(1, 0, k/2), low)
+		rest := right(x.Narrow(1, k/2, k), high)
+		other := make([]float64, rest.Shape[1])
+		edit(sum, func(row int, v []float64) {
+			load(other, rest, row)
+			for i := range v {
+				v[i] += other[i]
+			}
+		})
+		return sum
 	})
-	return sum
 }

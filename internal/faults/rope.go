@@ -30,13 +30,13 @@ func ropeFaults() []Fault {
 			Name: "interleaved rope", What: "GPT-J's pairs (2j, 2j+1) are turned instead of NeoX's (j, j+D/2)",
 			Hint:   "rope style",
 			Where:  Place{Module: rope},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return interleaved{n} }) },
+			Inject: func(r *Run) { Wrap(r, interleaved) },
 		},
 		{
 			Name: "rope one position late in decode", What: "the rope kernel of decode reads the next row of its table",
 			Hint:   "rotation by other angles",
 			Where:  Place{Step: 1, Module: rope},
-			Inject: func(r *Run) { r.Wrap(func(n nn.Numerics) nn.Numerics { return lateRope{n, r} }) },
+			Inject: lateRope,
 		},
 		{
 			Name: "positions off by one in decode", What: "the model is told the next position",
@@ -55,7 +55,7 @@ func ropeFaults() []Fault {
 }
 
 // rotary is the rope of a model.
-func rotary(r *Run) *nn.Rotary { return r.Model.Model.Layers[0].SelfAttn.RotaryEmb }
+func rotary(r *Run) *nn.Rotary { return get[*nn.Rotary](r.Model, rope) }
 
 // next is positions plus one.
 func next(positions *tensor.Tensor) *tensor.Tensor {
@@ -67,39 +67,36 @@ func next(positions *tensor.Tensor) *tensor.Tensor {
 }
 
 // lateRope turns by the next position in decode.
-type lateRope struct {
-	nn.Numerics
-	*Run
-}
-
-func (l lateRope) Rotate(rope nn.Rope, headDim int, positions, q, k *tensor.Tensor) {
-	if l.At().Step > 0 {
-		positions = next(positions)
-	}
-	l.Numerics.Rotate(rope, headDim, positions, q, k)
+func lateRope(r *Run) {
+	Wrap(r, func(s *nn.Step, m *nn.Rotary, in il.Tuple, forward nn.Computation) il.Value {
+		if r.At().Step > 0 {
+			in = il.Tuple{next(in.Tensor(0)), in[1], in[2]}
+		}
+		return forward(s, m, in)
+	})
 }
 
 // interleaved turns neighbours: it sorts each head's pairs as the arithmetic
 // has them, and back.
-type interleaved struct{ nn.Numerics }
-
-func (n interleaved) Rotate(rope nn.Rope, headDim int, positions, q, k *tensor.Tensor) {
-	pairs := func(to, from func(j, side int) int) {
-		for _, x := range []*tensor.Tensor{q, k} {
+func interleaved(s *nn.Step, m *nn.Rotary, in il.Tuple, forward nn.Computation) il.Value {
+	pairs := func(qk il.Tuple, to, from func(j, side int) int) {
+		for i := range qk {
+			x := qk.Tensor(i)
 			old := make([]float64, x.Shape[1])
 			edit(x, func(_ int, v []float64) {
 				copy(old, v)
-				for h := 0; h < len(v); h += headDim {
-					for j := range rope.Dim / 2 {
+				for h := 0; h < len(v); h += m.HeadDim {
+					for j := range m.Rope.Dim / 2 {
 						v[h+to(j, 0)], v[h+to(j, 1)] = old[h+from(j, 0)], old[h+from(j, 1)]
 					}
 				}
 			})
 		}
 	}
-	halves := func(j, side int) int { return j + side*rope.Dim/2 }
+	halves := func(j, side int) int { return j + side*m.Rope.Dim/2 }
 	neighbours := func(j, side int) int { return 2*j + side }
-	pairs(halves, neighbours)
-	n.Numerics.Rotate(rope, headDim, positions, q, k)
-	pairs(neighbours, halves)
+	pairs(in[1:], halves, neighbours)
+	out := forward(s, m, in).(il.Tuple)
+	pairs(out, neighbours, halves)
+	return out
 }

@@ -44,12 +44,34 @@ type Run struct {
 	// in place.
 	Leaving []func(at Place, out il.Value)
 
-	wraps []func(nn.Numerics) nn.Numerics
+	wraps []func(nn.Computation) nn.Computation
 	open  []Place // the calls that have not returned
 }
 
-// Wrap puts arithmetic around what there is; the last is the outermost.
-func (r *Run) Wrap(w func(nn.Numerics) nn.Numerics) { r.wraps = append(r.wraps, w) }
+// Wrap computes the modules of a type by f, which is given how they are computed
+// otherwise; the last is the outermost.
+func Wrap[M nn.Module](r *Run, f func(s *nn.Step, m M, in il.Tuple, forward nn.Computation) il.Value) {
+	r.wraps = append(r.wraps, func(inner nn.Computation) nn.Computation {
+		return func(s *nn.Step, m nn.Module, in il.Tuple) il.Value {
+			if x, ok := m.(M); ok {
+				return f(s, x, in, inner)
+			}
+			return inner(s, m, in)
+		}
+	})
+}
+
+// each calls f with the modules of a type.
+func each[M nn.Module](m *model.CausalLM, f func(M)) {
+	for _, x := range m.Modules() {
+		if x, ok := x.(M); ok {
+			f(x)
+		}
+	}
+}
+
+// get is a module of a model, which has it under this name and of this type.
+func get[M nn.Module](m *model.CausalLM, name string) M { return m.Module(name).(M) }
 
 // At is the call that is computed.
 func (r *Run) At() Place { return r.open[len(r.open)-1] }

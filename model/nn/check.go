@@ -13,13 +13,13 @@ func CheckInputs(m Module, dtype tensor.DType, in il.Tuple) error {
 	rows := -1
 	for i, input := range m.Inputs() {
 		x := in.Tensor(i)
-		if x == nil || input.Absent {
+		if x == nil || input.Fixed {
 			continue
 		}
 		width := input.Width
 		want := fmt.Sprintf("%s (T, %d)", dtype, width)
 		ok := x.DType == dtype && len(x.Shape) >= 2 && x.Shape[len(x.Shape)-1] == width
-		if input.Vector {
+		if input.Ints {
 			want = "integers (T,)"
 			ok = x.DType.IsInt() && len(x.Shape) == 1
 		}
@@ -32,20 +32,4 @@ func CheckInputs(m Module, dtype tensor.DType, in il.Tuple) error {
 		rows = x.Shape[0]
 	}
 	return nil
-}
-
-// Input describes an argument of a module.
-type Input struct {
-	Width  int  // last dimension of a tensor of activations
-	Vector bool // integers (T,) instead
-	Absent bool // None, or a module
-}
-
-// hidden describes activations (T, width), one input for each width.
-func hidden(widths ...int) []Input {
-	in := make([]Input, len(widths))
-	for i, w := range widths {
-		in[i] = Input{Width: w}
-	}
-	return in
 }

@@ -25,11 +25,13 @@ type Numerics interface {
 	RMSNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor
 	// AddRMSNorm sets residual += x, x = norm(residual), both (T, H).
 	AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64)
+	// Add returns r(x + y), (T, H).
+	Add(x, y *tensor.Tensor) *tensor.Tensor
 	// Rotate turns the heads of q and k in place.
 	Rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor)
 	// Attend maps queries (T, nh*D) to a new (T, nh*D) over the caches, which
 	// already hold the rows of the spans.
-	Attend(q *tensor.Tensor, layer int, shape AttentionShape, spans []Span) *tensor.Tensor
+	Attend(q *tensor.Tensor, shape AttentionShape, spans []attended) *tensor.Tensor
 	// SiluAndMul maps (T, 2I) to a new (T, I).
 	SiluAndMul(x *tensor.Tensor) *tensor.Tensor
 }

@@ -126,6 +126,22 @@ func (o *ops[F]) AddRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 	})
 }
 
+// Add is PyTorch's sum of two tensors.
+func (o *ops[F]) Add(x, y *tensor.Tensor) *tensor.Tensor {
+	out := tensor.New(o.dtype, x.Shape...)
+	xr, yr, dst := rowsOf(x), rowsOf(y), rowsOf(out)
+	o.parallel(xr.n, func() func(int) {
+		a, b := make([]F, xr.width), make([]F, xr.width)
+		return func(i int) {
+			o.load(a, o.dtype, xr.bytes(i))
+			o.load(b, o.dtype, yr.bytes(i))
+			kernel.Add(a, b)
+			o.store(dst.bytes(i), o.dtype, a)
+		}
+	})
+	return out
+}
+
 // normalize computes r(x*s) * w with s = 1/sqrt(mean(x^2) + eps)
 // (vLLM csrc/layernorm_kernels.cu; the caller's store rounds the product).
 func (o *ops[F]) normalize(x, w []F, eps float64) {
@@ -166,16 +182,22 @@ func blockN(headDim int) int {
 	return 64
 }
 
+// attended is the rows of one request and the keys and values they look at.
+type attended struct {
+	Span
+	keys *KeysAndValues
+}
+
 // Attend is FlashAttention with its rounding points: scores stay in float32,
 // blocks are visited from the last to the first, the running sum adds
 // unrounded exponentials while the product with v takes rounded ones, and the
 // result is rounded at the end. Each query row sees its visible keys only, so
 // its bits do not depend on the rows computed with it.
-func (o *ops[F]) Attend(q *tensor.Tensor, layer int, shape AttentionShape, spans []Span) *tensor.Tensor {
+func (o *ops[F]) Attend(q *tensor.Tensor, shape AttentionShape, spans []attended) *tensor.Tensor {
 	out := tensor.New(o.dtype, q.Shape...)
 	o.parallel(len(spans)*shape.KVHeads, func() func(int) {
 		return func(i int) {
-			o.attendHead(out, q, layer, shape, spans[i/shape.KVHeads], i%shape.KVHeads)
+			o.attendHead(out, q, shape, spans[i/shape.KVHeads], i%shape.KVHeads)
 		}
 	})
 	return out
@@ -183,11 +205,11 @@ func (o *ops[F]) Attend(q *tensor.Tensor, layer int, shape AttentionShape, spans
 
 // attendHead computes the query heads that share one key-value head, for all
 // rows of a span.
-func (o *ops[F]) attendHead(out, q *tensor.Tensor, layer int, shape AttentionShape, span Span, kvHead int) {
+func (o *ops[F]) attendHead(out, q *tensor.Tensor, shape AttentionShape, span attended, kvHead int) {
 	d, es := shape.HeadDim, o.dtype.Size()
 	group := shape.Heads / shape.KVHeads
-	keys := o.head(span.Cache.layers[layer].k, shape, kvHead) // (n, D)
-	vals := o.head(span.Cache.layers[layer].v, shape, kvHead) // (n, D)
+	keys := o.head(span.keys.k, shape, kvHead) // (n, D)
+	vals := o.head(span.keys.v, shape, kvHead) // (n, D)
 	n := len(keys) / d
 	block := blockN(d)
 	a := flash[F]{

@@ -1,34 +1,28 @@
 package model
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
 )
 
-// architectures maps an entry of config.json's "architectures" to how it
-// differs from Llama.
-var architectures = map[string]func(*Config) decoder{
-	"LlamaForCausalLM":   newLlama,
-	"MistralForCausalLM": newMistral,
-	"Phi3ForCausalLM":    newPhi3,
-	"Qwen2ForCausalLM":   newQwen2,
-	"Qwen3ForCausalLM":   newQwen3,
-}
-
 // CausalLM is a decoder-only language model: the tree of modules that vLLM
 // registers hooks on, under the same names.
 type CausalLM struct {
 	Config *Config
-	Model  *nn.DecoderModel
 
+	model   decoder
 	logits  *nn.LogitsProcessor
-	head    il.Object
 	modules []nn.Module
+	byName  map[string]nn.Module
+}
+
+// decoder is the module "model" of an architecture. Its own hooks never fire
+// (vLLM replaces its __call__), so it is no nn.Module.
+type decoder interface {
+	// Forward maps input_ids (T,) int32 and positions (T,) int64 to hidden
+	// states (T, H).
+	Forward(s *nn.Step, inputIDs, positions *tensor.Tensor) *tensor.Tensor
 }
 
 // Options say how a model is going to run.
@@ -46,51 +40,37 @@ const (
 	DynamicTransformers DynamicRope = "transformers" // theta by the current length
 )
 
-// Build makes the module tree of a checkpoint and finds the weight of every
-// module. The weights stay where they are: in the mapped checkpoint.
-func Build(c *Checkpoint, o Options) (*CausalLM, error) {
-	if o.MaxModelLen == 0 {
-		o.MaxModelLen = c.Config.MaxPositionEmbeddings
+// list sets the modules that are called.
+func (m *CausalLM) list(children []nn.Module) {
+	m.modules = nn.Named(children...)
+	m.byName = map[string]nn.Module{}
+	for _, x := range m.modules {
+		m.byName[x.Name()] = x
 	}
-	for _, a := range c.Config.Architectures {
-		if describe := architectures[a]; describe != nil {
-			m, err := describe(c.Config).build(c, o)
-			if err != nil {
-				return nil, err
-			}
-			m.Config = c.Config
-			m.modules = append(m.Model.Modules(), m.logits)
-			return m, nil
-		}
-	}
-	known := make([]string, 0, len(architectures))
-	for a := range architectures {
-		known = append(known, a)
-	}
-	slices.Sort(known)
-	return nil, fmt.Errorf("%s: architecture %s is not supported: expected %s",
-		c.Config.File, strings.Join(c.Config.Architectures, ", "), strings.Join(known, ", "))
 }
 
 // Forward runs the root module: input_ids (T,) int32 and positions (T,) int64
 // to hidden states (T, H). The caller then ends the step, as the root's
 // forward hook does.
 func (m *CausalLM) Forward(s *nn.Step, inputIDs, positions *tensor.Tensor) *tensor.Tensor {
-	return m.Model.Forward(s, inputIDs, positions)
+	return m.model.Forward(s, inputIDs, positions)
 }
 
 // Logits maps hidden states (N, H) to logits (N, V). vLLM calls it after the
 // root's forward hook, so the next step logs it.
 func (m *CausalLM) Logits(s *nn.Step, hidden *tensor.Tensor) *tensor.Tensor {
-	return s.Call(m.logits, m.head, hidden, nil).(*tensor.Tensor)
+	return s.Call(m.logits, m.logits.Object, hidden, nil).(*tensor.Tensor)
 }
 
 // Head is the lm_head module, the first argument of logits_processor.
-func (m *CausalLM) Head() il.Object { return m.head }
+func (m *CausalLM) Head() il.Object { return m.logits.Object }
 
 // Modules returns the modules that are called, in the order in which PyTorch's
 // named_modules lists them.
 func (m *CausalLM) Modules() []nn.Module { return m.modules }
+
+// Module returns the module of a name, nil where no such module is called.
+func (m *CausalLM) Module(name string) nn.Module { return m.byName[name] }
 
 // ModuleNames returns the names of Modules.
 func (m *CausalLM) ModuleNames() []string {

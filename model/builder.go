@@ -1,0 +1,219 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// builder makes the modules of a tree: it registers each in the one around it,
+// and finds its weights in the checkpoint (the mapping of vLLM's load_weights).
+// Its methods have the names of vLLM's classes. The first failure sticks.
+type builder struct {
+	*building
+	prefix string   // of the names, "model.layers.0."
+	in     *nn.Base // what modules are registered in
+}
+
+// building is what all builders of a tree share.
+type building struct {
+	c       *Checkpoint
+	cfg     *Config
+	options Options
+	arch    string // the entry of config.json's "architectures"
+	root    nn.Base
+	ropes   map[ropeKey]*nn.Rotary
+	rope    *nn.Rope // the config's
+	err     error
+}
+
+// ropeKey tells ropes apart, as the key of vLLM's get_rope does.
+type ropeKey struct {
+	rope                    nn.Rope
+	heads, kvHeads, headDim int
+}
+
+func newBuilder(c *Checkpoint, o Options, arch string) *builder {
+	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}}
+	return &builder{building: s, in: &s.root}
+}
+
+// at is the builder of an attribute that no hook is registered on: what it
+// makes is listed where the attribute is.
+func (b *builder) at(name string) *builder {
+	return &builder{building: b.building, prefix: b.prefix + name + ".", in: b.in}
+}
+
+// block begins a module that holds others: it returns the builder of what is
+// in it.
+func (b *builder) block(m *nn.Base, name string, spec *topology.Spec) *builder {
+	*m = nn.NewBase(b.prefix+name, spec)
+	return &builder{building: b.building, prefix: b.prefix + name + ".", in: m}
+}
+
+// register adds a module to the one that b makes.
+func register[M nn.Module](b *builder, m M) M {
+	b.in.Register(m)
+	return m
+}
+
+// refuse keeps the first failure.
+func (b *builder) refuse(format string, args ...any) {
+	if b.err == nil {
+		b.err = fmt.Errorf("%s: "+format, append([]any{b.cfg.File}, args...)...)
+	}
+}
+
+// weight finds a tensor of the checkpoint.
+func (b *builder) weight(name string, shape ...int) *tensor.Tensor {
+	if b.err == nil {
+		t, err := b.c.Weight(name, shape...)
+		if err == nil {
+			return t
+		}
+		b.err = err
+	}
+	return tensor.New(tensor.Float32, slices.Repeat([]int{0}, len(shape))...)
+}
+
+func (b *builder) vocabParallelEmbedding(name string) *nn.Embedding {
+	return register(b, nn.NewEmbedding(b.prefix+name, b.weight(b.prefix+name+".weight", b.cfg.VocabSize, b.cfg.HiddenSize)))
+}
+
+// rmsNorm normalises over the last dimension; a fused one is given the residual
+// too.
+func (b *builder) rmsNorm(name string, spec *topology.Spec, width int, fused bool) *nn.RMSNorm {
+	return register(b, nn.NewRMSNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", width), b.cfg.RMSNormEps, fused))
+}
+
+// rows names a checkpoint tensor that is part of a packed one, and its rows.
+type rows struct {
+	name string
+	n    int
+}
+
+// qkvParallelLinear packs the projections of the config's heads.
+func (b *builder) qkvParallelLinear(name string, bias bool) *nn.Linear {
+	q, kv := b.cfg.NumAttentionHeads*b.cfg.HeadDim, b.cfg.NumKeyValueHeads*b.cfg.HeadDim
+	return b.packed(name, topology.QKVParallelLinear, b.cfg.HiddenSize, bias, rows{"q_proj", q}, rows{"k_proj", kv}, rows{"v_proj", kv})
+}
+
+func (b *builder) mergedColumnParallelLinear(name string, in int, bias bool, parts ...rows) *nn.Linear {
+	return b.packed(name, topology.MergedColumnParallelLinear, in, bias, parts...)
+}
+
+func (b *builder) rowParallelLinear(name string, spec *topology.Spec, in, out int, bias bool) *nn.Linear {
+	return register(b, nn.NewLinear(b.prefix+name, spec, b.part(name, "", out, in, bias)))
+}
+
+// packed is a linear over in values whose rows are those of several tensors
+// one after another: one tensor of the checkpoint where it holds them packed.
+func (b *builder) packed(name string, spec *topology.Spec, in int, bias bool, parts ...rows) *nn.Linear {
+	if b.c.Has(b.prefix + name + ".weight") {
+		out := 0
+		for _, p := range parts {
+			out += p.n
+		}
+		return b.rowParallelLinear(name, spec, in, out, bias)
+	}
+	// The parts are the module's siblings.
+	var list []nn.Part
+	for _, p := range parts {
+		list = append(list, b.part(p.name, p.name, p.n, in, bias))
+	}
+	return register(b, nn.NewLinear(b.prefix+name, spec, list...))
+}
+
+// part is a linear's weight (out, in), with its bias (out,) where there is one.
+func (b *builder) part(attribute, name string, out, in int, bias bool) nn.Part {
+	p := nn.Part{Name: name, Weight: b.weight(b.prefix+attribute+".weight", out, in)}
+	if bias {
+		p.Bias = b.weight(b.prefix+attribute+".bias", out)
+	}
+	return p
+}
+
+// getRope is vLLM's get_rope for the config's rope: the modules that need the
+// same one share an object, which has the name of the first.
+func (b *builder) getRope(name string) *nn.Rotary {
+	if b.rope == nil {
+		rope := ropeOf(b.cfg, b.options)
+		b.rope = &rope
+	}
+	shape := b.attentionShape(0)
+	key := ropeKey{*b.rope, shape.Heads, shape.KVHeads, shape.HeadDim}
+	if b.ropes[key] == nil {
+		b.ropes[key] = nn.NewRotary(b.prefix+name, *b.rope, shape)
+	}
+	return register(b, b.ropes[key])
+}
+
+func (b *builder) attention(name string, shape nn.AttentionShape) *nn.Attention {
+	return register(b, nn.NewAttention(b.prefix+name, shape))
+}
+
+// rotated says that an attention is given what the rope beside it returns.
+func rotated(attn *nn.Attention, rope *nn.Rotary) {
+	for i := range 2 {
+		x := nn.Result(rope, i)
+		x.Compute = true
+		nn.Give(attn, i, x)
+	}
+}
+
+// splitQKV views queries (T, Q), keys and values (T, K) in (T, Q+2K).
+func splitQKV(qkv *tensor.Tensor, attn *nn.Attention) (q, k, v *tensor.Tensor) {
+	x := nn.Split(qkv, attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim, attn.KVHeads*attn.HeadDim)
+	return x[0], x[1], x[2]
+}
+
+// attentionShape is the shape of a layer's attention.
+func (b *builder) attentionShape(layer int) nn.AttentionShape {
+	c := b.cfg
+	return nn.AttentionShape{
+		Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		Window: c.window(layer), Scale: 1 / math.Sqrt(float64(c.HeadDim)),
+	}
+}
+
+// window returns how many positions a layer's attention sees, 0 for all.
+func (c *Config) window(layer int) int {
+	switch {
+	case c.LayerTypes != nil && c.LayerTypes[layer] != "sliding_attention":
+		return 0
+	case c.LayerTypes == nil && (!c.UseSlidingWindow || layer < c.MaxWindowLayers):
+		return 0
+	}
+	return c.SlidingWindow
+}
+
+func (b *builder) siluAndMul(name string, width int) *nn.SiluAndMul {
+	return register(b, nn.NewSiluAndMul(b.prefix+name, width))
+}
+
+// lmHead is the logits' weight: the checkpoint's own, or the embedding's where
+// the config ties them.
+func (b *builder) lmHead(embed *nn.Embedding) *tensor.Tensor {
+	if b.cfg.TieWordEmbeddings {
+		return embed.Weight
+	}
+	return b.weight("lm_head.weight", b.cfg.VocabSize, b.cfg.HiddenSize)
+}
+
+// headClass is the class of a head that is the embedding itself where the two
+// are tied, so that there is no lm_head module.
+func (b *builder) headClass() string {
+	if b.cfg.TieWordEmbeddings {
+		return "VocabParallelEmbedding"
+	}
+	return "ParallelLMHead"
+}
+
+// logitsProcessor is given a head of a class.
+func (b *builder) logitsProcessor(class string, head *tensor.Tensor) *nn.LogitsProcessor {
+	return register(b, nn.NewLogitsProcessor("logits_processor", class, head))
+}

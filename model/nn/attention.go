@@ -1,0 +1,58 @@
+package nn
+
+import (
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// Attention is vLLM's Attention over the requests' paged keys and values.
+type Attention struct {
+	Base
+	AttentionShape
+}
+
+// AttentionShape is what the arithmetic of attention needs to know.
+type AttentionShape struct {
+	Heads, KVHeads, HeadDim int
+	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
+	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+}
+
+// NewAttention makes the module of a name.
+func NewAttention(name string, shape AttentionShape) *Attention {
+	return &Attention{Base: NewBase(name, topology.PagedAttention), AttentionShape: shape}
+}
+
+// Forward stores k and v (T, nkv*D) in the requests' caches and maps q
+// (T, nh*D) to (T, nh*D). Rows of no request give zeros.
+func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
+	m.Store(s, in)
+	return m.Attend(s, in.Tensor(0))
+}
+
+// Attend maps q (T, nh*D) to (T, nh*D) over what is stored, the rows' own keys
+// and values being the last of it.
+func (m *Attention) Attend(s *Step, q *tensor.Tensor) *tensor.Tensor {
+	spans := make([]attended, len(s.Spans))
+	for i, span := range s.Spans {
+		spans[i] = attended{span, span.Cache.State(m).(*KeysAndValues)}
+	}
+	return s.Attend(q, m.AttentionShape, spans)
+}
+
+// NewState is an empty list of keys and values.
+func (m *Attention) NewState() State { return &KeysAndValues{} }
+
+// Store stores k and v as Forward does, and computes nothing.
+func (m *Attention) Store(s *Step, in il.Tuple) {
+	k, v := in.Tensor(1), in.Tensor(2)
+	for _, span := range s.Spans {
+		span.Cache.State(m).(*KeysAndValues).append(k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
+	}
+}
+
+// Inputs are q, k and v.
+func (m *Attention) Inputs() []Input {
+	return []Input{Hidden(m.Heads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim)}
+}

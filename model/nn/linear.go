@@ -1,0 +1,51 @@
+package nn
+
+import (
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
+// RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
+// checkpoint tensors one after another.
+type Linear struct {
+	Base
+	Parts []Part
+}
+
+// Part is one checkpoint tensor of a packed linear.
+type Part struct {
+	Name   string         // under which the checkpoint holds it, "q_proj"; "" where that is the module's
+	Weight *tensor.Tensor // (out, in)
+	Bias   *tensor.Tensor // (out,) or nil
+}
+
+// NewLinear makes the module of a name and a class.
+func NewLinear(name string, spec *topology.Spec, parts ...Part) *Linear {
+	return &Linear{Base: NewBase(name, spec), Parts: parts}
+}
+
+// Forward maps (T, in) to the tuple ((T, sum of out), None).
+func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
+	return il.Tuple{s.Linear(in.Tensor(0), m.Parts), nil}
+}
+
+// Inputs are the activations.
+func (m *Linear) Inputs() []Input { return []Input{Hidden(m.Parts[0].Weight.Shape[1])} }
+
+// Params are the weights and biases of the parts.
+func (m *Linear) Params() []Param {
+	var list []Param
+	for _, p := range m.Parts {
+		prefix := ""
+		if p.Name != "" {
+			prefix = p.Name + "."
+		}
+		list = append(list, Param{prefix + "weight", p.Weight})
+		if p.Bias != nil {
+			list = append(list, Param{prefix + "bias", p.Bias})
+		}
+	}
+	return list
+}
