@@ -3,6 +3,7 @@ package filelock
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +13,7 @@ import (
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
-	inside, done := 0, 0 // by the lock alone
+	var inside, done atomic.Int64 // the race detector does not see what the lock orders
 	for range 8 {
 		wg.Go(func() {
 			unlock, err := Lock(context.Background(), dir)
@@ -20,15 +21,15 @@ func TestLock(t *testing.T) {
 				return
 			}
 			defer unlock()
-			if inside++; inside != 1 {
+			if inside.Add(1) != 1 {
 				t.Error("two at once")
 			}
-			done++
-			inside--
+			done.Add(1)
+			inside.Add(-1)
 		})
 	}
 	wg.Wait()
-	require.Equal(t, 8, done)
+	require.EqualValues(t, 8, done.Load())
 
 	unlock, err := Lock(context.Background(), dir)
 	require.NoError(t, err)
