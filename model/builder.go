@@ -121,7 +121,7 @@ func (b *builder) packed(name string, spec *topology.Spec, in int, bias bool, pa
 		return b.rowParallelLinear(name, spec, in, out, bias)
 	}
 	// The parts are the module's siblings.
-	var list []nn.Part
+	var list []nn.PackedWeight
 	for _, p := range parts {
 		list = append(list, b.part(p.name, p.name, p.n, in, bias))
 	}
@@ -129,12 +129,18 @@ func (b *builder) packed(name string, spec *topology.Spec, in int, bias bool, pa
 }
 
 // part is a linear's weight (out, in), with its bias (out,) where there is one.
-func (b *builder) part(attribute, name string, out, in int, bias bool) nn.Part {
-	p := nn.Part{Name: name, Weight: b.weight(b.prefix+attribute+".weight", out, in)}
+func (b *builder) part(attribute, name string, out, in int, bias bool) nn.PackedWeight {
+	p := nn.PackedWeight{Name: name, Weight: b.linearMethod(b.prefix+attribute, out, in)}
 	if bias {
 		p.Bias = b.weight(b.prefix+attribute+".bias", out)
 	}
 	return p
+}
+
+// linearMethod is a weight (out, in) of the checkpoint in the format that it is
+// stored in: vLLM's get_quant_method. All that Checkpoint reads so far is dense.
+func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
+	return nn.Dense{Weight: b.weight(name+".weight", out, in)}
 }
 
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
@@ -197,11 +203,11 @@ func (b *builder) siluAndMul(name string, width int) *nn.SiluAndMul {
 
 // lmHead is the logits' weight: the checkpoint's own, or the embedding's where
 // the config ties them.
-func (b *builder) lmHead(embed *nn.Embedding) *tensor.Tensor {
+func (b *builder) lmHead(embed *nn.Embedding) nn.LinearMethod {
 	if b.cfg.TieWordEmbeddings {
-		return embed.Weight
+		return nn.Dense{Weight: embed.Weight}
 	}
-	return b.weight("lm_head.weight", b.cfg.VocabSize, b.cfg.HiddenSize)
+	return b.linearMethod("lm_head", b.cfg.VocabSize, b.cfg.HiddenSize)
 }
 
 // headClass is the class of a head that is the embedding itself where the two
@@ -214,6 +220,6 @@ func (b *builder) headClass() string {
 }
 
 // logitsProcessor is given a head of a class.
-func (b *builder) logitsProcessor(class string, head *tensor.Tensor) *nn.LogitsProcessor {
+func (b *builder) logitsProcessor(class string, head nn.LinearMethod) *nn.LogitsProcessor {
 	return register(b, nn.NewLogitsProcessor("logits_processor", class, head))
 }

@@ -41,7 +41,7 @@ func linearFaults() []Fault {
 				for n := range r.Model.Config.NumHiddenLayers {
 					for _, i := range []int{q, k} {
 						p := &get[*nn.Linear](r.Model, topology.InLayer(n, topology.QKVProjName)).Parts[i]
-						p.Weight = permuted(p.Weight, func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })
+						p.Weight = nn.Dense{Weight: permuted(dense(p.Weight), func(row int) int { return row/d*d + row%d/2 + row%2*d/2 })}
 					}
 				}
 			},
@@ -52,7 +52,7 @@ func linearFaults() []Fault {
 			Where: Place{Module: topology.InLayer(1, topology.QKVProjName)},
 			Inject: func(r *Run) {
 				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.QKVProjName)).Parts[q]
-				p.Weight = permuted(p.Weight, swapHeads(r.Model.Config.HeadDim))
+				p.Weight = nn.Dense{Weight: permuted(dense(p.Weight), swapHeads(r.Model.Config.HeadDim))}
 			},
 		},
 		{
@@ -74,7 +74,7 @@ func linearFaults() []Fault {
 			Where: Place{Module: topology.InLayer(1, topology.DownProjName)},
 			Inject: func(r *Run) {
 				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.DownProjName)).Parts[0]
-				p.Weight = quantized(p.Weight)
+				p.Weight = nn.Dense{Weight: quantized(dense(p.Weight))}
 			},
 		},
 		{
@@ -104,11 +104,14 @@ func linearFaults() []Fault {
 			Hint:  "the output head",
 			Where: Place{Step: 1, Module: topology.LogitsProcessorName}, // of the forward of step 0
 			Inject: func(r *Run) {
-				each(r.Model, func(m *nn.LogitsProcessor) { m.Head = edited(m.Head, noise(0.05)) })
+				each(r.Model, func(m *nn.LogitsProcessor) { m.Head = nn.Dense{Weight: edited(dense(m.Head), noise(0.05))} })
 			},
 		},
 	}
 }
+
+// dense is the weight of a model that the suite runs: none is quantised.
+func dense(w nn.LinearMethod) *tensor.Tensor { return w.(nn.Dense).Weight }
 
 // swapHeads exchanges the first two runs of d.
 func swapHeads(d int) func(i int) int {

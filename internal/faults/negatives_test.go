@@ -124,14 +124,16 @@ func nearTies(t *testing.T, b *Bench) (Setting, Setting) {
 		size := []float64{1e-3, -1e-3}[try%2] * float64(1+try/2) // of logits: some tenths of a last place
 		tie := func(r *Run) {
 			each(r.Model, func(l *nn.LogitsProcessor) {
-				other := (win + 1) % l.Head.Shape[0]
-				l.Head = permuted(l.Head, func(row int) int {
+				head := dense(l.Head)
+				other := (win + 1) % head.Shape[0]
+				head = permuted(head, func(row int) int {
 					if row == other {
 						return win
 					}
 					return row
 				})
-				edit(l.Head.Narrow(0, other, other+1), noise(size))
+				edit(head.Narrow(0, other, other+1), noise(size))
+				l.Head = nn.Dense{Weight: head}
 			})
 		}
 		a, z := Setting{Inject: tie}, Setting{Inject: tie, Order: SplitK}

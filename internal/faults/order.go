@@ -8,16 +8,16 @@ import (
 )
 
 // product is a matrix product with a packed weight.
-type product func(x *tensor.Tensor, parts []nn.Part) *tensor.Tensor
+type product func(x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor
 
 // products computes every matrix product of a run by f, which is given how it
 // is computed otherwise.
-func products(r *Run, f func(module string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor) {
+func products(r *Run, f func(module string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor) {
 	Wrap(r, func(s *nn.Step, m *nn.Linear, in il.Tuple, _ nn.Computation) il.Value {
 		return il.Tuple{f(m.Name(), s.Linear, in.Tensor(0), m.Parts), nil}
 	})
 	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, _ nn.Computation) il.Value {
-		return f(m.Name(), s.Linear, in.Tensor(1), []nn.Part{{Weight: m.Head}})
+		return f(m.Name(), s.Linear, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
 	})
 }
 
@@ -28,13 +28,14 @@ func Reversed(r *Run) {
 	reverse := func(m *tensor.Tensor) *tensor.Tensor {
 		return columns(m, func(i int) int { return m.Shape[1] - 1 - i })
 	}
-	products(r, func(_ string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
-		var mine []nn.Part
+	products(r, func(_ string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
+		var mine []nn.PackedWeight
 		for _, p := range parts {
-			if cache[p.Weight] == nil {
-				cache[p.Weight] = reverse(p.Weight)
+			w := dense(p.Weight)
+			if cache[w] == nil {
+				cache[w] = reverse(w)
 			}
-			mine = append(mine, nn.Part{Weight: cache[p.Weight], Bias: p.Bias})
+			mine = append(mine, nn.PackedWeight{Weight: nn.Dense{Weight: cache[w]}, Bias: p.Bias})
 		}
 		return right(reverse(x), mine)
 	})
@@ -53,19 +54,20 @@ func RowParallel(r *Run) {
 }
 
 func split(r *Run, modules func(string) bool) {
-	halves := map[*tensor.Tensor][2]*tensor.Tensor{} // by weight
-	products(r, func(module string, right product, x *tensor.Tensor, parts []nn.Part) *tensor.Tensor {
+	halves := map[*tensor.Tensor][2]nn.Dense{} // by weight
+	products(r, func(module string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
 		if !modules(module) {
 			return right(x, parts)
 		}
 		k := x.Shape[1]
-		var low, high []nn.Part
+		var low, high []nn.PackedWeight
 		for _, p := range parts {
-			if _, ok := halves[p.Weight]; !ok {
-				halves[p.Weight] = [2]*tensor.Tensor{p.Weight.Narrow(1, 0, k/2).Clone(), p.Weight.Narrow(1, k/2, k).Clone()}
+			w := dense(p.Weight)
+			if _, ok := halves[w]; !ok {
+				halves[w] = [2]nn.Dense{{Weight: w.Narrow(1, 0, k/2).Clone()}, {Weight: w.Narrow(1, k/2, k).Clone()}}
 			}
-			h := halves[p.Weight]
-			low, high = append(low, nn.Part{Weight: h[0], Bias: p.Bias}), append(high, nn.Part{Weight: h[1]})
+			h := halves[w]
+			low, high = append(low, nn.PackedWeight{Weight: h[0], Bias: p.Bias}), append(high, nn.PackedWeight{Weight: h[1]})
 		}
 		sum := right(x.Narrow(1, 0, k/2), low)
 		rest := right(x.Narrow(1, k/2, k), high)

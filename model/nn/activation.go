@@ -2,6 +2,8 @@ package nn
 
 import (
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/kernel"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -17,7 +19,36 @@ func NewSiluAndMul(name string, width int) *SiluAndMul {
 }
 
 // Forward maps [gate | up] (T, 2I) to silu(gate)*up (T, I).
-func (m *SiluAndMul) Forward(s *Step, in il.Tuple) il.Value { return s.SiluAndMul(in.Tensor(0)) }
+func (m *SiluAndMul) Forward(s *Step, in il.Tuple) il.Value {
+	return s.ops.(activations).siluAndMul(in.Tensor(0))
+}
 
 // Inputs are gate and up, one after the other.
 func (m *SiluAndMul) Inputs() []Input { return []Input{Hidden(2 * m.Width)} }
+
+// activations are the kernels of SiluAndMul.
+type activations interface {
+	// siluAndMul maps (T, 2I) to a new (T, I).
+	siluAndMul(x *tensor.Tensor) *tensor.Tensor
+}
+
+var _, _ activations = (*ops[float32])(nil), (*ops[float64])(nil)
+
+// siluAndMul computes r(r(silu(gate)) * up) (vLLM csrc/activation_kernels.cu).
+func (o *ops[F]) siluAndMul(x *tensor.Tensor) *tensor.Tensor {
+	src := rowsOf(x)
+	n := src.width / 2
+	out := tensor.New(o.dtype, src.n, n)
+	o.parallel(src.n, func() func(int) {
+		row := make([]F, 2*n)
+		return func(i int) {
+			o.load(row, o.dtype, src.bytes(i))
+			gate, up := row[:n], row[n:]
+			kernel.Silu(gate)
+			o.round(gate)
+			kernel.Mul(gate, up)
+			o.store(rowsOf(out).bytes(i), o.dtype, gate)
+		}
+	})
+	return out
+}

@@ -38,7 +38,7 @@ func (m *Attention) Attend(s *Step, q *tensor.Tensor) *tensor.Tensor {
 	for i, span := range s.Spans {
 		spans[i] = attended{span, span.Cache.State(m).(*KeysAndValues)}
 	}
-	return s.Attend(q, m.AttentionShape, spans)
+	return s.ops.(attentions).attend(q, m.AttentionShape, spans)
 }
 
 // NewState is an empty list of keys and values.
@@ -55,4 +55,19 @@ func (m *Attention) Store(s *Step, in il.Tuple) {
 // Inputs are q, k and v.
 func (m *Attention) Inputs() []Input {
 	return []Input{Hidden(m.Heads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim)}
+}
+
+// attentions are the kernels of Attention.
+type attentions interface {
+	// attend maps queries (T, nh*D) to a new (T, nh*D) over keys and values
+	// that already hold the rows of the spans.
+	attend(q *tensor.Tensor, shape AttentionShape, spans []attended) *tensor.Tensor
+}
+
+var _, _ attentions = (*ops[float32])(nil), (*ops[float64])(nil)
+
+// attended is the rows of one request and the keys and values they look at.
+type attended struct {
+	Span
+	keys *KeysAndValues
 }

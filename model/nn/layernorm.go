@@ -1,7 +1,10 @@
 package nn
 
 import (
+	"math"
+
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/kernel"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -26,10 +29,10 @@ func NewRMSNorm(name string, spec *topology.Spec, weight *tensor.Tensor, eps flo
 func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 	x := in.Tensor(0)
 	if !m.Fused {
-		return s.RMSNorm(x, m.Weight, m.Eps)
+		return s.ops.(norms).rmsNorm(x, m.Weight, m.Eps)
 	}
 	residual := in.Tensor(1)
-	s.AddRMSNorm(x, residual, m.Weight, m.Eps)
+	s.ops.(norms).addRMSNorm(x, residual, m.Weight, m.Eps)
 	return il.Tuple{x, residual}
 }
 
@@ -44,3 +47,59 @@ func (m *RMSNorm) Inputs() []Input {
 
 // Params is the weight.
 func (m *RMSNorm) Params() []Param { return []Param{{"weight", m.Weight}} }
+
+// norms are the kernels of RMSNorm.
+type norms interface {
+	// rmsNorm normalises the last dimension of x into a new tensor.
+	rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor
+	// addRMSNorm sets residual += x, x = norm(residual), both (T, H).
+	addRMSNorm(x, residual, weight *tensor.Tensor, eps float64)
+}
+
+var _, _ norms = (*ops[float32])(nil), (*ops[float64])(nil)
+
+func (o *ops[F]) rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
+	out := tensor.New(o.dtype, x.Shape...)
+	src, dst := rowsOf(x), rowsOf(out)
+	w := make([]F, src.width)
+	o.weights(w, weight, 0)
+	o.parallel(src.n, func() func(int) {
+		row := make([]F, src.width)
+		return func(i int) {
+			o.load(row, o.dtype, src.bytes(i))
+			o.normalize(row, w, eps)
+			o.store(dst.bytes(i), o.dtype, row)
+		}
+	})
+	return out
+}
+
+// addRMSNorm normalises the rounded sum, as fused_add_rms_norm does.
+func (o *ops[F]) addRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
+	xr, rr := rowsOf(x), rowsOf(residual)
+	w := make([]F, xr.width)
+	o.weights(w, weight, 0)
+	o.parallel(xr.n, func() func(int) {
+		row, res := make([]F, xr.width), make([]F, xr.width)
+		return func(i int) {
+			o.load(row, o.dtype, xr.bytes(i))
+			o.load(res, o.dtype, rr.bytes(i))
+			kernel.Add(row, res)
+			o.round(row) // z = r(x + residual)
+			o.store(rr.bytes(i), o.dtype, row)
+			o.normalize(row, w, eps)
+			o.store(xr.bytes(i), o.dtype, row)
+		}
+	})
+}
+
+// normalize computes r(x*s) * w with s = 1/sqrt(mean(x^2) + eps)
+// (vLLM csrc/layernorm_kernels.cu; the caller's store rounds the product).
+func (o *ops[F]) normalize(x, w []F, eps float64) {
+	v := kernel.SumSquares(x)
+	kernel.Scale(x, rsqrt(v/F(len(x))+F(eps)))
+	o.roundIntermediate(x)
+	kernel.Mul(x, w)
+}
+
+func rsqrt[F real](x F) F { return F(1 / math.Sqrt(float64(x))) }

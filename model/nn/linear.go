@@ -11,18 +11,18 @@ import (
 // checkpoint tensors one after another.
 type Linear struct {
 	Base
-	Parts []Part
+	Parts []PackedWeight
 }
 
-// Part is one checkpoint tensor of a packed linear.
-type Part struct {
+// PackedWeight is one checkpoint tensor of a packed linear.
+type PackedWeight struct {
 	Name   string         // under which the checkpoint holds it, "q_proj"; "" where that is the module's
-	Weight *tensor.Tensor // (out, in)
+	Weight LinearMethod   // (out, in)
 	Bias   *tensor.Tensor // (out,) or nil
 }
 
 // NewLinear makes the module of a name and a class.
-func NewLinear(name string, spec *topology.Spec, parts ...Part) *Linear {
+func NewLinear(name string, spec *topology.Spec, parts ...PackedWeight) *Linear {
 	return &Linear{Base: NewBase(name, spec), Parts: parts}
 }
 
@@ -32,7 +32,10 @@ func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
 }
 
 // Inputs are the activations.
-func (m *Linear) Inputs() []Input { return []Input{Hidden(m.Parts[0].Weight.Shape[1])} }
+func (m *Linear) Inputs() []Input {
+	_, in := m.Parts[0].Weight.Shape()
+	return []Input{Hidden(in)}
+}
 
 // Params are the weights and biases of the parts.
 func (m *Linear) Params() []Param {
@@ -42,7 +45,9 @@ func (m *Linear) Params() []Param {
 		if p.Name != "" {
 			prefix = p.Name + "."
 		}
-		list = append(list, Param{prefix + "weight", p.Weight})
+		for _, w := range p.Weight.Params() {
+			list = append(list, Param{prefix + w.Name, w.Tensor})
+		}
 		if p.Bias != nil {
 			list = append(list, Param{prefix + "bias", p.Bias})
 		}

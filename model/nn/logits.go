@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -12,15 +11,15 @@ import (
 // of which a hook records the class and the text.
 type LogitsProcessor struct {
 	Base
-	Head   *tensor.Tensor // (V, H)
-	Object il.Object      // the head as a hook records it
+	Head   LinearMethod // (V, H)
+	Object il.Object    // the head as a hook records it
 }
 
 // NewLogitsProcessor makes the module. Class is that of the head:
 // ParallelLMHead, or VocabParallelEmbedding where the head is the embedding
 // (vLLM v0.10.2, vocab_parallel_embedding.py extra_repr).
-func NewLogitsProcessor(name, class string, head *tensor.Tensor) *LogitsProcessor {
-	v, h := head.Shape[0], head.Shape[1]
+func NewLogitsProcessor(name, class string, head LinearMethod) *LogitsProcessor {
+	v, h := head.Shape()
 	padded := (v + 63) / 64 * 64
 	return &LogitsProcessor{
 		Base: NewBase(name, topology.LogitsProcessor),
@@ -32,10 +31,11 @@ func NewLogitsProcessor(name, class string, head *tensor.Tensor) *LogitsProcesso
 
 // Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
 func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
-	return s.Linear(in.Tensor(1), []Part{{Weight: m.Head}})
+	return s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
 }
 
 // Inputs are the head, which is a module, the hidden states and None.
 func (m *LogitsProcessor) Inputs() []Input {
-	return []Input{Fixed(m.Object), Hidden(m.Head.Shape[1]), Fixed(nil)}
+	_, h := m.Head.Shape()
+	return []Input{Fixed(m.Object), Hidden(h), Fixed(nil)}
 }

@@ -71,8 +71,8 @@ func TestSharedCalls(t *testing.T) {
 func TestForward(t *testing.T) {
 	s := step(t)
 	linear := NewLinear("l", topology.DownProj,
-		Part{Weight: floats([]float64{1, 2}, 1, 2), Bias: floats([]float64{10}, 1)},
-		Part{Weight: floats([]float64{0, 1, 1, 0}, 2, 2)})
+		PackedWeight{Weight: Dense{floats([]float64{1, 2}, 1, 2)}, Bias: floats([]float64{10}, 1)},
+		PackedWeight{Weight: Dense{floats([]float64{0, 1, 1, 0}, 2, 2)}})
 	require.Equal(t, []float64{21, 4, 3}, values(t, s.Call(linear, floats([]float64{3, 4}, 1, 2))))
 
 	embed := NewEmbedding("e", floats([]float64{1, 2, 3, 4}, 2, 2))

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -25,11 +26,79 @@ func (m *Rotary) Forward(s *Step, in il.Tuple) il.Value {
 	if m.Rope.OutOfPlace {
 		q, k = q.Clone(), k.Clone()
 	}
-	s.Rotate(m.Rope, m.HeadDim, positions, q, k)
+	s.ops.(ropes).rotate(m.Rope, m.HeadDim, positions, q, k)
 	return il.Tuple{q, k}
 }
 
 // Inputs are positions, q and k.
 func (m *Rotary) Inputs() []Input {
 	return []Input{Ints(), Hidden(m.Heads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim)}
+}
+
+// ropes are the kernels of Rotary.
+type ropes interface {
+	// rotate turns the heads of q and k in place.
+	rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor)
+}
+
+var _, _ ropes = (*ops[float32])(nil), (*ops[float64])(nil)
+
+// rotate turns each pair (x, y) = (x[j], x[j+Dim/2]) of each head to
+// (x*cos - y*sin, y*cos + x*sin), in the order of operations and with the
+// rounding of csrc/pos_encoding_kernels.cu.
+func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) {
+	pos, _ := positions.Ints() // checked against the model before the step
+	tables := o.tablesFor(rope, pos)
+	half, es := rope.Dim/2, o.dtype.Size()
+	o.parallel(len(pos), func() func(int) {
+		x := make([]F, rope.Dim)
+		t := make([]F, 4*half)
+		return func(i int) {
+			cos, sin := tables[i].cos[pos[i]*half:][:half], tables[i].sin[pos[i]*half:][:half]
+			for _, m := range []*tensor.Tensor{q, k} {
+				row := rowsOf(m).bytes(i)
+				for h := 0; h < m.Shape[1]; h += headDim {
+					head := row[h*es:][:rope.Dim*es]
+					o.load(x, o.dtype, head)
+					o.rotateHead(x[:half], x[half:], cos, sin, t)
+					o.store(head, o.dtype, x)
+				}
+			}
+		}
+	})
+}
+
+// tablesFor returns the table of each row. The rows of a request are those
+// whose positions follow one another.
+func (o *ops[F]) tablesFor(rope Rope, pos []int) []*ropeTable[F] {
+	tables := make([]*ropeTable[F], len(pos))
+	for lo := 0; lo < len(pos); {
+		hi := lo + 1
+		for hi < len(pos) && pos[hi] == pos[hi-1]+1 {
+			hi++
+		}
+		n := pos[hi-1] + 1
+		inForce := rope
+		if s, ok := rope.Scaling.(lengthened); ok {
+			inForce = s.at(rope, n)
+		}
+		t := o.table(inForce, n)
+		for ; lo < hi; lo++ {
+			tables[lo] = t
+		}
+	}
+	return tables
+}
+
+// rotateHead turns one head; t is scratch for its four products.
+func (o *ops[F]) rotateHead(x, y, cos, sin, t []F) {
+	n := len(x)
+	xc, ys, yc, xs := t[:n], t[n:2*n], t[2*n:3*n], t[3*n:]
+	for j := range n {
+		xc[j], ys[j], yc[j], xs[j] = F(x[j]*cos[j]), F(y[j]*sin[j]), F(y[j]*cos[j]), F(x[j]*sin[j])
+	}
+	o.roundIntermediate(t)
+	for j := range n {
+		x[j], y[j] = xc[j]-ys[j], yc[j]+xs[j]
+	}
 }

@@ -1,0 +1,32 @@
+package nn
+
+import (
+	"github.com/ilref/ilref/internal/kernel"
+	"github.com/ilref/ilref/tensor"
+)
+
+// Add returns r(x + y), both (T, H): PyTorch's sum of two tensors, for residuals
+// that no norm adds.
+func (n Numerics) Add(x, y *tensor.Tensor) *tensor.Tensor { return n.ops.(sums).add(x, y) }
+
+// sums are the kernels of sums outside modules.
+type sums interface {
+	add(x, y *tensor.Tensor) *tensor.Tensor
+}
+
+var _, _ sums = (*ops[float32])(nil), (*ops[float64])(nil)
+
+func (o *ops[F]) add(x, y *tensor.Tensor) *tensor.Tensor {
+	out := tensor.New(o.dtype, x.Shape...)
+	xr, yr, dst := rowsOf(x), rowsOf(y), rowsOf(out)
+	o.parallel(xr.n, func() func(int) {
+		a, b := make([]F, xr.width), make([]F, xr.width)
+		return func(i int) {
+			o.load(a, o.dtype, xr.bytes(i))
+			o.load(b, o.dtype, yr.bytes(i))
+			kernel.Add(a, b)
+			o.store(dst.bytes(i), o.dtype, a)
+		}
+	})
+	return out
+}
