@@ -1,7 +1,7 @@
 package nn
 
 import (
-	"math"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -67,28 +67,50 @@ func TestSharedCalls(t *testing.T) {
 	}
 }
 
-// TestForward computes small modules by hand.
-func TestForward(t *testing.T) {
+// TestGive keeps sources in order, the best first.
+func TestGive(t *testing.T) {
+	norm, rope := newBlock("norm"), newBlock("rope")
+	b := newBlock("b")
+	Give(b, 0, Result(norm, 0))
+	Give(b, 0, Source{Module: rope, Any: true})
+	require.Equal(t, []Source{{Module: norm, Output: true}, {Module: rope, Any: true}}, b.Sources(0))
+}
+
+// TestParams names the parts of a packed linear.
+func TestParams(t *testing.T) {
+	w := floats([]float64{1, 2}, 1, 2)
+	l := NewLinear("l", topology.QKVParallelLinear, PackedWeight{Name: "q_proj", Weight: Dense{w}, Bias: w}, PackedWeight{Weight: Dense{w}})
+	var names []string
+	for _, p := range l.Params() {
+		names = append(names, p.Name)
+	}
+	require.Equal(t, []string{"q_proj.weight", "q_proj.bias", "weight"}, names)
+	require.Empty(t, newBlock("b", l).Params())
+}
+
+// calls records what hooks see.
+type calls struct{ seen []string }
+
+func (c *calls) Pre(module string, args il.Tuple) il.Tuple {
+	c.seen = append(c.seen, fmt.Sprint(module, " ", len(args)))
+	return args
+}
+
+func (c *calls) Post(module string, _ il.Tuple, _ il.Value) { c.seen = append(c.seen, module+" done") }
+
+// TestCall fires the hooks, which see no keyword arguments, and computes by what
+// is put around a module.
+func TestCall(t *testing.T) {
+	keyword := &block{NewBase("attn", topology.SelfAttention)}
+	plain := newBlock("mlp")
+	hooks := &calls{}
 	s := step(t)
-	linear := NewLinear("l", topology.DownProj,
-		PackedWeight{Weight: Dense{floats([]float64{1, 2}, 1, 2)}, Bias: floats([]float64{10}, 1)},
-		PackedWeight{Weight: Dense{floats([]float64{0, 1, 1, 0}, 2, 2)}})
-	require.Equal(t, []float64{21, 4, 3}, values(t, s.Call(linear, floats([]float64{3, 4}, 1, 2))))
-
-	embed := NewEmbedding("e", floats([]float64{1, 2, 3, 4}, 2, 2))
-	require.Equal(t, []float64{3, 4, 1, 2}, values(t, s.Call(embed, tensor.FromInts(tensor.Int32, []int{1, 0}, 2))))
-
-	norm := NewRMSNorm("n", topology.RMSNorm, floats([]float64{1, 2}, 2), 0, false)
-	require.InDeltaSlice(t, []float64{1, -2}, values(t, s.Call(norm, floats([]float64{5, -5}, 1, 2))), 1e-12)
-
-	fused := NewRMSNorm("n", topology.RMSNorm, floats([]float64{1, 1}, 2), 0, true)
-	x, residual := Two(s.Call(fused, floats([]float64{1, 1}, 1, 2), floats([]float64{2, -4}, 1, 2)))
-	require.InDeltaSlice(t, []float64{1, -1}, values(t, x), 1e-12)
-	require.Equal(t, []float64{3, -3}, values(t, residual))
-
-	act := NewSiluAndMul("s", 1)
-	// silu(0)*7 and silu(1)*2
-	require.InDeltaSlice(t, []float64{0, 2 / (1 + math.Exp(-1))}, values(t, s.Call(act, floats([]float64{0, 7, 1, 2}, 2, 2))), 1e-12)
+	s.Hooks = hooks
+	s.Compute = func(_ *Step, m Module, in il.Tuple) il.Value { return il.Tuple{len(in)} }
+	x := floats([]float64{1}, 1, 1)
+	require.Equal(t, il.Tuple{2}, s.Call(keyword, x, x))
+	require.Equal(t, il.Tuple{1}, s.Call(plain, x))
+	require.Equal(t, []string{"attn 0", "attn done", "mlp 1", "mlp done"}, hooks.seen)
 }
 
 // TestCheckInputs refuses what a module cannot take.
