@@ -1,3 +1,13 @@
+// Package model opens Hugging Face checkpoints and builds of them the module
+// trees that vLLM runs, under vLLM's names.
+//
+//	checkpoint*.go   a folder with its configs, its mapped weights and its tokenizer
+//	config*.go       config.json, of which every field is understood or refused
+//	builder.go       what registers modules and finds their weights
+//	llama.go, ...    an architecture each, to be read beside vLLM's file of that name
+//	registry.go      the list of them
+//
+// What modules compute is in model/nn, and who calls them in ref.
 package model
 
 import (
