@@ -26,8 +26,8 @@ type Recorder interface {
 	Err() error
 }
 
-// Unreplayed is a call that could not be computed again.
-type Unreplayed struct {
+// SkippedCall is a call that could not be computed again.
+type SkippedCall struct {
 	Step   int
 	Module string
 	Call   int
@@ -42,7 +42,7 @@ type Unreplayed struct {
 // the rotary embedding, and what a self_attn is given, which hooks do not see,
 // from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
-func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
+func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]SkippedCall, error) {
 	_, skipped, err := e.ReplayPart(ctx, s, histories, nil, rec, progress)
 	return skipped, err
 }
