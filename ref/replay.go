@@ -283,8 +283,18 @@ func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 			spans[i].Cache = sp.Cache.Fork()
 		}
 	}
-	if n := len(spans); n == 0 || spans[n-1].Hi != in.Tensor(0).Shape[0] {
+	if n := len(spans); n == 0 || spans[n-1].Hi != rowsGiven(in) {
 		return nil, errors.New("its rows do not match the step's positions")
 	}
 	return spans, nil
+}
+
+// rowsGiven is the number of rows of the first tensor among arguments.
+func rowsGiven(in il.Tuple) int {
+	for i := range in {
+		if x := in.Tensor(i); x != nil {
+			return x.Shape[0]
+		}
+	}
+	return 0
 }
