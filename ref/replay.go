@@ -26,8 +26,8 @@ type Recorder interface {
 	Err() error
 }
 
-// Unreplayed is a call that could not be computed again.
-type Unreplayed struct {
+// SkippedCall is a call that could not be computed again.
+type SkippedCall struct {
 	Step   int
 	Module string
 	Call   int
@@ -42,7 +42,7 @@ type Unreplayed struct {
 // the rotary embedding, and what a self_attn is given, which hooks do not see,
 // from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
-func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]Unreplayed, error) {
+func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]SkippedCall, error) {
 	_, skipped, err := e.ReplayPart(ctx, s, histories, nil, rec, progress)
 	return skipped, err
 }
@@ -283,8 +283,18 @@ func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 			spans[i].Cache = sp.Cache.Fork()
 		}
 	}
-	if n := len(spans); n == 0 || spans[n-1].Hi != in.Tensor(0).Shape[0] {
+	if n := len(spans); n == 0 || spans[n-1].Hi != rowsGiven(in) {
 		return nil, errors.New("its rows do not match the step's positions")
 	}
 	return spans, nil
+}
+
+// rowsGiven is the number of rows of the first tensor among arguments.
+func rowsGiven(in il.Tuple) int {
+	for i := range in {
+		if x := in.Tensor(i); x != nil {
+			return x.Shape[0]
+		}
+	}
+	return 0
 }

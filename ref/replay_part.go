@@ -14,14 +14,14 @@ import (
 // ones. Of the others it shows the recorder the inputs that tell the tokens,
 // so that a part can be lined up with other sessions as the whole can. It
 // returns how many calls were computed.
-func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]int, own func(module string, call int) bool, rec Recorder, progress Progress) (int, []Unreplayed, error) {
+func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]int, own func(module string, call int) bool, rec Recorder, progress Progress) (int, []SkippedCall, error) {
 	r := &replayer{engine: e, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}, own: own, needed: map[nn.Stateful]bool{}}
 	if err := r.plan(s, histories); err != nil {
 		return 0, nil, err
 	}
 	r.needStates()
 	made := 0
-	var skipped []Unreplayed
+	var skipped []SkippedCall
 	for i, st := range s.Steps {
 		if err := ctx.Err(); err != nil {
 			return made, nil, err
@@ -36,7 +36,7 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]in
 			if own != nil && !own(c.Module, c.Index) {
 				r.other(c, slices.Contains(telling, c), rec)
 			} else if err := r.call(c, rec); err != nil {
-				skipped = append(skipped, Unreplayed{st.Number, c.Module, c.Index, err.Error()})
+				skipped = append(skipped, SkippedCall{st.Number, c.Module, c.Index, err.Error()})
 			} else {
 				made++
 			}

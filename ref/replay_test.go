@@ -104,7 +104,7 @@ func TestReplayRotates(t *testing.T) {
 	require.NoError(t, err)
 	engine, err := NewEngine(m, Config{DType: tensor.BFloat16, Rounding: nn.VLLM2025, Threads: 1})
 	require.NoError(t, err)
-	replay := func(drop func(c *il.Call, slot *il.Slot) bool) ([]Unreplayed, map[string]*count) {
+	replay := func(drop func(c *il.Call, slot *il.Slot) bool) ([]SkippedCall, map[string]*count) {
 		dir := fixture.Session(t, "llama3-gqa-bf16")
 		whole, err := il.Open(dir)
 		require.NoError(t, err)

@@ -77,7 +77,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	}
 	remove = func() { os.RemoveAll(dir) }
 	canonical, _ := normalize.Canonical(target, reference)
-	var skipped []ref.Unreplayed
+	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}

@@ -49,8 +49,8 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 	}
 	prompts = append(prompts, chats...)
 	j := &job{tokenizer: tok, stop: f.stop, maxBatchedTokens: f.maxBatchedTokens}
-	if f.like != "" {
-		if err := j.planLike(f.like, prompts, engine, dtype, stderr); err != nil {
+	if session := f.session(); session != "" {
+		if err := j.planLike(session, prompts, engine, dtype, stderr); err != nil {
 			return nil, err
 		}
 		warn(stderr, j.missingBOS()...)

@@ -131,7 +131,7 @@ func (j *job) quotedToken(id int) string {
 
 // printChoices writes what greedy decoding would have chosen where a session
 // was re-run: its own tokens decided.
-func (j *job) printChoices(w io.Writer, choices []ref.Choice) error {
+func (j *job) printChoices(w io.Writer, choices []ref.SampledToken) error {
 	var tokens [][]int
 	for _, c := range choices {
 		for c.Request >= len(tokens) {

@@ -15,6 +15,7 @@ import (
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
+	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
@@ -115,17 +116,8 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 		return err
 	}
 	fmt.Fprintln(stdout, "session", logger.Dir())
-	line := progress.New(stderr)
-	var skipped []ref.Unreplayed
-	made := 0
-	err = mmap.Guard(ckpt.Name, func() (err error) {
-		made, skipped, err = engine.ReplayPart(ctx, session, histories, own, logger, func(step, calls, done, total int) {
-			line.Update(done, total, fmt.Sprintf("step %d, %d calls", step, calls))
-		})
-		return err
-	})
-	line.Done()
-	if err = logger.Finish(err); err != nil {
+	made, skipped, err := replayInto(ctx, logger, engine, ckpt, session, histories, own, stderr)
+	if err != nil {
 		return err
 	}
 	warn(stderr, logger.Warnings()...)
@@ -133,14 +125,31 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, il.CallName(u.Module, u.Call), terminal.Printable(u.Reason))
 	}
-	if own == nil {
-		made = logger.Logged()
-	}
 	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", made, len(skipped))
 	if err == nil && own == nil && made == 0 {
 		return fmt.Errorf("%s: nothing could be replayed", session.Dir)
 	}
 	return err
+}
+
+// replayInto computes and logs the calls, and returns how many, and those that
+// could not be.
+func replayInto(ctx context.Context, logger *il.Logger, engine *ref.Engine, ckpt *model.Checkpoint, session *il.Session, histories [][]int, own func(module string, call int) bool, stderr io.Writer) (int, []ref.SkippedCall, error) {
+	line := progress.New(stderr)
+	var skipped []ref.SkippedCall
+	made := 0
+	err := mmap.Guard(ckpt.Name, func() (err error) {
+		made, skipped, err = engine.ReplayPart(ctx, session, histories, own, logger, func(step, calls, done, total int) {
+			line.Update(done, total, fmt.Sprintf("step %d, %d calls", step, calls))
+		})
+		return err
+	})
+	line.Done()
+	err = logger.Finish(err)
+	if own == nil {
+		made = logger.Logged()
+	}
+	return made, skipped, err
 }
 
 // partOf is which calls of a session a part has, nil for all.

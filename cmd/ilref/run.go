@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -229,52 +230,87 @@ func (f *runFlags) check(set *pflag.FlagSet) error {
 	if err := f.checkWords(); err != nil {
 		return err
 	}
-	if f.diff != "" {
-		if f.like != "" {
-			return errors.New("--like and --diff both name a session: give one of them")
-		}
-		f.like = f.diff
-	}
-	sources := 0
-	for _, given := range []bool{len(f.prompts) > 0, len(f.promptIDs) > 0, f.promptFile != "", f.chat != ""} {
-		if given {
-			sources++
+	for _, check := range []func(*pflag.FlagSet) error{f.checkSources, f.checkSampling, f.checkCounts, f.checkLike} {
+		if err := check(set); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// checkSources tests where the tokens come from.
+func (f *runFlags) checkSources(*pflag.FlagSet) error {
+	texts := given(len(f.prompts) > 0, f.promptFile != "", f.chat != "")
+	sources := texts + given(len(f.promptIDs) > 0)
+	session := f.session() != ""
 	switch {
+	case f.like != "" && f.diff != "":
+		return errors.New("--like and --diff both name a session: give one of them")
 	case f.config != "" && f.configPath != "":
 		return errors.New("--il-config and --il-config-path are both given: give one of them")
 	case sources > 1:
 		return errors.New("of --prompt, --prompt-ids, --prompt-file and --chat several are given: give one of them")
-	case f.like != "" && (len(f.prompts) > 0 || f.promptFile != "" || f.chat != ""):
+	case session && texts > 0:
 		return errors.New("--prompt, --prompt-file and --chat cannot be combined with --like or --diff: the session has the tokens")
-	case sources == 0 && f.like == "":
+	case sources == 0 && !session:
 		return errors.New("nothing to run: give --prompt, --prompt-ids, --prompt-file, --chat, --like or --diff (see ilref run --help)")
-	case f.withFloor && f.like == "":
+	case f.withFloor && !session:
 		return errors.New("--with-floor needs --like or --diff: it measures the rounding on a session's tokens")
-	case !(f.sampling.Temperature >= 0) || math.IsInf(f.sampling.Temperature, 1): // NaN is neither
-		return fmt.Errorf("--temperature %v: expected 0 (greedy) or more", f.sampling.Temperature)
-	case f.sampling.TopK < 0:
-		return fmt.Errorf("--top-k %d: expected 0 (all) or more", f.sampling.TopK)
-	case !(f.sampling.TopP > 0 && f.sampling.TopP <= 1):
-		return fmt.Errorf("--top-p %v: expected above 0, at most 1", f.sampling.TopP)
+	}
+	return nil
+}
+
+// given counts what is.
+func given(flags ...bool) int {
+	n := 0
+	for _, f := range flags {
+		if f {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSampling tests how tokens are chosen.
+func (f *runFlags) checkSampling(*pflag.FlagSet) error {
+	switch s := f.sampling; {
+	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 1): // NaN is neither
+		return fmt.Errorf("--temperature %v: expected 0 (greedy) or more", s.Temperature)
+	case s.TopK < 0:
+		return fmt.Errorf("--top-k %d: expected 0 (all) or more", s.TopK)
+	case !(s.TopP > 0 && s.TopP <= 1):
+		return fmt.Errorf("--top-p %v: expected above 0, at most 1", s.TopP)
 	case f.logprobs < 0:
 		return fmt.Errorf("--logprobs %d: expected 0 or more", f.logprobs)
 	}
+	return nil
+}
+
+// checkCounts tests numbers of which 0 is the default, and no value to give.
+func (f *runFlags) checkCounts(set *pflag.FlagSet) error {
 	for _, name := range []string{"max-tokens", "max-num-batched-tokens", "max-model-len"} {
 		if n, _ := set.GetInt(name); set.Changed(name) && n < 1 {
 			return fmt.Errorf("--%s %d: expected 1 or more", name, n)
 		}
 	}
-	if f.like != "" {
-		for _, name := range []string{"max-tokens", "max-num-batched-tokens", "temperature", "top-k", "top-p", "seed", "stop", "logprobs"} {
-			if set.Changed(name) {
-				return fmt.Errorf("--%s cannot be combined with --like or --diff: the session's steps and tokens decide", name)
-			}
+	return nil
+}
+
+// checkLike refuses what a session decides.
+func (f *runFlags) checkLike(set *pflag.FlagSet) error {
+	if f.session() == "" {
+		return nil
+	}
+	for _, name := range []string{"max-tokens", "max-num-batched-tokens", "temperature", "top-k", "top-p", "seed", "stop", "logprobs"} {
+		if set.Changed(name) {
+			return fmt.Errorf("--%s cannot be combined with --like or --diff: the session's steps and tokens decide", name)
 		}
 	}
 	return nil
 }
+
+// session is the one whose tokens and steps are run again, "" for none.
+func (f *runFlags) session() string { return cmp.Or(f.diff, f.like) }
 
 func openModel(dir string, stderr io.Writer) (*model.Checkpoint, error) {
 	if dir != "" {

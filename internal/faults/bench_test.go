@@ -145,7 +145,7 @@ func (b *Bench) logging(tb testing.TB, s Setting) (*il.Config, il.LoggerOptions)
 }
 
 // Compute runs the model with hooks and returns its greedy choices.
-func (b *Bench) Compute(tb testing.TB, s Setting, hooks ref.Hooks) []ref.Choice {
+func (b *Bench) Compute(tb testing.TB, s Setting, hooks ref.Hooks) []ref.SampledToken {
 	m, done := b.model(tb)
 	defer done()
 	r, cfg := b.run(s, m)

@@ -88,7 +88,7 @@ func (r *Run) engine(cfg ref.Config) (*ref.Engine, error) {
 }
 
 // Compute runs the plan's tokens, hooks seeing every call.
-func (r *Run) Compute(cfg ref.Config, hooks ref.Hooks) ([]ref.Choice, error) {
+func (r *Run) Compute(cfg ref.Config, hooks ref.Hooks) ([]ref.SampledToken, error) {
 	engine, err := r.engine(cfg)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 // no activations). own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
 // none of all can.
-func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.Unreplayed, error) {
+func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
@@ -37,7 +37,7 @@ func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, ow
 	if err != nil {
 		return nil, nil, err
 	}
-	var skipped []ref.Unreplayed
+	var skipped []ref.SkippedCall
 	err = mmap.Guard(ckpt.Name, func() (err error) {
 		_, skipped, err = engine.ReplayPart(ctx, session, nil, own, logger, noProgress)
 		return err

@@ -22,6 +22,9 @@ func TestConfigAgainstArchitecture(t *testing.T) {
 		{"quantized", "qwen3", `"vocab_size": 160`, `"vocab_size": 160, "quantization_config": {"quant_method": "fp8"}`, "quantized weights cannot be read"},
 		{"softcapping", "qwen3", `"vocab_size": 160`, `"vocab_size": 160, "attn_logit_softcapping": 30.0`, "it changes the attention scores"},
 		{"activation", "qwen3", `"silu"`, `"gelu"`, `config.json: hidden_act "gelu" is not supported: expected "silu"`},
+		{"window of OLMo-2", "olmo2", `"vocab_size": 160`, `"vocab_size": 160, "sliding_window": 16`, "config.json: layer 0 has a sliding window: Olmo2ForCausalLM attends to all positions"},
+		{"head_dim of OLMo-2", "olmo2", `"vocab_size": 160`, `"vocab_size": 160, "head_dim": 16`, "config.json: head_dim 16: Olmo2ForCausalLM takes hidden_size / num_attention_heads, which is 8"},
+		{"biases of OLMo-2", "olmo2", `"attention_bias": false`, `"attention_bias": true`, "config.json: attention_bias is true, but Olmo2ForCausalLM has no bias in o_proj"},
 		{"rope type", "llama-linear", `"rope_type": "linear"`, `"rope_type": "mrope"`, `is "mrope", which is not supported`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -8,16 +8,16 @@ import (
 	"github.com/ilref/ilref/model/nn"
 )
 
-// Choice is the token that greedy decoding would take after a chunk.
-type Choice struct {
+// SampledToken is the token that greedy decoding would take after a chunk.
+type SampledToken struct {
 	Step, Request, Token int
 }
 
-// Rerun computes the steps of a plan with the plan's tokens and returns the
+// Rerun computes the steps of a plan with the plan's tokens (teacher forcing) and returns the
 // greedy choices of the rows that sample. CheckPlan must have passed.
-func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progress) ([]Choice, error) {
+func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progress) ([]SampledToken, error) {
 	seqs := map[int]*sequence{}
-	var choices []Choice
+	var choices []SampledToken
 	previous := -1
 	for i, st := range plan.Steps {
 		if err := ctx.Err(); err != nil {
@@ -70,11 +70,11 @@ func (e *Engine) prefill(st requests.Step, seqs map[int]*sequence, previous int)
 	}
 }
 
-func choose(st requests.Step, logits [][]float64) []Choice {
-	var out []Choice
+func choose(st requests.Step, logits [][]float64) []SampledToken {
+	var out []SampledToken
 	for _, c := range st.Chunks {
 		if c.Sample {
-			out = append(out, Choice{Step: st.Number, Request: c.Request, Token: argmax(logits[len(out)])})
+			out = append(out, SampledToken{Step: st.Number, Request: c.Request, Token: argmax(logits[len(out)])})
 		}
 	}
 	return out
