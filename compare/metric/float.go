@@ -20,12 +20,12 @@ func (m *meter) floats(r, t *tensor.Tensor) error {
 	rows := m.n / m.rows.width
 	each := max(1, partValues/m.rows.width)
 	parts := (rows + each - 1) / each
-	part := m.parts() // before any part is merged into m
+	part := func() *meter { return m } // one part is the whole
+	if parts > 1 {
+		part = m.parts() // before any part is merged into m
+	}
 	err := inOrder(parts, func() (do func(int) error, done func(int)) {
-		p := m // one part is the whole
-		if parts > 1 {
-			p = part()
-		}
+		p := part()
 		do = func(i int) error { return p.measurePart(r, t, i*each, min(rows, (i+1)*each)) }
 		return do, func(int) {
 			if p != m {
