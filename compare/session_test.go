@@ -17,34 +17,14 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// unpacked is a folder for the sessions, for all tests of the package:
-// unpacking costs more than comparing.
-var unpacked string
+var sessions fixture.Sessions
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "sessions")
-	if err != nil {
-		panic(err)
-	}
-	unpacked = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// keeping is a test whose temporary folder outlives it.
-type keeping struct{ testing.TB }
-
-func (keeping) TempDir() string { return unpacked }
+func TestMain(m *testing.M) { sessions.Main(m) }
 
 // open reads a session of PyTorch.
 func open(t *testing.T, name string) *il.Session {
 	t.Helper()
-	dir := filepath.Join(unpacked, name)
-	if _, err := os.Stat(dir); err != nil {
-		dir = fixture.Session(keeping{t}, name)
-	}
-	return openDir(t, dir)
+	return openDir(t, sessions.Session(t, name))
 }
 
 func openDir(t *testing.T, dir string) *il.Session {

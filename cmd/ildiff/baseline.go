@@ -173,15 +173,20 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
+	return f.place(ctx, func() error { return writeBaseline(out, b) })
+}
+
+// place puts a new baseline in its place, unless another save came first.
+func (f *baselineFlags) place(ctx context.Context, commit func() error) error {
 	unlock, err := filelock.Lock(ctx, filepath.Dir(f.path))
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := f.absent(); err != nil { // another save came first
+	if err := f.absent(); err != nil {
 		return err
 	}
-	return writeBaseline(out, b)
+	return commit()
 }
 
 // absent refuses a baseline that is there already.

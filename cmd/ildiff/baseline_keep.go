@@ -13,7 +13,6 @@ import (
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/atomicfile"
-	"github.com/ilref/ilref/internal/filelock"
 )
 
 // keptForms are the values of --keep.
@@ -67,18 +66,12 @@ func (f *baselineFlags) saveSession(ctx context.Context, s *il.Session, e baseli
 	if err := writeBaseline(out, b); err != nil {
 		return err
 	}
-	unlock, err := filelock.Lock(ctx, filepath.Dir(f.path))
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := f.absent(); err != nil { // another save came first
-		return err
-	}
-	if err := folder.Commit(); err != nil {
-		return cannotWrite(f.path, err)
-	}
-	return nil
+	return f.place(ctx, func() error {
+		if err := folder.Commit(); err != nil {
+			return cannotWrite(f.path, err)
+		}
+		return nil
+	})
 }
 
 // checkFlags refuses what diff would, before a session of any size is read.

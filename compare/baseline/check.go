@@ -286,21 +286,13 @@ func group(pairs []*pair) []*call {
 		}
 	}
 	for k, c := range at {
-		for up := parent(k.module); up != ""; up = parent(up) {
+		for up := topology.Parent(k.module); up != ""; up = topology.Parent(up) {
 			if o := at[id{k.step, up, 0}]; o != nil {
 				o.composite, o.inner = true, max(o.inner, worst(c.outputs))
 			}
 		}
 	}
 	return out
-}
-
-func parent(module string) string {
-	i := strings.LastIndexByte(module, '.')
-	if i < 0 {
-		return ""
-	}
-	return module[:i]
 }
 
 // noise is what rounding explains in a tensor of these types.

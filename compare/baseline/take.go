@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -36,7 +35,7 @@ func Take(ctx context.Context, s *il.Session) (*Print, error) {
 		}
 	}
 	err := each(ctx, len(jobs), func(i int) error {
-		jobs[i].err = jobs[i].t.read(jobs[i].file)
+		jobs[i].err = jobs[i].file.With(jobs[i].t.take)
 		return nil
 	})
 	p := &Print{Unfinished: s.Unfinished()}
@@ -56,15 +55,6 @@ func Take(ctx context.Context, s *il.Session) (*Print, error) {
 		p.Tensors = append(p.Tensors, j.t)
 	}
 	return p, err
-}
-
-func (t *Tensor) read(file *il.TensorFile) error {
-	x, closer, err := file.Open()
-	if err != nil {
-		return err
-	}
-	defer closer.Close()
-	return mmap.Guard(file.File, func() error { return t.take(x) })
 }
 
 func (t *Tensor) take(x *tensor.Tensor) error {

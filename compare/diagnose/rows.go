@@ -263,7 +263,7 @@ func (s *suspect) fromPosition() string {
 	if first == math.MaxInt {
 		return ""
 	}
-	if (s.Of.Kind == topology.Attention) && s.onlyLastRight() {
+	if s.Of.Kind == topology.Attention && s.onlyLastRight() {
 		return "a mask that is off by one, so that a token sees the next: the last position of the prompt, which has none, is right, and those before it are wrong"
 	}
 	if lastRight < 0 || lastRight >= first || first == 0 {

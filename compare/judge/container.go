@@ -18,7 +18,7 @@ func (j *noiseJudge) handedOn(c *pairing.Call, p *pairing.Pair, children []*pair
 	case o.Err != nil:
 		j.Warnings = append(j.Warnings, fmt.Sprintf("%s: cannot be checked against its children: %v", c.Module, o.Err))
 		return false, ""
-	case onBothSides(o):
+	case o.OnBothSides():
 		return true, ""
 	default:
 		side, other := sidesOf(o)
@@ -32,7 +32,7 @@ func (j *noiseJudge) handedOn(c *pairing.Call, p *pairing.Pair, children []*pair
 // not recorded, has changed it.
 func (j *noiseJudge) changedOnTheWay(p *pairing.Pair) string {
 	switch o := p.Origin; {
-	case o == nil || onBothSides(o):
+	case o == nil || o.OnBothSides():
 		return ""
 	case o.Err != nil:
 		j.Warnings = append(j.Warnings, fmt.Sprintf("%s: cannot be checked against what was made before: %v", p.Key, o.Err))

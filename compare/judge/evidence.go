@@ -20,16 +20,15 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 		return
 	}
 	g := t.ReplayGap
-	size := g.RelL2
 	switch {
 	case g.Identical():
 		j.suspectReference(c, t, noise)
 	case g.NonFinite > 0:
 		j.blame(c, t, fmt.Sprintf("the right model gives other values for the same inputs: %s where NaN or an infinity meets another value (NaN: %d by the replay, %d in the target; infinities: %d and %d)",
 			plural.Count(g.NonFinite, "place"), g.NaN[0], g.NaN[1], g.Inf[0], g.Inf[1]))
-	case (c.Of.Kind == topology.Embedding) && movedRows(t):
+	case c.Of.Kind == topology.Embedding && movedRows(t):
 		j.blame(c, t, fmt.Sprintf("the right model looks up other rows for the same token ids: %s (other weights?)", describeLocal(t)))
-	case size > noise:
+	case g.RelL2 > noise:
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], report.Num(noise)))
 	case hidden(g, noise):
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s", describeHidden(g)))

@@ -212,7 +212,7 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 		j.blame(c, t, report.IntegersDiffer(t))
 	case t.Gap.NonFinite > 0:
 		j.blame(c, t, "its inputs are finite where they should be, its output is not: "+report.Describe(t))
-	case exact(c) && t.DTypes[0] == t.DTypes[1] && (c.Of.Kind == topology.Embedding):
+	case exact(c) && t.DTypes[0] == t.DTypes[1] && c.Of.Kind == topology.Embedding:
 		j.blame(c, t, fmt.Sprintf("token ids are equal, but the rows looked up are not: %s (other weights?)", report.Describe(t)))
 	case g > lim && in < floor*rounding.Far && lim == rounding.Far*floor:
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", report.Describe(t), report.Num(lim), report.TypeNames(t)))

@@ -182,6 +182,14 @@ func (a *aligner) pass(p pass, refSteps, targetSteps stepSet) {
 		return
 	}
 	refSteps.add(p.step, a.rowsOf([]source{{calls, len(p.rows), stepName(p.step)}}, keep)...)
+	targetSteps.add(p.step, a.targetRows(where, func(q pass) source {
+		return source{passCalls(a.target.session, q.step), len(q.rows), stepName(q.step)}
+	})...)
+}
+
+// targetRows makes calls that hold the given rows of the target's passes, of
+// which each is a source. It renumbers the places.
+func (a *aligner) targetRows(where []place, of func(pass) source) []*il.Call {
 	var sources []source
 	index := map[int]int{} // of a pass in sources
 	for i, w := range where {
@@ -189,12 +197,11 @@ func (a *aligner) pass(p pass, refSteps, targetSteps stepSet) {
 		if !ok {
 			k = len(sources)
 			index[w.forward] = k
-			q := a.target.passes[w.forward]
-			sources = append(sources, source{passCalls(a.target.session, q.step), len(q.rows), stepName(q.step)})
+			sources = append(sources, of(a.target.passes[w.forward]))
 		}
 		where[i].forward = k
 	}
-	targetSteps.add(p.step, a.rowsOf(sources, where)...)
+	return a.rowsOf(sources, where)
 }
 
 // source is the calls of a pass, whose tensors have a number of rows.

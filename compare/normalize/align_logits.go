@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/ilref/ilref/il"
 )
 
 // logits adds the logits of one pass of the reference, and the target's for the
@@ -43,24 +41,10 @@ func (a *aligner) logits(p pass, refSteps, targetSteps stepSet) {
 		a.notes.Unmatched += unfinished
 	}
 	if len(where) > 0 {
-		targetSteps.add(p.step+1, a.targetLogits(where)...)
+		targetSteps.add(p.step+1, a.targetRows(where, func(q pass) source {
+			return source{logitsCalls(a.target.session, q.step), len(q.logits), stepName(q.step + 1)}
+		})...)
 	}
-}
-
-func (a *aligner) targetLogits(where []place) []*il.Call {
-	var sources []source
-	index := map[int]int{}
-	for i, w := range where {
-		k, ok := index[w.forward]
-		if !ok {
-			k = len(sources)
-			index[w.forward] = k
-			q := a.target.passes[w.forward]
-			sources = append(sources, source{logitsCalls(a.target.session, q.step), len(q.logits), stepName(q.step + 1)})
-		}
-		where[i].forward = k
-	}
-	return a.rowsOf(sources, where)
 }
 
 // goesOn reports whether a row is followed by another of its request in the

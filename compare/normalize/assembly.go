@@ -1,7 +1,6 @@
 package normalize
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -123,7 +122,7 @@ func oddRank(files []*il.TensorFile, ts []*tensor.Tensor) string {
 	for i := range ts {
 		class[i] = i
 		for j := range i {
-			if class[j] == j && sameBits(ts[i], ts[j]) {
+			if class[j] == j && tensor.SameBits(ts[i], ts[j]) {
 				class[i] = j
 				break
 			}
@@ -168,25 +167,6 @@ func duplicates(sharding topology.Sharding, files []*il.TensorFile, ts []*tensor
 		}
 	}
 	return ""
-}
-
-// sameBits reports whether two tensors are equal in type, shape and bits.
-func sameBits(x, y *tensor.Tensor) bool {
-	if x.DType != y.DType || !slices.Equal(x.Shape, y.Shape) || x.Meta || y.Meta {
-		return false
-	}
-	const block = 1 << 12
-	es, n := x.DType.Size(), x.Numel()
-	a, b := make([]byte, min(block, n)*es), make([]byte, min(block, n)*es)
-	for at := 0; at < n; at += block {
-		k := min(block, n-at) * es
-		x.Gather(a[:k], at)
-		y.Gather(b[:k], at)
-		if !bytes.Equal(a[:k], b[:k]) {
-			return false
-		}
-	}
-	return true
 }
 
 func devices(files []*il.TensorFile) string {

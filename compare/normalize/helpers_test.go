@@ -2,8 +2,6 @@ package normalize
 
 import (
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,32 +13,14 @@ import (
 
 const base = "llama3-gqa-bf16"
 
-// unpacked is a folder for the sessions, for all tests of the package.
-var unpacked string
+var sessions fixture.Sessions
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "sessions")
-	if err != nil {
-		panic(err)
-	}
-	unpacked = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-type keeping struct{ testing.TB }
-
-func (keeping) TempDir() string { return unpacked }
+func TestMain(m *testing.M) { sessions.Main(m) }
 
 // open reads a session of PyTorch.
 func open(t testing.TB, name string) *il.Session {
 	t.Helper()
-	dir := filepath.Join(unpacked, name)
-	if _, err := os.Stat(dir); err != nil {
-		dir = fixture.Session(keeping{t}, name)
-	}
-	s, err := il.Open(dir)
+	s, err := il.Open(sessions.Session(t, name))
 	require.NoError(t, err)
 	return s
 }
@@ -100,7 +80,7 @@ func equal(t testing.TB, a, b *il.Session) int {
 		for _, c := range st.Calls {
 			for _, s := range c.Slots {
 				x, y := load(t, s), load(t, b.Call(st.Number, c.Module, c.Index).Slot(s.Direction, s.Path))
-				require.True(t, sameBits(x, y), "step %d, %s, %s %s: %s and %s", st.Number, c.Module, s.Direction, s.Path, x, y)
+				require.True(t, tensor.SameBits(x, y), "step %d, %s, %s %s: %s and %s", st.Number, c.Module, s.Direction, s.Path, x, y)
 				n++
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -267,7 +268,7 @@ func equalRun(files []*il.TensorFile) (run int, err error) {
 	}
 	defer cs.Close()
 	err = guarded(files, func() error {
-		for run = 1; run < len(ts) && sameBits(ts[0], ts[run]); {
+		for run = 1; run < len(ts) && tensor.SameBits(ts[0], ts[run]); {
 			run++
 		}
 		return nil

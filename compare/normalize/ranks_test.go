@@ -247,7 +247,7 @@ func TestJoin(t *testing.T) {
 		}
 		y, err := join(parts, dim, pieces)
 		require.NoError(t, err)
-		require.True(t, sameBits(x, y))
+		require.True(t, tensor.SameBits(x, y))
 	})
 }
 

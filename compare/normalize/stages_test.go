@@ -123,7 +123,7 @@ func TestCanonical(t *testing.T) {
 		if name.dir == il.Inputs && name.path == "0" && (topology.Locate(name.module).IsLayer() || topology.LastWord(name.module) == "rotary_emb") {
 			x := load(t, hf.Call(name.step, name.module, name.call).Slot(name.dir, name.path))
 			y := load(t, whole.Call(name.step, name.module, name.call).Slot(name.dir, name.path))
-			require.True(t, sameBits(x, y), "%v: positions %v", name, x)
+			require.True(t, tensor.SameBits(x, y), "%v: positions %v", name, x)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -90,13 +91,8 @@ func integers(s *il.Slot) []int {
 	if s == nil || len(s.Tensors) == 0 {
 		return nil
 	}
-	t, c, err := s.Tensors[0].Open()
-	if err != nil {
-		return nil
-	}
-	defer c.Close()
 	var out []int
-	_ = guarded(s.Tensors[:1], func() error {
+	_ = s.Tensors[0].With(func(t *tensor.Tensor) (err error) {
 		if t.DType.IsInt() && copyable(t) == nil {
 			out, err = t.Ints()
 		}

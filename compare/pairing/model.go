@@ -1,7 +1,6 @@
 package pairing
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -55,7 +54,7 @@ func shapeOf(s *il.Session) modelShape {
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			switch {
-			case (topology.Of(c.Module).Kind == topology.Embedding) && m.hidden == 0:
+			case topology.Of(c.Module).Kind == topology.Embedding && m.hidden == 0:
 				m.hidden = width(c)
 			case topology.Of(c.Module).Kind.IsHead() && m.vocab == 0:
 				m.vocab = width(c)
@@ -117,22 +116,4 @@ func countLayers(s *il.Session) int {
 		}
 	}
 	return 0
-}
-
-func equalBits(x, y *tensor.Tensor) bool {
-	if x.DType != y.DType || tensor.ShapeString(x.Shape) != tensor.ShapeString(y.Shape) || x.Meta || y.Meta {
-		return false
-	}
-	const block = 1 << 13
-	var bufs [2][block * 16]byte
-	es, n := x.DType.Size(), x.Numel()
-	for at := 0; at < n; at += block {
-		k := min(block, n-at) * es
-		x.Gather(bufs[0][:k], at)
-		y.Gather(bufs[1][:k], at)
-		if !bytes.Equal(bufs[0][:k], bufs[1][:k]) {
-			return false
-		}
-	}
-	return true
 }

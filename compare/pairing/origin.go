@@ -17,6 +17,9 @@ type Origin struct {
 	Err             error // it could not be found out
 }
 
+// OnBothSides reports whether the tensor is another one, handed on.
+func (o *Origin) OnBothSides() bool { return o != nil && o.InRef && o.InTarget }
+
 // ComparedChildren are the compared outputs of the calls directly inside c.
 func ComparedChildren(c *Call) []*Pair {
 	var out []*Pair
@@ -33,7 +36,7 @@ func ComparedChildren(c *Call) []*Pair {
 // EqualFiles reports whether two files hold the same tensor.
 func EqualFiles(a, b *il.TensorFile) (same bool, err error) {
 	err = il.WithBoth(a, b, func(x, y *tensor.Tensor) error {
-		same = equalBits(x, y)
+		same = tensor.SameBits(x, y)
 		return nil
 	})
 	return same, err

@@ -6,7 +6,6 @@ import (
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -29,18 +28,7 @@ func Sessions(reference, target *il.Session) func(*report.TensorDiff, func(refer
 		if i < 0 || i >= len(bs) {
 			return fmt.Errorf("%s has no rank %s of %s any more: run the comparison again", reference.Dir, t.Rank, t.Key)
 		}
-		a, b := as[i], bs[i]
-		x, xc, err := a.Open()
-		if err != nil {
-			return err
-		}
-		defer xc.Close()
-		y, yc, err := b.Open()
-		if err != nil {
-			return err
-		}
-		defer yc.Close()
-		return mmap.Guard(a.File+" or "+b.File, func() error { return f(x, y) })
+		return il.WithBoth(as[i], bs[i], f)
 	}
 }
 

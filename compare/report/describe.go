@@ -12,6 +12,9 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
+// Listed is how many names a list in the text shows.
+const Listed = 10
+
 // Num writes a figure in two digits, 0 as it is.
 func Num(v float64) string {
 	switch {

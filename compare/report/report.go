@@ -12,6 +12,9 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
+// Schema names the JSON form of a report. Names in it stay; new ones may come.
+const Schema = "ildiff.report/v1"
+
 // Verdict is a judgement of a tensor, a module call or the whole comparison.
 type Verdict string
 

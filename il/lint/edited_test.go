@@ -25,7 +25,7 @@ type edit struct {
 
 func copyOf(t *testing.T, name string) edit {
 	t.Helper()
-	from, to := session(t, name), filepath.Join(t.TempDir(), "session")
+	from, to := sessions.Session(t, name), filepath.Join(t.TempDir(), "session")
 	require.NoError(t, filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -2,8 +2,6 @@ package lint
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,34 +10,9 @@ import (
 	"github.com/ilref/ilref/internal/fixture"
 )
 
-// unpacked is a folder for the sessions, for all tests of the package.
-var unpacked string
+var sessions fixture.Sessions
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "sessions")
-	if err != nil {
-		panic(err)
-	}
-	unpacked = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// keeping is a test whose temporary folder outlives it.
-type keeping struct{ testing.TB }
-
-func (keeping) TempDir() string { return unpacked }
-
-// session returns the directory of a session of PyTorch.
-func session(t *testing.T, name string) string {
-	t.Helper()
-	dir := filepath.Join(unpacked, name)
-	if _, err := os.Stat(dir); err != nil {
-		dir = fixture.Session(keeping{t}, name)
-	}
-	return dir
-}
+func TestMain(m *testing.M) { sessions.Main(m) }
 
 func run(t *testing.T, dir string) *Result {
 	t.Helper()
@@ -78,7 +51,7 @@ func TestFixturesAreClean(t *testing.T) {
 		{"gopher-1m-bf16-fault", 9, 1160, 728, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := run(t, session(t, c.name))
+			r := run(t, sessions.Session(t, c.name))
 			for _, f := range r.Findings {
 				t.Logf("%+v", f)
 			}

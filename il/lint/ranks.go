@@ -108,7 +108,7 @@ func (l *linter) rankFinding(c *callFacts, a, b *fact) {
 
 // gap measures two tensors, as one row where their shapes differ.
 func gap(a, b *fact) (g *metric.Gap, err error) {
-	err = both(a, b, func(x, y *tensor.Tensor) error {
+	err = il.WithBoth(a.file, b.file, func(x, y *tensor.Tensor) error {
 		if !slices.Equal(x.Shape, y.Shape) && x.Numel() == y.Numel() && x.IsContiguous() && y.IsContiguous() {
 			x, y = flat(x), flat(y)
 		}

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
 )
@@ -56,7 +55,7 @@ func (c *callFacts) readTensors(ctx context.Context, o Options) {
 		if !o.NoValues {
 			f.file.Load()
 		}
-		f.err = f.with(func(t *tensor.Tensor) error {
+		f.err = f.file.With(func(t *tensor.Tensor) error {
 			f.dtype, f.shape = t.DType, slices.Clone(t.Shape)
 			if o.NoValues || t.Meta {
 				return nil
@@ -67,22 +66,4 @@ func (c *callFacts) readTensors(ctx context.Context, o Options) {
 			return err
 		})
 	}
-}
-
-// with opens the tensor, calls do and closes it. Bytes that go away meanwhile
-// are an error.
-func (f *fact) with(do func(*tensor.Tensor) error) error {
-	t, closer, err := f.file.Open()
-	if err != nil {
-		return err
-	}
-	defer closer.Close()
-	return mmap.Guard(f.file.File, func() error { return do(t) })
-}
-
-// both is with for two tensors.
-func both(a, b *fact, do func(x, y *tensor.Tensor) error) error {
-	return a.with(func(x *tensor.Tensor) error {
-		return b.with(func(y *tensor.Tensor) error { return do(x, y) })
-	})
 }

@@ -47,7 +47,7 @@ func TestNoValues(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	s, err := il.Open(session(t, plain))
+	s, err := il.Open(sessions.Session(t, plain))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -260,30 +259,11 @@ func columns(packed *fact, qkv ...*fact) ([]int, bool) {
 // sameColumns reports whether columns lo to hi-1 of a matrix are a tensor of
 // its own.
 func sameColumns(packed *fact, lo, hi int, part *fact) (same bool, err error) {
-	err = both(packed, part, func(x, y *tensor.Tensor) error {
-		if x.DType != y.DType || len(x.Shape) != 2 || hi > x.Shape[1] {
-			return nil
-		}
-		v := x.Narrow(1, lo, hi)
-		same = slices.Equal(v.Shape, y.Shape) && equalBits(v, y)
+	err = il.WithBoth(packed.file, part.file, func(x, y *tensor.Tensor) error {
+		same = len(x.Shape) == 2 && hi <= x.Shape[1] && tensor.SameBits(x.Narrow(1, lo, hi), y)
 		return nil
 	})
 	return same, err
-}
-
-func equalBits(x, y *tensor.Tensor) bool {
-	const block = 1 << 13
-	es, n := x.DType.Size(), x.Numel()
-	a, b := make([]byte, min(block, n)*es), make([]byte, min(block, n)*es)
-	for at := 0; at < n; at += block {
-		k := min(block, n-at) * es
-		x.Gather(a[:k], at)
-		y.Gather(b[:k], at)
-		if !bytes.Equal(a[:k], b[:k]) {
-			return false
-		}
-	}
-	return true
 }
 
 // conclude reports the places where an identity does not hold. One that holds

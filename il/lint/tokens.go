@@ -64,7 +64,7 @@ func (f *fact) ints() (v []int, err error) {
 	if f == nil || len(f.shape) != 1 || f.numel() > 1<<22 {
 		return nil, nil
 	}
-	err = f.with(func(t *tensor.Tensor) error {
+	err = f.file.With(func(t *tensor.Tensor) error {
 		v, err = t.Ints()
 		return err
 	})
@@ -73,7 +73,7 @@ func (f *fact) ints() (v []int, err error) {
 
 func (l *linter) negativeIDs(f *fact) {
 	n, first, value, at := 0, -1, int64(0), 0
-	err := f.with(func(t *tensor.Tensor) error {
+	err := f.file.With(func(t *tensor.Tensor) error {
 		var buf [4096]int64
 		for ; at < t.Numel(); at += len(buf) {
 			v := buf[:min(len(buf), t.Numel()-at)]

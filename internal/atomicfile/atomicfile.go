@@ -20,7 +20,7 @@ var pending struct {
 	names map[string]bool
 }
 
-// Temporary is a name beside path that nothing has, and no other process will
+// temporary is a name beside path that nothing has, and no other process will
 // take.
 func temporary(path string) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x%s", filepath.Base(path), rand.Uint64(), suffix))

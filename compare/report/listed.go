@@ -1,4 +1,0 @@
-package report
-
-// listed is how many names a list in the text shows.
-const Listed = 10
