@@ -39,11 +39,11 @@ func TestSchema(t *testing.T) {
 	modules, tensors := d["modules"].([]any), d["tensors"].([]any)
 	require.Len(t, modules, 117)
 	require.Len(t, tensors, 221)
-	require.Equal(t, []string{"accumulated", "call", "compared", "hint", "inherited", "inputs", "local", "module", "outputs", "ratio", "ratio_token", "step", "tensors", "verdict"}, keys(modules[0]))
+	require.Equal(t, []string{"accumulated", "call", "compared", "hint", "inherited", "inputs", "local", "module", "noise", "outputs", "ratio", "ratio_token", "step", "tensors", "verdict"}, keys(modules[0]))
 	require.Equal(t, []string{"cosine", "direction", "max_abs", "max_abs_at", "mismatched", "norm_ratio", "one_minus_cosine", "rel_l2", "slot"}, keys(modules[0].(map[string]any)["outputs"]))
 	require.Equal(t, []string{
 		"argmax_agree", "argmax_near_ties", "call", "cosine", "direction", "dtypes", "equal", "floor_scale", "inf", "kl", "kl_max", "local", "margin", "max_abs", "max_abs_at",
-		"max_abs_values", "max_rel", "mean_abs", "mismatched", "module", "nan", "non_finite", "norm_ratio", "numel", "one_minus_cosine", "ratio", "ratio_channel", "ratio_token",
+		"max_abs_values", "max_rel", "mean_abs", "mismatched", "module", "nan", "noise", "non_finite", "norm_ratio", "numel", "one_minus_cosine", "ratio", "ratio_channel", "ratio_token",
 		"rel_l2", "rmse", "scale", "scale_stderr", "shape", "slot", "step", "ulp_histogram", "ulp_max", "ulp_p99", "verdict", "worst_channel", "worst_token",
 	}, keys(tensors[0]))
 	require.Equal(t, []any{map[string]any{"step": 2., "why": "token ids differ: 51 in the reference, 312 in the target"}}, d["other_workload"])

@@ -118,12 +118,14 @@ func TestPartFigures(t *testing.T) {
 			s := &c.Slots[k]
 			bounds := 1
 			s.Tensor.Floor.DType = "float16"
+			n, width := s.Tensor.Noise, s.Tensor.Shape[len(s.Tensor.Shape)-1]
+			n.Values, n.Worst.Row, n.Worst.Rows, n.Worst.Column, n.Worst.Columns = 3*width, 1, 2, 0, width
 			s.Direction, s.Fate, s.Bounds, s.Tensor.DTypes = report.Outputs, "compared", &bounds, [2]string{"bfloat16", "float32"}
 		}
 	}
 	odd := p.Calls[0].Slots[0].Tensor.Gap
 	odd.RelL2, odd.MaxAbs, odd.RMSE, odd.Target, odd.MaxAbsAt = math.Inf(1), math.SmallestNonzeroFloat64, math.Inf(-1), math.Copysign(0, -1), []int{}
-	p.Calls[0].Slots[1].Tensor.Shape = nil
+	p.Calls[0].Slots[1].Tensor.Shape, p.Calls[0].Slots[1].Tensor.Noise = nil, nil
 	var b bytes.Buffer
 	require.NoError(t, partial.Write(&b, &p))
 	got, err := partial.Read(&b, "")

@@ -61,10 +61,14 @@ const (
 	Inputs        Direction = "inputs"          // positional arguments, before the forward
 	Outputs       Direction = "outputs"         // results
 	PostFwdInputs Direction = "post_fwd_inputs" // positional arguments, after the forward
+
+	// Noise is of a replay alone: how many times what rounding explains each
+	// element of the result in the same slot is off in the replayed session.
+	Noise Direction = "noise"
 )
 
 // directions in the order of Call.Slots.
-var directions = []Direction{Inputs, Outputs, PostFwdInputs}
+var directions = []Direction{Inputs, Outputs, PostFwdInputs, Noise}
 
 // Slot is one place of a tensor in the arguments or results of a call.
 type Slot struct {

@@ -22,6 +22,10 @@ type Recorder interface {
 	SkipTo(step int)
 	// SetCall sets the index of the next call of a module in the step.
 	SetCall(module string, call int)
+	// Noise is told how many times what rounding explains each element of a
+	// result of the last call is off in the replayed session (nn.Deviation).
+	// slot is that of the result.
+	Noise(module, slot string, z *tensor.Tensor)
 	// Err returns the first failure of the calls so far.
 	Err() error
 }
@@ -88,8 +92,9 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 	}
 	rec.SetCall(c.Module, c.Index)
 	rec.Pre(c.Module, shown)
-	rec.Post(c.Module, shown, m.Forward(s, in))
-	return nil
+	out := m.Forward(s, in)
+	rec.Post(c.Module, shown, out)
+	return r.noise(c, m, s, out, rec)
 }
 
 // bare is a step that nothing sees.

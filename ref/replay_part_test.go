@@ -69,6 +69,10 @@ func (k *keeper) SkipTo(step int)            { k.step = step }
 func (k *keeper) SetCall(_ string, call int) { k.call = call }
 func (k *keeper) Err() error                 { return nil }
 
+func (k *keeper) Noise(module, slot string, z *tensor.Tensor) {
+	k.shown[fmt.Sprintf("%d %s %d noise %s", k.step, module, k.call, slot)] = z.String() + string(z.Bytes())
+}
+
 func (k *keeper) Pre(module string, args il.Tuple) il.Tuple {
 	k.keep(module, "in", args)
 	return args

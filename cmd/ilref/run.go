@@ -165,7 +165,7 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 		}
 	}
 	if f.diff != "" {
-		return f.compare(ctx, job.recorded, session, oracle, stdout)
+		return f.compare(ctx, ckpt, job, session, oracle, stdout, stderr)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/rounding"
@@ -28,9 +29,11 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 			plural.Count(g.NonFinite, "place"), g.NaN[0], g.NaN[1], g.Inf[0], g.Inf[1]))
 	case c.Of.Kind == topology.Embedding && movedRows(t):
 		j.blame(c, t, fmt.Sprintf("the right model looks up other rows for the same token ids: %s (other weights?)", describeLocal(t)))
-	case g.RelL2 > noise:
+	case t.Noise != nil && j.unlikely(t.Noise):
+		j.blame(c, t, "the right model gives another output for the same inputs: "+report.DescribeNoise(t))
+	case t.Noise == nil && g.RelL2 > noise:
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], report.Num(noise)))
-	case hidden(g, noise):
+	case t.Noise == nil && hidden(g, noise):
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s", describeHidden(g)))
 	case j.movesBits(c, t, g):
 		j.blame(c, t, fmt.Sprintf("for the same inputs only %s of the values are those of the right model, and a module that rounds once keeps %s: %s",
@@ -38,6 +41,30 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 	default:
 		j.suspectReference(c, t, noise)
 	}
+}
+
+// falseAlarms is the probability that rounding alone fails a comparison by replay.
+const falseAlarms = 1e-3
+
+// unlikely reports a block that is further off than the noise of correct kernels
+// explains, of all blocks of all tensors of the comparison.
+func (j *noiseJudge) unlikely(n *metric.Noise) bool {
+	return n.Worst.Unlikely > math.Log(j.tests/falseAlarms)
+}
+
+// countTests is how many blocks are looked at for noise.
+func countTests(fs []*pairing.Forward) float64 {
+	n := 0.
+	for _, f := range fs {
+		for _, c := range f.Calls {
+			for _, p := range c.Slots {
+				if p.Result != nil && p.Result.Noise != nil {
+					n += metric.Tests(p.Result.Noise.Values)
+				}
+			}
+		}
+	}
+	return max(n, 1)
 }
 
 // movedRows reports whether an embedding is no copy of its rows.

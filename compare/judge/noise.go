@@ -59,6 +59,7 @@ type noiseJudge struct {
 	*report.Report
 	in         *Input
 	ratioLimit float64                       // beyond which a tensor leaves the floor
+	tests      float64                       // blocks that are looked at for noise
 	failed     bool                          // a divergence was found
 	history    map[string]pairing.Propagated // by module: the keys and values it has stored
 	reported   bool                          // that the reference is suspect
@@ -84,6 +85,7 @@ func newNoiseJudge(r *report.Report, m *Input) *noiseJudge {
 func (j *noiseJudge) slack() float64 { return max(1, j.ratioLimit/rounding.DefaultRatioLimit) }
 
 func (j *noiseJudge) judge(fs []*pairing.Forward) {
+	j.tests = countTests(fs)
 	for _, f := range fs {
 		if f.Work != pairing.SameWork {
 			judgeTokens(j.Report, f)

@@ -94,7 +94,7 @@ func summarise(r *report.Report, fs []*pairing.Forward) {
 }
 
 func summariseCall(m *report.CallDiff, c *pairing.Call) {
-	m.Local, m.Ratio, m.RatioToken = math.NaN(), math.NaN(), math.NaN()
+	m.Local, m.Noise, m.Ratio, m.RatioToken = math.NaN(), math.NaN(), math.NaN(), math.NaN()
 	for _, p := range c.Slots {
 		if p.Result != nil {
 			m.Compared++
@@ -133,6 +133,7 @@ func takeEvidence(m *report.CallDiff, t *report.TensorDiff) {
 	if t.ReplayGap != nil {
 		most(&m.Local, t.ReplayGap.RelL2)
 	}
+	most(&m.Noise, report.TimesNoise(t))
 	if t.NoiseRatio != nil {
 		most(&m.Ratio, t.NoiseRatio.Ratio)
 		most(&m.RatioToken, t.NoiseRatio.Token)

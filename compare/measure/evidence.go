@@ -53,11 +53,9 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing
 		if err != nil {
 			return err
 		}
-		each(fs, func(p *pairing.Pair) {
-			if x := found[p.Key]; x != nil {
-				p.Result.ReplayGap, p.Replay = x.Result.Gap, x.Ref
-			}
-		})
+		if err := replayed(ctx, fs, found); err != nil {
+			return err
+		}
 	}
 	if e.Oracle == nil {
 		return nil

@@ -113,6 +113,7 @@ type Pair struct {
 	Bounds      *report.Bounds     // that the policy holds it to; nil for the default rule
 	Result      *report.TensorDiff // of a compared pair
 	Replay      *il.Slot           // what the right model returned here for the target's inputs, nil for unknown
+	Noise       *il.Slot           // of a reference that is a replay: how far the target's tensor is off; nil for unknown
 	Bits        [2]string          // hashes of both tensors, in a part and of a part
 	Origin      *Origin            // what it was handed on from
 	Finding     string             // the ranks of either side that differ where all must be alike, "" for none
@@ -130,7 +131,7 @@ func pairSlots(step int, c *Call, commonOnly bool) []*Pair {
 			return
 		}
 		for _, s := range ic.Slots {
-			if len(s.Tensors) == 0 && s.Stub == nil {
+			if len(s.Tensors) == 0 && s.Stub == nil || s.Direction == il.Noise {
 				continue
 			}
 			k := id{direction: string(s.Direction), path: s.Path}
@@ -153,6 +154,9 @@ func pairSlots(step int, c *Call, commonOnly bool) []*Pair {
 			p.Status = MissingInTarget
 		case p.Ref.Stub != nil || p.Target.Stub != nil:
 			p.Status, p.Why = Skipped, stubReason(p)
+		}
+		if p.Direction == report.Outputs && c.Ref != nil {
+			p.Noise = c.Ref.Slot(il.Noise, p.Slot)
 		}
 		out = append(out, p)
 	}

@@ -106,7 +106,7 @@ func partSlotOf(p *pairing.Pair) PartSlot {
 	}
 	out.Tensor = &PartTensor{
 		DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
-		Shape:  slices.Clone(t.Shape), Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, Local: t.ReplayGap,
+		Shape:  slices.Clone(t.Shape), Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, Local: t.ReplayGap, Noise: t.Noise,
 	}
 	if k := t.Token; k != nil {
 		out.Tensor.Token = &PartToken{k.Request, k.Position, k.ID, k.Text}

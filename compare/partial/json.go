@@ -211,6 +211,8 @@ func (s *PartSlot) check(bounds int) error {
 		return errors.New("the tensor has no gap")
 	case t.Floor != nil && (t.Floor.Target == nil || t.Floor.Emulation == nil || t.Floor.Apart == nil):
 		return errors.New("the floor has no gaps")
+	case t.Noise != nil && (t.Local == nil || len(t.Shape) == 0 || t.Noise.Values <= 0 || !t.Noise.Worst.In(t.Noise.Values, t.Shape[len(t.Shape)-1])):
+		return errors.New("the noise is of no block of the tensor")
 	case slices.ContainsFunc(t.Shape, func(n int) bool { return n < 0 }):
 		return fmt.Errorf("shape %v is none", t.Shape)
 	}

@@ -223,7 +223,7 @@ func (s *PartSlot) pair(p *Report, c *PartCall) *pairing.Pair {
 
 func (t *PartTensor) tensor(k report.Key) *report.TensorDiff {
 	types, _ := t.types() // check has seen them
-	out := &report.TensorDiff{Key: k, DTypes: types, Shape: t.Shape, Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, ReplayGap: t.Local}
+	out := &report.TensorDiff{Key: k, DTypes: types, Shape: t.Shape, Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, ReplayGap: t.Local, Noise: t.Noise}
 	if x := t.Token; x != nil {
 		out.Token = &report.Token{Request: x.Request, Position: x.Position, ID: x.ID, Text: x.Text}
 	}

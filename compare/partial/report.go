@@ -124,6 +124,7 @@ type PartTensor struct {
 	Logits *metric.Logits `json:"logits,omitzero"`
 	Token  *PartToken     `json:"token,omitzero"`
 	Local  *metric.Gap    `json:"local,omitzero"`
+	Noise  *metric.Noise  `json:"noise,omitzero"`
 	Floor  *PartFloor     `json:"floor,omitzero"`
 }
 

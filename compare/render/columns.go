@@ -33,6 +33,12 @@ var columns = []column{
 		}
 		return report.Num(t.ReplayGap.RelL2)
 	}},
+	{"× noise", "how many times what rounding explains that is; of a failure in its worst place", func(t *report.TensorDiff) string {
+		if t.Noise == nil {
+			return ""
+		}
+		return amount(report.TimesNoise(t), 3)
+	}},
 	{"ratio", "rel_l2 against the exact values, over that of correct rounding", func(t *report.TensorDiff) string {
 		if t.NoiseRatio == nil {
 			return ""

@@ -99,6 +99,7 @@ type jsonModule struct {
 	// replay; all null without one.
 	Inherited   number `json:"inherited"`
 	Local       number `json:"local"`
+	Noise       number `json:"noise"`
 	Accumulated number `json:"accumulated"`
 	Ratio       number `json:"ratio"` // of the worst output; null without a floor
 	RatioToken  number `json:"ratio_token"`

@@ -27,6 +27,7 @@ type jsonMore struct {
 	KLMax         number      `json:"kl_max"` // of a row
 	Margin        *jsonMargin `json:"margin"`
 	Local         *jsonLocal  `json:"local"`
+	Noise         *jsonNoise  `json:"noise"`
 	Ratio         number      `json:"ratio"`
 	RatioToken    number      `json:"ratio_token"`
 	RatioChannel  number      `json:"ratio_channel"`
@@ -59,6 +60,24 @@ type jsonLocal struct {
 	Equal    int    `json:"equal"`
 }
 
+// jsonNoise is how many times what rounding explains the gap to the replay is.
+type jsonNoise struct {
+	RMS   number    `json:"rms"` // over the tensor; rounding gives 1
+	Max   number    `json:"max"` // of one value
+	MaxAt []int     `json:"max_at"`
+	Worst jsonBlock `json:"worst"`
+}
+
+// jsonBlock is the place that is the least likely by chance.
+type jsonBlock struct {
+	Row      int    `json:"row"`
+	Rows     int    `json:"rows"`
+	Column   int    `json:"column"`
+	Columns  int    `json:"columns"`
+	RMS      number `json:"rms"`
+	Unlikely number `json:"unlikely"` // -ln of the probability, at most
+}
+
 type jsonScale struct {
 	MinusOne number `json:"minus_one"`
 	StdErr   number `json:"stderr"`
@@ -88,6 +107,10 @@ func jsonMoreOf(t *report.TensorDiff) jsonMore {
 	if l := t.ReplayGap; l != nil {
 		out.Local = &jsonLocal{number(l.RelL2), number(l.OneMinus), number(l.MaxAbs), l.Equal}
 	}
+	if n := t.Noise; n != nil {
+		b := n.Worst
+		out.Noise = &jsonNoise{number(n.RMS), number(n.Max), n.MaxAt, jsonBlock{b.Row, b.Rows, b.Column, b.Columns, number(b.RMS), number(b.Unlikely)}}
+	}
 	if f := t.NoiseRatio; f != nil {
 		out.Ratio, out.RatioToken, out.RatioChannel = number(f.Ratio), number(f.Token), number(f.Channel)
 		if f.Scale != nil {
@@ -109,7 +132,7 @@ func jsonModuleOf(m *report.CallDiff) jsonModule {
 	out := jsonModule{
 		Step: m.Step, Module: m.Module, Call: m.Call, Inputs: jsonWorstOf(m.Inputs), Outputs: jsonWorstOf(m.Outputs),
 		Tensors: m.Tensors, Compared: m.Compared, Verdict: m.Verdict, Why: m.Why, Hint: orNull(m.Hint),
-		Inherited: none, Local: number(m.Local), Accumulated: none, Ratio: number(m.Ratio), RatioToken: number(m.RatioToken),
+		Inherited: none, Local: number(m.Local), Noise: number(m.Noise), Accumulated: none, Ratio: number(m.Ratio), RatioToken: number(m.RatioToken),
 	}
 	if !math.IsNaN(m.Local) {
 		out.Accumulated = number(m.Outputs.Gap.RelL2)

@@ -117,12 +117,12 @@ func addModule(tab *texttab.Table, m *report.CallDiff, e shownEvidence) {
 }
 
 // shownEvidence says which columns a table has beside those of two sessions.
-type shownEvidence struct{ replay, floor bool }
+type shownEvidence struct{ replay, noise, floor bool }
 
 func evidenceOf(r *report.Report) shownEvidence {
 	var e shownEvidence
 	for _, t := range r.Tensors {
-		e.replay, e.floor = e.replay || t.ReplayGap != nil, e.floor || t.NoiseRatio != nil
+		e.replay, e.noise, e.floor = e.replay || t.ReplayGap != nil, e.noise || t.Noise != nil, e.floor || t.NoiseRatio != nil
 	}
 	return e
 }
@@ -131,6 +131,9 @@ func (e shownEvidence) columns() []texttab.Column {
 	var out []texttab.Column
 	if e.replay {
 		out = append(out, texttab.Column{Title: "local", Right: true})
+	}
+	if e.noise {
+		out = append(out, texttab.Column{Title: "× noise", Right: true})
 	}
 	if e.floor {
 		out = append(out, texttab.Column{Title: "ratio", Right: true}, texttab.Column{Title: "ratio token", Right: true})
@@ -148,6 +151,9 @@ func (e shownEvidence) cells(m *report.CallDiff) []texttab.Cell {
 	var out []texttab.Cell
 	if e.replay {
 		out = append(out, known(m.Local, report.Num))
+	}
+	if e.noise {
+		out = append(out, known(m.Noise, report.Amount))
 	}
 	if e.floor {
 		out = append(out, known(m.Ratio, report.Amount), known(m.RatioToken, report.Amount))

@@ -78,6 +78,7 @@ type TensorDiff struct {
 	Logits     *metric.Logits       // nil but for logits
 	Token      *Token               // the worst row, where the session tells what it is
 	ReplayGap  *metric.Gap          // between the replay and the target; nil without
+	Noise      *metric.Noise        // how many times what rounding explains the replay says it is off; nil without
 	NoiseRatio *rounding.NoiseRatio // nil without
 	Verdict
 }
@@ -102,6 +103,7 @@ type CallDiff struct {
 	// The worst of its outputs, NaN without a replay or a floor: the gap to the
 	// replay, and the ratios of tensor and worst token.
 	Local, Ratio, RatioToken float64
+	Noise                    float64 // times what rounding explains (TimesNoise)
 
 	Inputs  *TensorDiff // the worst of its inputs; nil where none was compared
 	Outputs *TensorDiff // the worst of its outputs and of its inputs after the call

@@ -18,6 +18,8 @@ func (d Dense) Rows(lo, hi int) LinearMethod { return Dense{d.Weight.Narrow(0, l
 // Params is the weight.
 func (d Dense) Params() []Param { return []Param{{"weight", d.Weight}} }
 
+func (d Dense) row(o *ops[float32], dst []float32, i int) { o.weights(dst, d.Weight, i*len(dst)) }
+
 func (d Dense) rowBytes() int { return d.Weight.Shape[1] * d.Weight.DType.Size() }
 
 func (d Dense) times32(o *ops[float32], x []float32, t int) product[float32] {

@@ -17,6 +17,8 @@ type LinearMethod interface {
 	// parameters: "weight", "weight_scale".
 	Params() []Param
 
+	// row is the weight of output i (in,) as it is multiplied.
+	row(o *ops[float32], dst []float32, i int)
 	// rowBytes is the size of a row, from which the size of tasks follows.
 	rowBytes() int
 	// times32 and times64 prepare x (t, in), which they may quantise, to be

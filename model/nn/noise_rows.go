@@ -1,0 +1,101 @@
+package nn
+
+import (
+	"math"
+
+	"github.com/ilref/ilref/il"
+)
+
+// deviation of w * x/rms(x): a kernel may round before the weight, and, where it
+// adds the residual, norm the sum with or without having rounded it.
+func (m *RMSNorm) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
+	x := rowsOf(in.Tensor(0))
+	var residual rows
+	if m.Fused {
+		residual = rowsOf(in.Tensor(1))
+	}
+	w := make([]float32, x.width)
+	o.weights(w, m.Weight, 0)
+	d.byRows(o, func() noiseRow {
+		add := make([]float32, x.width)
+		return func(i int, y0, v []float32) {
+			o.load(y0, o.dtype, x.bytes(i))
+			if m.Fused {
+				o.load(add, o.dtype, residual.bytes(i))
+				for j := range y0 {
+					y0[j] += add[j]
+				}
+			}
+			if d.result == 0 {
+				d.norm(y0, v, w, m.Eps, m.Fused)
+			}
+		}
+	})
+}
+
+// norm turns x into w * x/rms(x).
+func (d *deviation) norm(x, v, w []float32, eps float64, summed bool) {
+	squares := 0.
+	for _, x := range x {
+		squares += float64(x) * float64(x)
+	}
+	s := 1 / math.Sqrt(squares/float64(len(x))+eps)
+	scale := 0. // variance of s where the sums are rounded: one huge value sways it
+	for _, x := range x {
+		if summed {
+			scale += d.rounding(float64(x), float64(x)/max(squares, math.SmallestNonzeroFloat64))
+		}
+	}
+	for j := range x {
+		w, normed := float64(w[j]), float64(x[j])*s
+		variance := d.rounding(normed, w)
+		if summed {
+			variance += d.rounding(float64(x[j]), s*w) + float64(scale*normed*normed)*w*w
+		}
+		x[j], v[j] = float32(float64(normed*w)), float32(variance)
+	}
+}
+
+// deviation of silu(gate) * up: a kernel may round the first factor.
+func (m *SiluAndMul) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
+	x := rowsOf(in.Tensor(0))
+	d.byRows(o, func() noiseRow {
+		row := make([]float32, x.width)
+		return func(i int, y0, v []float32) {
+			o.load(row, o.dtype, x.bytes(i))
+			gate, up := row[:len(y0)], row[len(y0):]
+			for j, g := range gate {
+				silu, up := float64(g)/(1+math.Exp(-float64(g))), float64(up[j])
+				y0[j], v[j] = float32(float64(silu*up)), float32(d.rounding(silu, up))
+			}
+		}
+	})
+}
+
+// deviation of a turn by an angle: a kernel may round the products. The cosines
+// and sines are those of the model's dtype, as vLLM keeps them.
+func (m *Rotary) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
+	pos, _ := in.Tensor(0).Ints()
+	x := rowsOf(in.Tensor(1 + d.result))
+	tables, half := o.tablesFor(m.Rope, pos), m.Rope.Dim/2
+	d.byRows(o, func() noiseRow {
+		return func(i int, y0, v []float32) {
+			o.load(y0, o.dtype, x.bytes(i))
+			cos, sin := tables[i].cos[pos[i]*half:][:half], tables[i].sin[pos[i]*half:][:half]
+			for h := 0; h < len(y0); h += m.HeadDim {
+				d.turn(y0[h:], v[h:], cos, sin)
+			}
+		}
+	})
+}
+
+// turn rotates the leading dimensions of one head.
+func (d *deviation) turn(x, v, cos, sin []float32) {
+	half := len(cos)
+	for j := range half {
+		a, b, c, s := float64(x[j]), float64(x[half+j]), float64(cos[j]), float64(sin[j])
+		ac, bs, bc, as := float64(a*c), float64(b*s), float64(b*c), float64(a*s)
+		x[j], x[half+j] = float32(ac-bs), float32(bc+as)
+		v[j], v[half+j] = float32(d.rounding(ac, 1)+d.rounding(bs, 1)), float32(d.rounding(bc, 1)+d.rounding(as, 1))
+	}
+}
