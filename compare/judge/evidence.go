@@ -35,7 +35,9 @@ func (j *noiseJudge) local(c *pairing.Call, t *report.TensorDiff, noise float64)
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s, where rounding in %s explains %s", describeLocal(t), t.DTypes[1], report.Num(noise)))
 	case t.Noise == nil && hidden(g, noise):
 		j.blame(c, t, fmt.Sprintf("the right model gives another output for the same inputs: %s", describeHidden(g)))
-	case j.movesBits(c, t, g):
+	case t.Noise != nil && j.drifts(c, t.Noise):
+		j.blame(c, t, "the right model gives another output for the same inputs: "+report.DescribeDrift(t))
+	case j.movesBits(t, g) && t.Noise == nil:
 		j.blame(c, t, fmt.Sprintf("for the same inputs only %s of the values are those of the right model, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(g)), report.Percent(rounding.EqualShare), describeLocal(t)))
 	default:
@@ -50,6 +52,23 @@ const falseAlarms = 1e-3
 // explains, of all blocks of all tensors of the comparison.
 func (j *noiseJudge) unlikely(n *metric.Noise) bool {
 	return n.Worst.Unlikely > math.Log(j.tests/falseAlarms)
+}
+
+// drifts reports a result that is too large or too small on the whole, or in rows
+// of their own, by more than rounding explains. Where the errors of a row's values hang
+// together, as attention's and a rope's do, and those of a sum's rows beside one huge
+// value, their sums tell nothing.
+func (j *noiseJudge) drifts(c *pairing.Call, n *metric.Noise) bool {
+	k := c.Of.Kind
+	switch limit := math.Log(j.tests / falseAlarms); {
+	case !k.IsNorm() && !k.IsLinear() && !k.IsHead() && k != topology.Activation:
+		return false
+	case n.Drift.Unlikely() > limit:
+		return true
+	case k.IsNorm():
+		return n.Drift.RowsUnlikely(n.Rows) > limit
+	}
+	return false
 }
 
 // countTests is how many blocks are looked at for noise.
@@ -149,7 +168,7 @@ func (j *noiseJudge) ratio(c *pairing.Call, t *report.TensorDiff, noise, floor f
 	case f.WrongScale() && !in.Scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
 			f.Scale.MinusOne, f.Scale.StdErr, max(f.Least, rounding.ScaleErrors*f.Scale.StdErr)))
-	case c.HasInputs && !c.InputsMissing && in.Apart == 0 && j.movesBits(c, t, f.EmulationGap):
+	case c.HasInputs && !c.InputsMissing && in.Apart == 0 && j.movesBits(t, f.EmulationGap):
 		j.blame(c, t, fmt.Sprintf("its inputs are those of the emulation to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(f.EmulationGap)), report.Percent(rounding.EqualShare), describeRatio(f, ratio)))
 	}

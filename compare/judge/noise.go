@@ -9,7 +9,6 @@ import (
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/rounding"
-	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -220,12 +219,33 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", report.Describe(t), report.Num(lim), report.TypeNames(t)))
 	case g > lim:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", inputsAgree(c), report.Describe(t), report.Explained(t, lim, in)))
+	case exact(c) && len(children) == 0 && sliceBeyond(c, t, noise) != "":
+		j.blame(c, t, fmt.Sprintf("inputs agree to the bit, outputs do not: %s", sliceBeyond(c, t, noise)))
 	case hidden(t.Gap, floor) && in <= floor*rounding.Far/2:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s", inputsAgree(c), describeHidden(t.Gap)))
-	case exact(c) && j.movesBits(c, t, t.Gap):
+	case exact(c) && j.movesBits(t, t.Gap):
 		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(t.Gap)), report.Percent(rounding.EqualShare), report.Describe(t)))
 	}
+}
+
+// sliceBeyond tells of a row or a column that is off by more than rounding
+// explains, which the others hide in the tensor's gap; "" for none. Where a module
+// rounds once, its bits tell more.
+func sliceBeyond(c *pairing.Call, t *report.TensorDiff, noise float64) string {
+	if c.Of.Kind.RoundsOnce() || c.Of.Kind.IsBlock() {
+		return ""
+	}
+	for _, s := range []struct {
+		what string
+		*metric.Worst
+	}{{"row", t.Gap.WorstToken}, {"column", t.Gap.WorstChannel}} {
+		if s.Worst != nil && s.RelL2 > rounding.SliceNoise*noise {
+			return fmt.Sprintf("%s %d is off by rel_l2 %s, where rounding in %s explains %s and the whole tensor is off by %s",
+				s.what, s.Index, report.Num(s.RelL2), report.TypeNames(t), report.Num(rounding.SliceNoise*noise), report.Num(t.Gap.RelL2))
+		}
+	}
+	return ""
 }
 
 // hidden reports a gap of most rows that a few huge ones, as the first token's in
@@ -243,12 +263,11 @@ func describeHidden(g *metric.Gap) string {
 // hardly any output bit may differ. Where each value is off by no more than its
 // last place, and to either side, the two sides round at other points, which is
 // no fault, but said.
-func (j *noiseJudge) movesBits(c *pairing.Call, t *report.TensorDiff, g *metric.Gap) bool {
-	differ := g.Values - g.Equal
-	if !c.Of.Kind.RoundsOnce() || t.DTypes[0] != t.DTypes[1] || t.DTypes[0].Size() > 2 || differ <= rounding.Handful || equalOf(g) >= rounding.EqualShare {
+func (j *noiseJudge) movesBits(t *report.TensorDiff, g *metric.Gap) bool {
+	if !rounding.MovesBits(t.Module, t.DTypes, g) {
 		return false
 	}
-	if !roundsElsewhere(t.DTypes[0], g) {
+	if !rounding.Elsewhere(g) {
 		return true
 	}
 	if !j.rounds {
@@ -257,14 +276,6 @@ func (j *noiseJudge) movesBits(c *pairing.Call, t *report.TensorDiff, g *metric.
 			t.Key, report.Percent(equalOf(g))))
 	}
 	return false
-}
-
-// roundsElsewhere tells another rounding from a wrong value of the same size: it
-// has no bias, as a wrong eps has, and no factor of each row's own, as a norm
-// computed in too few bits.
-func roundsElsewhere(d tensor.DType, g *metric.Gap) bool {
-	s := g.Scale
-	return g.ULP != nil && g.ULP.Max <= 1 && s != nil && math.Abs(s.MinusOne) <= max(rounding.LeastScale(d), rounding.ScaleErrors*s.StdErr) && s.Rows <= rounding.RowScales
 }
 
 // exact reports whether all inputs were compared and are equal to the bit.

@@ -13,6 +13,7 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/workers"
@@ -165,6 +166,9 @@ func gapOfFiles(ctx context.Context, p *pairing.Pair, r, t *il.TensorFile, toler
 		out.DTypes, out.Shape, out.Gap = [2]tensor.DType{x.DType, y.DType}, slices.Clone(x.Shape), g
 		if pairing.IsLogitsOutput(p.Key) {
 			out.Logits, err = metric.MeasureLogits(ctx, x, y)
+		}
+		if err == nil && rounding.MovesBits(p.Module, out.DTypes, g) {
+			g.Sides, err = metric.MeasureSides(x, y)
 		}
 		return err
 	})

@@ -57,6 +57,7 @@ type Gap struct {
 	TokenMedian  float64 `json:"token_median"`           // of the rows' rel_l2, the upper end of a bucket of an eighth of a power of two
 	WorstChannel *Worst  `json:"worst_channel,omitzero"` // the same of the columns, where there are ChannelRows
 	ULP          *ULP    `json:"ulp,omitzero"`           // nil for types without a last place, such as int8
+	Sides        *Sides  `json:"sides,omitzero"`         // nil where nobody asked
 }
 
 // ChannelRows is the least number of rows that tells a channel's gap from the

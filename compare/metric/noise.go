@@ -12,11 +12,28 @@ import (
 // of what is right, and counts as what rounding gives, 1.
 type Noise struct {
 	Values int     `json:"values"`
+	Rows   int     `json:"rows"`
 	RMS    float64 `json:"rms"`    // of z
 	Max    float64 `json:"max"`    // the largest |z|
 	MaxAt  []int   `json:"max_at"` // coordinates of it, nil where all are 0
 	Worst  Block   `json:"worst"`  // that is the least likely by chance
+	Drift  Drift   `json:"drift"`
 }
+
+// Drift is how far a result is too large or too small on the whole: an error far
+// below the noise of one element shows in the sum of many, where each is rounded
+// by itself.
+type Drift struct {
+	Mean float64 `json:"mean"` // of z: positive where it is too large
+	Sum  float64 `json:"sum"`  // of z, in standard deviations
+	Rows float64 `json:"rows"` // root mean square of the rows' sums in theirs
+}
+
+// Unlikely is Block.Unlikely of the sum.
+func (d Drift) Unlikely() float64 { return Unlikely(d.Sum, 1) }
+
+// RowsUnlikely is that of the sums of n rows.
+func (d Drift) RowsUnlikely(n int) float64 { return Unlikely(d.Rows, n) }
 
 // Block is neighbouring rows and columns of a result, rows being all dimensions
 // but the last in C order.
@@ -42,7 +59,7 @@ func Tests(values int) float64 { return 4 * float64(values) }
 // elements: 1, but for what the model of its noise misses. Measured (docs/verdicts.md):
 // single elements of split and tensor-parallel sums have a tail of 1.05, whole
 // tensors under another set of rounding points an rms of up to 1.2.
-func Spread(m int) float64 { return 1.1 + 0.5*(1-1/math.Sqrt(float64(m))) }
+func Spread(m int) float64 { return 1 + 0.35*(1-1/math.Sqrt(float64(m))) }
 
 // Unlikely is -ln of Chernoff's bound of the probability that the squares of m
 // normal values with variance Spread have a mean of rms² or more:
@@ -88,7 +105,9 @@ type noiseScan struct {
 	pending     [][]float64 // Σ z² of the columns over the last 2^a rows, nil for none
 	free        [][]float64
 	halves      []float64 // scratch
-	total       float64
+	total       float64   // Σ z²
+	sum         float64   // Σ z
+	sums        float64   // Σ (Σ z of a row)²
 	max         float64
 	maxAt       int
 	worst       Block
@@ -102,10 +121,12 @@ func newNoiseScan(values, width int) *noiseScan {
 
 // add takes the next row, which it changes.
 func (s *noiseScan) add(z []float64) {
+	drift := 0.
 	for i, v := range z {
 		if v != v {
 			v = math.Inf(1)
 		}
+		drift += v
 		if a := math.Abs(v); a > s.max {
 			s.max, s.maxAt = a, s.n*s.width+i
 		}
@@ -114,6 +135,8 @@ func (s *noiseScan) add(z []float64) {
 			z[i] = 1
 		}
 	}
+	s.sum += drift
+	s.sums += float64(drift * drift)
 	s.block(z, s.n, 1)
 	carry := z
 	level := 0
@@ -174,7 +197,7 @@ func (s *noiseScan) block(sums []float64, row, rows int) {
 }
 
 // usual is a sum that no block of m elements is unlikely for.
-func (s *noiseScan) usual(m int) float64 { return float64(m) * 1.1 }
+func (s *noiseScan) usual(m int) float64 { return float64(m) }
 
 // look keeps the least likely block.
 func (s *noiseScan) look(sum float64, b Block) {
@@ -204,7 +227,11 @@ func (s *noiseScan) result() *Noise {
 	for _, v := range rest {
 		s.total += v
 	}
-	n := &Noise{Values: s.rows * s.width, RMS: math.Sqrt(s.total / float64(s.rows*s.width)), Max: s.max, Worst: s.worst}
+	values := float64(s.rows * s.width)
+	n := &Noise{Values: s.rows * s.width, Rows: s.rows, RMS: math.Sqrt(s.total / values), Max: s.max, Worst: s.worst}
+	if !math.IsInf(s.max, 0) {
+		n.Drift = Drift{Mean: s.sum / values, Sum: math.Abs(s.sum) / math.Sqrt(values), Rows: math.Sqrt(s.sums / values)}
+	}
 	if n.Worst.Unlikely == 0 {
 		n.Worst = Block{Rows: s.rows, Columns: s.width, RMS: n.RMS}
 	}

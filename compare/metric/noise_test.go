@@ -93,7 +93,7 @@ func TestNoisePlaces(t *testing.T) {
 // infinitely far off.
 func TestNoiseExtremes(t *testing.T) {
 	n := noiseOf(t, 3, 4, func(r, c int) float64 { return 0 })
-	require.Equal(t, &Noise{Values: 12, RMS: 1, Worst: Block{Rows: 3, Columns: 4, RMS: 1}}, n)
+	require.Equal(t, &Noise{Values: 12, Rows: 3, RMS: 1, Worst: Block{Rows: 3, Columns: 4, RMS: 1}}, n)
 	for _, z := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
 		n = noiseOf(t, 3, 4, func(r, c int) float64 {
 			if r == 1 && c == 2 {
@@ -126,5 +126,27 @@ func TestUnlikely(t *testing.T) {
 			}
 		}
 		require.LessOrEqual(t, beyond, trials/100, "%d values", m)
+	}
+}
+
+// A shift far below the noise of an element shows in the sum over all, and one of
+// each row's own in the sums of the rows.
+func TestNoiseDrift(t *testing.T) {
+	const rows, width = 64, 256
+	enough := math.Log(Tests(rows*width) / 1e-3)
+	for name, c := range map[string]struct {
+		shift      func(row int) float64
+		sum, inRow bool
+	}{
+		"none":         {func(int) float64 { return 0 }, false, false},
+		"all":          {func(int) float64 { return 0.2 }, true, true},
+		"rows' own":    {func(row int) float64 { return 0.4 * float64(1-2*(row%2)) }, false, true},
+		"a single row": {func(row int) float64 { return 0.2 * float64(1-min(row, 1)) }, false, false},
+	} {
+		rng := rand.New(rand.NewPCG(7, 8))
+		n := noiseOf(t, rows, width, func(r, _ int) float64 { return c.shift(r) + rng.Float64()*2*math.Sqrt(3) - math.Sqrt(3) })
+		require.Equal(t, c.sum, n.Drift.Unlikely() > enough, name)
+		require.Equal(t, c.inRow, n.Drift.RowsUnlikely(rows) > enough, name)
+		require.Less(t, n.Worst.Unlikely, enough, name)
 	}
 }

@@ -263,6 +263,9 @@ func (a *aligner) slotsOf(calls []*il.Call, sources []source, where []place) []*
 				if other != nil {
 					from[k].slot = other.Slot(s.Direction, s.Path)
 				}
+				if s.Direction == il.Noise && from[k].slot == nil && other != nil && other.Slot(il.Outputs, s.Path) != nil {
+					from[k].slot = quiet(s, sources[k].rows)
+				}
 			}
 			slots = append(slots, gathered(s, from, where, a.notes.ranks))
 		}

@@ -66,6 +66,14 @@ type jsonNoise struct {
 	Max   number    `json:"max"` // of one value
 	MaxAt []int     `json:"max_at"`
 	Worst jsonBlock `json:"worst"`
+	Drift jsonDrift `json:"drift"`
+}
+
+// jsonDrift is how far the tensor is too large or too small on the whole.
+type jsonDrift struct {
+	Mean number `json:"mean"`
+	Sum  number `json:"sum"`
+	Rows number `json:"rows"`
 }
 
 // jsonBlock is the place that is the least likely by chance.
@@ -109,7 +117,7 @@ func jsonMoreOf(t *report.TensorDiff) jsonMore {
 	}
 	if n := t.Noise; n != nil {
 		b := n.Worst
-		out.Noise = &jsonNoise{number(n.RMS), number(n.Max), n.MaxAt, jsonBlock{b.Row, b.Rows, b.Column, b.Columns, number(b.RMS), number(b.Unlikely)}}
+		out.Noise = &jsonNoise{number(n.RMS), number(n.Max), n.MaxAt, jsonBlock{b.Row, b.Rows, b.Column, b.Columns, number(b.RMS), number(b.Unlikely)}, jsonDrift{number(n.Drift.Mean), number(n.Drift.Sum), number(n.Drift.Rows)}}
 	}
 	if f := t.NoiseRatio; f != nil {
 		out.Ratio, out.RatioToken, out.RatioChannel = number(f.Ratio), number(f.Token), number(f.Channel)

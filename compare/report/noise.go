@@ -31,6 +31,20 @@ func TimesNoise(t *TensorDiff) float64 {
 	return t.Noise.RMS
 }
 
+// DescribeDrift says how far a tensor is too large or too small by replay.
+func DescribeDrift(t *TensorDiff) string {
+	d, size := t.Noise.Drift, "large"
+	if d.Mean < 0 {
+		size = "small"
+	}
+	if d.Sum >= d.Rows {
+		return fmt.Sprintf("too %s by %s times the noise of a value on average, which over %d of them rounding does not give (%.3g standard deviations; local rel_l2 %s)",
+			size, Amount(math.Abs(d.Mean)), t.Noise.Values, d.Sum, Num(t.ReplayGap.RelL2))
+	}
+	return fmt.Sprintf("every row is too large or too small by a factor of its own (%.3g standard deviations in the root mean square of %d rows, where rounding gives 1; local rel_l2 %s)",
+		d.Rows, t.Noise.Rows, Num(t.ReplayGap.RelL2))
+}
+
 // blockOf names the rows and the columns of the least likely block, "" for all.
 func blockOf(t *TensorDiff) string {
 	b := t.Noise.Worst

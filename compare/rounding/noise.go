@@ -60,11 +60,6 @@ const (
 	// A handful of values in a small tensor proves nothing.
 	EqualShare = 0.95
 	Handful    = 4
-	// rowScales is how far off the rows' own factors may be, in standard errors
-	// (metric.Scale.Rows). Measured: 2.0 for one rounding less, over rows of 32 to
-	// 128 values, which it does not depend on; what a norm in bfloat16 gives grows
-	// with the root of the row's length.
-	RowScales = 3
 )
 
 // Gain is how much of its inputs' gap a module may pass on to so many rows (0
@@ -73,15 +68,22 @@ const (
 // is the most that differences without a fault need in the fault suite
 // (internal/faults/gains_test.go), whose narrow tensors fluctuate more than real ones.
 func Gain(kind topology.Kind, rows int) float64 {
+	few := rows < metric.ChannelRows // a single row may lie where the matrix is small
 	switch {
+	case kind == topology.Attention && few:
+		return 6 // 5.3
 	case kind == topology.Attention, kind.IsBlock():
 		return 4 // 3.2: softmax of scores that are off
+	case kind == topology.Activation && few:
+		return 3
 	case kind == topology.Activation:
 		return 2.5 // 1.8: a product of two halves
+	case kind.IsHead() && few:
+		return 2.5 // 2.1
 	case kind.IsHead():
 		return 2 // 1.2
-	case kind.IsLinear() && rows < metric.ChannelRows:
-		return 2 // 1.7: a single row may lie where the matrix is small
+	case kind.IsLinear() && few:
+		return 2 // 1.7
 	case kind.IsLinear(), kind == topology.Rope:
 		return 1.5 // 1.1: what a matrix does to noise it does to values
 	}

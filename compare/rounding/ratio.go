@@ -23,6 +23,10 @@ const (
 	// rowNoise is what one row may be off by, in units of a tensor's noise.
 	// Measured on the fault suite: at most 1.3.
 	RowNoise = 2
+	// SliceNoise is what one row or column (of ChannelRows and more) of a module
+	// with equal inputs may be off by, in the same units. Measured: at most 0.6,
+	// under split-K and tensor parallel, also beside a value of 3000.
+	SliceNoise = 2
 )
 
 // NoiseRatio is a tensor's gap in units of what rounding costs.

@@ -172,6 +172,10 @@ func edit(t *tensor.Tensor, f func(row int, v []float64)) {
 	}
 }
 
+// Edit rewrites in place the rows of a floating-point tensor, whose last
+// dimension must be dense.
+func Edit(t *tensor.Tensor, f func(row int, v []float64)) { edit(t, f) }
+
 // edited is a copy of a tensor with its rows rewritten.
 func edited(t *tensor.Tensor, f func(row int, v []float64)) *tensor.Tensor {
 	c := t.Clone()

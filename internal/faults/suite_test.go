@@ -143,7 +143,7 @@ func judge(t *testing.T, b *Bench, m mode, right Setting, ref, target *il.Sessio
 // stream has outliers, which hide in the gap of an input what it hands on.
 func TestOutliers(t *testing.T) {
 	var s scores
-	b := NewBench(t, benches[0], outliers)
+	b := NewBench(t, benches[0], Outliers)
 	for _, n := range negatives() {
 		s.negative(t, b, n)
 	}

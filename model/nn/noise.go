@@ -29,7 +29,8 @@ type Noisy interface {
 }
 
 // Deviation returns z = (recorded - y0) / σ of each element of a result of a
-// call: how many times what rounding explains it is off. in are the arguments
+// call: how many times what rounding explains it is off, positive where it is too
+// large in size. in are the arguments
 // as they were before the call, replayed is the result that Forward made of them.
 // Elements with the bits of replayed may be 0, for they are within half a last place
 // of what is right. It returns nil where all are, where the types or the shapes
@@ -144,9 +145,13 @@ func (f *format) rounding(x, w float64) float64 {
 	return e * e / 12
 }
 
-// times is (y - exact) / σ, ±Inf where one is finite and the other is not.
+// times is (y - exact) / σ, of the sign that exact has; infinite where one is
+// finite and the other is not.
 func (f *format) times(y, exact, variance float32) float32 {
 	z := (float64(y) - float64(exact)) / math.Sqrt(f.rounding(float64(exact), 1)+float64(variance))
+	if math.Signbit(float64(exact)) {
+		z = -z
+	}
 	if z != z {
 		return float32(math.Inf(1))
 	}

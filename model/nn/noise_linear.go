@@ -8,8 +8,10 @@ import (
 	"github.com/ilref/ilref/tensor"
 )
 
-// deviation of y = x Wᵀ + b: a kernel may split the sum and round its parts,
-// whose squares are as large as those of the terms together, on average.
+// deviation of y = x Wᵀ + b: a kernel, or tensor-parallel ranks, may split the
+// sum and round its parts. If the terms are independent, the squares of the parts of
+// any split add up to those of the terms, on average; where they are not, the
+// parts are larger, so that the splits in 2, 4 and 8 are looked at as well.
 func (m *Linear) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
 	d.linear(o, in.Tensor(0), m.Parts)
 }
@@ -83,8 +85,11 @@ func (l *linearNoise) elements(columns [][]int32) {
 				for _, i := range columns[j] {
 					copy(terms, l.x[int(i)*l.k:][:l.k])
 					kernel.Mul(terms, w)
-					y0[0] = kernel.Sum(terms) + bias
-					c2[0] = kernel.SumSquares(terms) + float32(bias*bias)
+					var sums [splits]float32
+					for n := range sums {
+						sums[n] = kernel.Sum(terms[n*l.k/splits : (n+1)*l.k/splits])
+					}
+					y0[0], c2[0] = together(sums, kernel.SumSquares(terms), bias)
 					l.products(c2)
 					set(int(i), j, y0, c2)
 				}
@@ -114,16 +119,34 @@ func (l *linearNoise) bias(p *PackedWeight, row int) float32 {
 	return b[0]
 }
 
-// whole computes all elements: the product, and that of the squares.
+// splits is the most parts of a sum that are looked at.
+const splits = 8
+
+// together returns the sum of the parts and the bias, and the largest sum of the
+// squares of the terms and of the parts of each split.
+func together(sums [splits]float32, squares, bias float32) (sum, most float32) {
+	most = squares
+	for n := splits; n > 1; n /= 2 {
+		square := float32(0)
+		for i, s := range sums[:n] {
+			square += float32(s * s)
+			if i%2 == 1 {
+				sums[i/2] = sums[i-1] + s
+			}
+		}
+		most = max(most, square)
+	}
+	return sums[0] + bias, most + float32(bias*bias)
+}
+
+// whole computes all elements: the product in parts, and that of the squares.
 func (l *linearNoise) whole() {
-	const width = 256
+	const width = 64
 	squares := append([]float32(nil), l.x...)
 	kernel.Mul(squares, l.x)
-	by := make([]product[float32], len(l.parts))
 	var tasks []task
 	col := 0
 	for i, p := range l.parts {
-		by[i] = times(l.ops, p.Weight, l.x, l.t)
 		out, _ := p.Weight.Shape()
 		for lo := 0; lo < out; lo += width {
 			tasks = append(tasks, task{i, lo, min(lo+width, out), col + lo})
@@ -131,27 +154,40 @@ func (l *linearNoise) whole() {
 		col += out
 	}
 	l.ops.parallel(len(tasks), func() func(int) {
-		w, y0, c2, set := make([]float32, width*l.k), make([]float32, l.t*width), make([]float32, l.t*width), l.setter(l.ops)
+		w, c2 := make([]float32, width*l.k), make([]float32, l.t*width)
+		y0, set := make([]float32, l.t*width), l.setter(l.ops)
+		var sums [splits][]float32 // (t, n) each
+		for i := range sums {
+			sums[i] = make([]float32, l.t*width)
+		}
+		product := func(c, x, w []float32, n, lo, hi int) {
+			clear(c)
+			if hi > lo {
+				l.ops.gemm(blas.Trans, l.t, n, hi-lo, x[lo:], l.k, w[lo:], l.k, c, n)
+			}
+		}
 		return func(i int) {
 			c := tasks[i]
 			p, n := &l.parts[c.part], c.hi-c.lo
-			by[c.part](y0[:l.t*n], c.lo, c.hi)
 			for j := range n {
 				p.Weight.row(l.ops, w[j*l.k:][:l.k], c.lo+j)
 			}
+			for part := range sums {
+				product(sums[part][:l.t*n], l.x, w, n, part*l.k/splits, (part+1)*l.k/splits)
+			}
 			kernel.Mul(w[:n*l.k], w[:n*l.k])
-			c2 := c2[:l.t*n]
-			clear(c2)
-			l.ops.gemm(blas.Trans, l.t, n, l.k, squares, l.k, w, l.k, c2, n)
+			product(c2[:l.t*n], squares, w, n, 0, l.k)
 			for j := range n {
-				if bias := l.bias(p, c.lo+j); bias != 0 {
-					for r := range l.t {
-						y0[r*n+j] += bias
-						c2[r*n+j] += float32(bias * bias)
+				bias := l.bias(p, c.lo+j)
+				for at := j; at < l.t*n; at += n {
+					var s [splits]float32
+					for part := range s {
+						s[part] = sums[part][at]
 					}
+					y0[at], c2[at] = together(s, c2[at], bias)
 				}
 			}
-			l.products(c2)
+			l.products(c2[:l.t*n])
 			for r := range l.t {
 				set(r, c.col, y0[r*n:][:n], c2[r*n:][:n])
 			}

@@ -27,6 +27,9 @@ func (m *RMSNorm) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation)
 				}
 			}
 			if d.result == 0 {
+				if m.Fused { // as the kernels norm it
+					o.round(y0)
+				}
 				d.norm(y0, v, w, m.Eps, m.Fused)
 			}
 		}
