@@ -94,7 +94,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringVar(&f.promptFile, "prompt-file", "", "`FILE` with one prompt, or JSONL with a prompt or prompt_token_ids a line")
 	fl.StringVar(&f.chat, "chat", "", "`FILE` with a JSON list of messages for the model's chat template, or JSONL with a list a line")
 	fl.StringVar(&f.like, "like", "", "re-run the tokens, positions and steps of a `SESSION`")
-	fl.StringVar(&f.diff, "diff", "", "as --like, then compare the `SESSION` with the run, which is the reference")
+	fl.StringVar(&f.diff, "diff", "", "as --like, then compare the `SESSION` with the run, which is the reference, and judge each of its modules by its own recorded inputs")
 	fl.BoolVar(&f.withFloor, "with-floor", false, "with --like or --diff: also make the float64 session that measures rounding (ildiff --oracle, --floor)")
 	fl.IntVar(&f.maxTokens, "max-tokens", 16, "`N` tokens to generate for each prompt at most")
 	fl.StringArrayVar(&f.stop, "stop", nil, "end a request before this `TEXT`; repeatable")

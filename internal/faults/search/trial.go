@@ -138,11 +138,17 @@ func (out *result) measure(r *report.Report) {
 	out.limit = max(out.limit, math.Log(max(tests, 1)/1e-3))
 }
 
-func (t *trial) open() (*model.Checkpoint, error) {
+// open opens the checkpoint, of which one to three layers are run.
+func (t *trial) open() (c *model.Checkpoint, err error) {
 	if t.name == "" {
-		return model.OpenFS(gopher1m.Name, gopher1m.FS())
+		c, err = model.OpenFS(gopher1m.Name, gopher1m.FS())
+	} else {
+		c, err = model.Open(t.name)
 	}
-	return model.Open(t.name)
+	if err == nil {
+		c.Config.NumHiddenLayers = min(c.Config.NumHiddenLayers, 1+t.rng.IntN(3))
+	}
+	return c, err
 }
 
 // model builds the model anew, for an order of summation may change its weights.
