@@ -219,16 +219,16 @@ func TestReadRefuses(t *testing.T) {
 // it comes, or every change would end at the digest.
 func FuzzReadPart(f *testing.F) {
 	gap := metric.Gap{Numel: 64, Values: 64, MaxAbs: 1, MaxAbsAt: []int{1, 2}, RelL2: 0.1, WorstToken: &metric.Worst{Index: 1}, ULP: &metric.ULP{Histogram: []int{64}}}
-	slot := partial.PartSlot{Direction: report.Outputs, Fate: "compared", Bits: [2]string{"a", "b"}, Clues: []partial.PartClue{{In: 0, Clean: false, Rule: 1, Hint: "x"}}, Tensor: &partial.PartTensor{
-		DTypes: [2]string{"bfloat16", "float32"}, Shape: []int{4, 16}, Gap: &gap, Logits: &metric.Logits{}, Local: &gap, Token: &partial.PartToken{},
-		Floor: &partial.PartFloor{DType: "float32", Target: &gap, Emulation: &gap, Apart: &gap},
+	slot := partial.Slot{Direction: report.Outputs, Fate: "compared", Bits: [2]string{"a", "b"}, Clues: []partial.Clue{{In: 0, Clean: false, Rule: 1, Hint: "x"}}, Tensor: &partial.Tensor{
+		DTypes: [2]string{"bfloat16", "float32"}, Shape: []int{4, 16}, Gap: &gap, Logits: &metric.Logits{}, Local: &gap, Token: &partial.Token{},
+		Floor: &partial.Floor{DType: "float32", Target: &gap, Emulation: &gap, Apart: &gap},
 	}}
 	for _, rule := range []report.Rule{report.RuleNoise, report.RuleReplay, report.RuleFloor} {
 		p := &partial.Report{
 			Schema: partial.Schema, Shard: shard.Part{Index: 1, Count: 1}, Rule: rule, PolicyBounds: []report.Bounds{{}},
-			Forwards: []partial.PartForward{{Calls: 2}},
-			Calls: []partial.PartCall{
-				{Module: "model.layers.0", Slots: []partial.PartSlot{slot}}, {At: 1, Module: "model.layers.0.self_attn.attn", Slots: []partial.PartSlot{slot, {Direction: report.Inputs, Fate: "skipped"}}},
+			Forwards: []partial.Forward{{Calls: 2}},
+			Calls: []partial.Call{
+				{Module: "model.layers.0", Slots: []partial.Slot{slot}}, {At: 1, Module: "model.layers.0.self_attn.attn", Slots: []partial.Slot{slot, {Direction: report.Inputs, Fate: "skipped"}}},
 			},
 		}
 		var b bytes.Buffer

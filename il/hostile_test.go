@@ -49,6 +49,17 @@ func TestDeepSide(t *testing.T) {
 	}
 }
 
+// A side file is small, or it is none: nothing of a large one is read.
+func TestLargeSide(t *testing.T) {
+	dir := t.TempDir()
+	call := filepath.Join(dir, "step_0", "model.norm")
+	write(t, `{"type":"tuple","items":[`+strings.Repeat("0,", 3<<20)+"0]}", call, "inputs.json")
+	s, err := Open(dir)
+	require.NoError(t, err)
+	_, err = s.Call(0, "model.norm", 0).Values(Inputs)
+	require.ErrorContains(t, err, "inputs.json has 6291484 bytes, expected at most 4194304")
+}
+
 // A tensor of 2^40 elements is no tensor of a session, whoever reads it.
 func TestClaimRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pt")

@@ -177,6 +177,8 @@ func TestConfigErrors(t *testing.T) {
 		{"number for a bool", with(`"mlp_bias": 1`), `c.json:2:15: /mlp_bias is 1, expected true or false`},
 		{"long string for a number", with(`"hidden_size": "` + strings.Repeat("é", 60) + `"`), `c.json:4:18: /hidden_size is "` + strings.Repeat("é", 19) + `…, expected an integer`},
 		{"no layers", with(`"num_hidden_layers": 0`), `c.json:6:24: /num_hidden_layers is 0, expected 1 to 2147483647`},
+		{"no heads", with(`"num_attention_heads": 0`), `c.json:7:26: /num_attention_heads is 0, expected 1 to 2147483647`},
+		{"no key heads", with(`"num_key_value_heads": 0`), `c.json:8:26: /num_key_value_heads is 0, expected 1 to 2147483647`},
 		{"too many", with(`"vocab_size": 2147483648`), `c.json:9:17: /vocab_size is 2147483648, expected 1 to 2147483647`},
 		{"eps of zero", with(`"rms_norm_eps": 0`), `c.json:11:19: /rms_norm_eps is 0, expected a number above 0`},
 		{"eps out of range", with(`"rms_norm_eps": 1e999`), `c.json:11:19: /rms_norm_eps is 1e999, expected a number`},

@@ -18,16 +18,21 @@ func F32ToBF16(f float32) uint16 {
 // RoundBF16 rounds to the nearest value that bfloat16 holds.
 func RoundBF16(f float32) float32 { return BF16ToF32(F32ToBF16(f)) }
 
-// F16ToF32 widens an IEEE binary16 bit pattern; exact.
+// F16ToF32 widens an IEEE binary16 bit pattern; exact. Nearly all are normal.
 func F16ToF32(h uint16) float32 {
+	if e := h & 0x7c00; e == 0 || e == 0x7c00 {
+		return oddF16(h)
+	}
+	return math.Float32frombits(uint32(h&0x8000)<<16 | (uint32(h&0x7fff)<<13 + 112<<23))
+}
+
+// oddF16 widens zeros, subnormal values, infinities and NaN.
+func oddF16(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
-	exp := uint32(h>>10) & 0x1f
 	frac := uint32(h & 0x3ff)
 	switch {
-	case exp == 0x1f: // Inf and NaN keep their payload
+	case h&0x7c00 != 0: // Inf and NaN keep their payload
 		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	case exp != 0:
-		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 	case frac == 0:
 		return math.Float32frombits(sign)
 	}

@@ -364,8 +364,6 @@ func (t *Tensor) Ints() ([]int, error) {
 	switch {
 	case t.Meta:
 		return nil, t.errMeta()
-	case t.empty():
-		return []int{}, nil
 	case t.Numel() > maxInts:
 		return nil, fmt.Errorf("%s has more integers than the %d of a list", t, maxInts)
 	}

@@ -10,7 +10,7 @@ type Architecture struct {
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
-	Transformers func(layers int) []Mapping
+	Transformers func(layers int) *Table
 }
 
 // Child is a module of a tree: its name, within its layer where it has one.

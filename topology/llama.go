@@ -14,7 +14,7 @@ var qwen3 = &Architecture{
 	Names:        []string{"Qwen3ForCausalLM"},
 	Root:         decoderRoot,
 	Layer:        decoderLayer(Child{"self_attn.q_norm", QHeadNorm}, Child{"self_attn.k_norm", KHeadNorm}),
-	Transformers: llamaTransformers,
+	Transformers: qwen3Transformers,
 }
 
 // Names of modules in the trees of Llama and its kin: whole outside layers, and

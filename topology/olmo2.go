@@ -4,7 +4,8 @@ package topology
 // attention and the MLP and not before them, the residual is added outside any
 // norm, and queries and keys are normalised whole.
 var olmo2 = &Architecture{
-	Names: []string{"Olmo2ForCausalLM"},
+	Names:        []string{"Olmo2ForCausalLM"},
+	Transformers: olmo2Transformers,
 	Root: []Child{
 		{EmbedTokensName, VocabParallelEmbedding},
 		{FinalNormName, PlainRMSNorm},

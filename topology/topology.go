@@ -11,7 +11,7 @@
 //	architectures  which module of a tree is of which class       architecture.go, llama.go, ...
 //	words          what an attribute name means in any tree       words.go
 //	ties           tensors that are equal by the way of data      ties.go
-//	transformers   which of its tensors are which of vLLM's       transformers.go
+//	transformers   which of its tensors are which of vLLM's       transformers*.go
 //
 // A new architecture is an entry: a file with an [Architecture], and its line in
 // the list of architectures.

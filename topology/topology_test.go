@@ -128,6 +128,32 @@ func TestRecognise(t *testing.T) {
 	assert.Nil(t, Recognise(slices.Values([]string{"blocks.layers.0.mlp"})))
 }
 
+// A session of transformers is read by the table of its own architecture: that of
+// the session beside it, or one that has all its modules.
+func TestTransformersTable(t *testing.T) {
+	rotated := func(of *Architecture, modules ...string) string {
+		for _, m := range TransformersTable(slices.Values(modules), 2, of).Mappings {
+			if m.Module == decoderRotaryFirst && m.Index == 1 && !m.Output && m.Slot == "1" {
+				return m.Sources[0].Module
+			}
+		}
+		return ""
+	}
+	q, qNorm := "model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.q_norm"
+	behind := "model.layers.1.post_feedforward_layernorm"
+	assert.Equal(t, q, rotated(nil, q, "model.rotary_emb"))
+	assert.Equal(t, qNorm, rotated(nil, q, qNorm))
+	assert.Equal(t, qNorm, rotated(qwen3, q), "a filter left the norms out")
+	assert.Equal(t, qNorm, rotated(llama, q, qNorm), "the other session's filter did")
+	assert.Equal(t, qNorm, rotated(nil, q, behind))
+	assert.Equal(t, q, rotated(nil, "model.layers.1.mixer"), "Llama's where none has all")
+
+	same := TransformersTable(slices.Values([]string{behind}), 2, nil).Same(argument("model.layers.1"))
+	assert.Contains(t, same, result("model.layers.0"))
+	assert.Contains(t, same, argument(q), "no norm stands before the attention")
+	assert.NotContains(t, TransformersTable(slices.Values([]string{q}), 2, nil).Same(argument("model.layers.1")), argument(q))
+}
+
 func ExampleOf() {
 	m := Of("model.layers.3.self_attn.o_proj")
 	fmt.Println(m.Class, m.Layer, m.Rel, m.Reduces)

@@ -57,6 +57,7 @@ func TestExampleFiles(t *testing.T) {
 	t.Run("slurm", func(t *testing.T) {
 		script := string(example(t, "slurm-array.sbatch"))
 		require.Contains(t, script, "--array=1-"+exampleParts+" slurm-array.sbatch")
+		require.Contains(t, script, "\n#SBATCH --kill-on-invalid-dep=yes\n", "or the merge waits for ever where a part fails")
 		f := exampleFolder(t, bin)
 		for i := 1; i <= 8; i++ {
 			f.env = []string{fmt.Sprintf("SLURM_ARRAY_TASK_ID=%d", i)}

@@ -185,6 +185,9 @@ func crafted(ts *testscript.TestScript, neg bool, args []string) {
 		"empty": func() []byte {
 			return fixture.CraftTensor("BFloat16Storage", 2, []uint64{0, 8}, []uint64{8, 1}, 0, nil)
 		},
+		"claim": func() []byte { // 2^40 times one
+			return fixture.CraftTensor("LongStorage", 8, []uint64{1 << 40}, []uint64{0}, 0, make([]byte, 8))
+		},
 		"nan":           func() []byte { return matrix(bf16(nan)) },
 		"some-nan":      func() []byte { return matrix(bf16(nan, one)) },
 		"large":         func() []byte { return large(1 << 60) },

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LLAMA", fixture.Checkpoint("llama3-gqa"))
 			env.Setenv("ESC", "\x1b[31m")
 			env.Setenv("SHARDED", fixture.Checkpoint("llama-sharded"))
+			env.Setenv("ARCHITECTURES", fixture.Architecture(""))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

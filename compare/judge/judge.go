@@ -44,7 +44,9 @@ func (m *Input) Judge() (*report.Report, *Blamed) {
 		if m.Policy {
 			r.Rule = report.RulePolicy
 		}
-		newNoiseJudge(r, m).judge(m.Forwards)
+		j := newNoiseJudge(r, m)
+		j.noteUnknown(m.Forwards)
+		j.judge(m.Forwards)
 	}
 	b := judgeRanks(r, m.Forwards)
 	summarise(r, m.Forwards)

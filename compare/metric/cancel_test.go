@@ -23,6 +23,15 @@ func (e *ending) Err() error {
 	return nil
 }
 
+// Logits are measured row by row.
+func TestMeasureLogitsStops(t *testing.T) {
+	x := &tensor.Tensor{DType: tensor.BFloat16, Shape: []int{1 << 50, 64}, Stride: []int{0, 1}, Data: make([]byte, 128)}
+	ctx := &ending{Context: context.Background()}
+	ctx.left.Store(3)
+	_, err := MeasureLogits(ctx, x, x)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // Measuring stops within a tensor, of whatever shape and type.
 func TestMeasureStops(t *testing.T) {
 	wide := func(d tensor.DType, shape ...int) *tensor.Tensor {

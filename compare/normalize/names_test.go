@@ -124,6 +124,32 @@ func TestOlderTransformers(t *testing.T) {
 	require.True(t, slots(v)[slotName{0, "model.layers.0", 0, il.Inputs, "0"}], "positions are recorded on both sides")
 }
 
+// Heads that lie in a dimension of their own are put side by side, without a copy
+// where they lie so already.
+func TestFolded(t *testing.T) {
+	x := tensor.FromInts(tensor.Int32, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 3, 2, 2)
+	for _, c := range []struct {
+		x    *tensor.Tensor
+		n    int
+		want []int
+	}{
+		{x, 2, []int{3, 4}},
+		{x, 1, []int{12}},
+		{x, 0, []int{3, 2, 2}},
+		{x, 4, []int{3, 2, 2}},
+		{x.Narrow(2, 0, 1), 2, []int{3, 2}},
+	} {
+		y, err := folded(c.x, c.n)
+		require.NoError(t, err)
+		require.Equal(t, c.want, y.Shape)
+		a, err := c.x.Ints()
+		require.NoError(t, err)
+		b, err := y.Ints()
+		require.NoError(t, err)
+		require.Equal(t, a, b)
+	}
+}
+
 func TestFlat(t *testing.T) {
 	x := tensor.FromInts(tensor.Int32, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, 2, 3, 2)
 	for _, c := range []struct {

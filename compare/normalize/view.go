@@ -2,7 +2,7 @@
 // tells them apart without being a fault is undone by a transform from session
 // to session, whose tensors are put together when they are opened:
 //
-//	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, mapfile.go
+//	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, hfshape.go, mapfile.go
 //	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	align   rows by request and position                               align.go, layout.go
@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/topology"
 )
 
 // Options says what Prepare cannot find out itself.
@@ -87,7 +88,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 func Canonical(s, other *il.Session) (*il.Session, Notes) {
 	var n Notes
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s))
+		s, _ = underVLLMNames(withHFPositions(s), known(other))
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	s, ranks := Ranks(s, other)
@@ -95,6 +96,15 @@ func Canonical(s, other *il.Session) (*il.Session, Notes) {
 	s, stages := oneRope(s)
 	n.Warnings = append(n.Warnings, stages...)
 	return s, n
+}
+
+// known is the architecture of a session that has vLLM's names, nil where there
+// is none.
+func known(other *il.Session) *topology.Architecture {
+	if other == nil || !isVLLM(other) {
+		return nil
+	}
+	return other.Architecture()
 }
 
 // derive makes a session with other steps of one.

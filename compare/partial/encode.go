@@ -29,10 +29,10 @@ const suspects = 4 * diagnose.Hinted
 func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []report.Measured, p shard.Part) *Report {
 	out := &Report{
 		Schema: Schema, Shard: p, Evidence: evidence,
-		Reference: partSideOf(c.RawRef), Target: partSideOf(c.RawTarget),
+		Reference: sideOf(c.RawRef), Target: sideOf(c.RawTarget),
 		Rule: c.Rule, Policy: c.Policy, RatioLimit: c.RatioLimit,
 		MinCoverage: c.MinCoverage, Bounds: c.Bounds, Layers: c.Layers,
-		Notes: partNotes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner},
+		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner},
 	}
 	rules := map[*report.Bounds]int{} // bounds of the policy's rules, which pairs share
 	if policy != nil {
@@ -45,19 +45,19 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 	c.JudgeAlone()
 	var todo [suspected + 1][]func()
 	for i, f := range c.Forwards {
-		out.Forwards = append(out.Forwards, PartForward{f.Number, f.Work, f.Why, len(f.Calls)})
+		out.Forwards = append(out.Forwards, Forward{f.Number, f.Work, f.Why, len(f.Calls)})
 		rows := sync.OnceValue(func() *pairing.Tokens { return diagnose.HintRows(f) })
 		for at, x := range f.Calls {
 			if !own.Own(x.Module, x.Index) {
 				continue
 			}
-			call := PartCall{Forward: i, At: at, Step: x.Step, Module: x.Module, Call: x.Index, Slots: make([]PartSlot, len(x.Slots))}
+			call := Call{Forward: i, At: at, Step: x.Step, Module: x.Module, Call: x.Index, Slots: make([]Slot, len(x.Slots))}
 			if f.Work == pairing.OtherTokens && pairing.IsEmbedding(x) {
 				call.TokenHint = diagnose.Sessions{Notes: &c.Notes}.TokenHint(x)
 			}
 			for k, p := range x.Slots {
 				s := &call.Slots[k]
-				*s = partSlotOf(p)
+				*s = slotOf(p)
 				s.Finding = p.Finding
 				if p.Ranked {
 					s.Rank = &p.Rank
@@ -79,18 +79,18 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 }
 
 // lookUp adds what the judge asks of a tensor at fault.
-func lookUp(look diagnose.Looker, x *pairing.Call, p *pairing.Pair, rows func() *pairing.Tokens, s *PartSlot) {
+func lookUp(look diagnose.Looker, x *pairing.Call, p *pairing.Pair, rows func() *pairing.Tokens, s *Slot) {
 	s.RankGaps = look.RankGaps(p)
 	for _, clean := range []bool{false, true} {
 		if clean && x.Of.Kind != topology.Attention {
 			break // the rules for others do not ask
 		}
 		k, _ := look.Clue(x, p, rows(), clean)
-		s.Clues = append(s.Clues, PartClue{x.In.Gap, clean, k.Rule, k.Hint})
+		s.Clues = append(s.Clues, Clue{x.In.Gap, clean, k.Rule, k.Hint})
 	}
 }
 
-func partSideOf(s *il.Session) Side {
+func sideOf(s *il.Session) Side {
 	out := Side{Dir: s.Dir, Variant: string(s.Variant), Warnings: s.Warnings, Unfinished: s.Unfinished(), Fingerprint: s.Fingerprint()}
 	for _, st := range s.Steps {
 		out.Steps = append(out.Steps, st.Number)
@@ -98,21 +98,21 @@ func partSideOf(s *il.Session) Side {
 	return out
 }
 
-func partSlotOf(p *pairing.Pair) PartSlot {
-	out := PartSlot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits}
+func slotOf(p *pairing.Pair) Slot {
+	out := Slot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits}
 	t := p.Result
 	if t == nil {
 		return out
 	}
-	out.Tensor = &PartTensor{
+	out.Tensor = &Tensor{
 		DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
 		Shape:  slices.Clone(t.Shape), Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, Local: t.ReplayGap, Noise: t.Noise,
 	}
 	if k := t.Token; k != nil {
-		out.Tensor.Token = &PartToken{k.Request, k.Position, k.ID, k.Text}
+		out.Tensor.Token = &Token{k.Request, k.Position, k.ID, k.Text}
 	}
 	if f := t.NoiseRatio; f != nil {
-		out.Tensor.Floor = &PartFloor{f.Types[0].String(), f.Target, f.Emulation, f.EmulationGap}
+		out.Tensor.Floor = &Floor{f.Types[0].String(), f.Target, f.Emulation, f.EmulationGap}
 	}
 	return out
 }

@@ -193,7 +193,7 @@ func (p *Report) checkLimits() error {
 	return nil
 }
 
-func (s *PartSlot) check(bounds int) error {
+func (s *Slot) check(bounds int) error {
 	switch t := s.Tensor; {
 	case pairing.DirectionRank(s.Direction) < 0:
 		return fmt.Errorf("direction %q is none", s.Direction)
@@ -220,7 +220,7 @@ func (s *PartSlot) check(bounds int) error {
 	return err
 }
 
-func (t *PartTensor) types() (out [2]tensor.DType, err error) {
+func (t *Tensor) types() (out [2]tensor.DType, err error) {
 	for i, name := range t.DTypes {
 		if out[i], err = parseType(name); err != nil {
 			return out, err

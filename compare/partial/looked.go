@@ -8,7 +8,7 @@ import (
 
 // looked knows what the parts have looked up in advance.
 type looked struct {
-	slots  map[*pairing.Pair]*PartSlot
+	slots  map[*pairing.Pair]*Slot
 	tokens map[*pairing.Call]string
 }
 

@@ -135,7 +135,7 @@ func (p *Report) whole() Report {
 	w := Report{
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, MinCoverage: p.MinCoverage, Bounds: p.Bounds,
 		PolicyBounds: p.PolicyBounds, Layers: p.Layers, Forwards: p.Forwards,
-		Notes: partNotes{Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
+		Notes: notes{Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
 	}
 	for _, m := range p.Evidence {
 		w.Evidence = append(w.Evidence, report.Measured{Name: m.Name})
@@ -145,7 +145,7 @@ func (p *Report) whole() Report {
 
 // forwardsOf builds the tree of calls of all parts.
 func forwardsOf(parts []*Report) ([]*pairing.Forward, looked, error) {
-	look := looked{map[*pairing.Pair]*PartSlot{}, map[*pairing.Call]string{}}
+	look := looked{map[*pairing.Pair]*Slot{}, map[*pairing.Call]string{}}
 	total, have := 0, 0
 	for _, f := range parts[0].Forwards {
 		total += f.Calls
@@ -193,7 +193,7 @@ func architectureOf(parts []*Report) *topology.Architecture {
 	})
 }
 
-func (c *PartCall) call(p *Report, arch *topology.Architecture, look looked) *pairing.Call {
+func (c *Call) call(p *Report, arch *topology.Architecture, look looked) *pairing.Call {
 	out := &pairing.Call{Step: c.Step, Module: c.Module, Of: arch.Of(c.Module), Index: c.Call}
 	look.tokens[out] = c.TokenHint
 	for i := range c.Slots {
@@ -204,7 +204,7 @@ func (c *PartCall) call(p *Report, arch *topology.Architecture, look looked) *pa
 	return out
 }
 
-func (s *PartSlot) pair(p *Report, c *PartCall) *pairing.Pair {
+func (s *Slot) pair(p *Report, c *Call) *pairing.Pair {
 	out := &pairing.Pair{
 		Key: report.Key{Step: c.Step, Module: c.Module, Call: c.Call, Direction: s.Direction, Slot: s.Slot}, Status: pairing.Status(slices.Index(fates, s.Fate)), Why: s.Why, Bits: s.Bits,
 		Finding: s.Finding,
@@ -221,7 +221,7 @@ func (s *PartSlot) pair(p *Report, c *PartCall) *pairing.Pair {
 	return out
 }
 
-func (t *PartTensor) tensor(k report.Key) *report.TensorDiff {
+func (t *Tensor) tensor(k report.Key) *report.TensorDiff {
 	types, _ := t.types() // check has seen them
 	out := &report.TensorDiff{Key: k, DTypes: types, Shape: t.Shape, Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, ReplayGap: t.Local, Noise: t.Noise}
 	if x := t.Token; x != nil {

@@ -38,9 +38,9 @@ type Report struct {
 	Bounds       report.Bounds   `json:"bounds"`        // of all tensors
 	PolicyBounds []report.Bounds `json:"policy_bounds"` // those of the tensors' rules
 	Layers       int             `json:"layers"`        // of the model; 0 is unknown
-	Notes        partNotes       `json:"notes"`
-	Forwards     []PartForward   `json:"forwards"` // all, whoever has measured them
-	Calls        []PartCall      `json:"calls"`    // those of the part
+	Notes        notes           `json:"notes"`
+	Forwards     []Forward       `json:"forwards"` // all, whoever has measured them
+	Calls        []Call          `json:"calls"`    // those of the part
 
 	// What the caller has to say of the recordings: the first part does.
 	Warnings []string  `json:"warnings"`
@@ -65,79 +65,79 @@ type Finding struct {
 	Message  string `json:"message"`
 }
 
-type partNotes struct {
+type notes struct {
 	Warnings  []string `json:"warnings"`
 	Unmatched int      `json:"unmatched"`
 	NoPartner int      `json:"no_partner"`
 }
 
-// PartForward is a forward, whoever has measured it.
-type PartForward struct {
+// Forward is a forward, whoever has measured it.
+type Forward struct {
 	Step  int                `json:"step"`
 	Work  pairing.BatchMatch `json:"work"`
 	Why   string             `json:"why"`
 	Calls int                `json:"calls"`
 }
 
-// PartCall is a call and its place in execution order: the At-th of a forward.
-type PartCall struct {
-	Forward int        `json:"forward"`
-	At      int        `json:"at"`
-	Step    int        `json:"step"`
-	Module  string     `json:"module"`
-	Call    int        `json:"call"`
-	Slots   []PartSlot `json:"slots"`
+// Call is a call and its place in execution order: the At-th of a forward.
+type Call struct {
+	Forward int    `json:"forward"`
+	At      int    `json:"at"`
+	Step    int    `json:"step"`
+	Module  string `json:"module"`
+	Call    int    `json:"call"`
+	Slots   []Slot `json:"slots"`
 
 	TokenHint string `json:"token_hint,omitzero"` // of a forward that ran other tokens
 }
 
-// PartSlot is a pair of tensors, and what the parts' judge must know of it.
-type PartSlot struct {
-	Direction string      `json:"direction"`
-	Slot      string      `json:"slot"`
-	Fate      string      `json:"fate"`
-	Why       string      `json:"why,omitzero"`
-	Bounds    *int        `json:"bounds,omitzero"` // of policy_bounds
-	Tensor    *PartTensor `json:"tensor,omitzero"` // of a compared one
+// Slot is a pair of tensors, and what the parts' judge must know of it.
+type Slot struct {
+	Direction string  `json:"direction"`
+	Slot      string  `json:"slot"`
+	Fate      string  `json:"fate"`
+	Why       string  `json:"why,omitzero"`
+	Bounds    *int    `json:"bounds,omitzero"` // of policy_bounds
+	Tensor    *Tensor `json:"tensor,omitzero"` // of a compared one
 
 	Bits     [2]string          `json:"bits,omitzero"` // hashes of the two tensors
 	Finding  string             `json:"finding,omitzero"`
 	Rank     *string            `json:"rank,omitzero"` // that holds the largest difference
 	RankGaps map[string]float64 `json:"rank_gaps,omitzero"`
-	Clues    []PartClue         `json:"clues,omitzero"` // should it be at fault
+	Clues    []Clue             `json:"clues,omitzero"` // should it be at fault
 }
 
-// PartClue is a clue, and what it holds for.
-type PartClue struct {
+// Clue is a likely cause that was found in advance, and what it holds for.
+type Clue struct {
 	In    float64 `json:"in"`    // what the call's inputs hand on
 	Clean bool    `json:"clean"` // the module has passed before
 	Rule  int     `json:"rule"`
 	Hint  string  `json:"hint"`
 }
 
-// PartTensor is the figures of a compared pair.
-type PartTensor struct {
+// Tensor is the figures of a compared pair.
+type Tensor struct {
 	DTypes [2]string      `json:"dtypes"`
 	Shape  []int          `json:"shape,omitzero"`
 	Rank   string         `json:"rank,omitzero"`
 	Gap    *metric.Gap    `json:"gap"`
 	Logits *metric.Logits `json:"logits,omitzero"`
-	Token  *PartToken     `json:"token,omitzero"`
+	Token  *Token         `json:"token,omitzero"`
 	Local  *metric.Gap    `json:"local,omitzero"`
 	Noise  *metric.Noise  `json:"noise,omitzero"`
-	Floor  *PartFloor     `json:"floor,omitzero"`
+	Floor  *Floor         `json:"floor,omitzero"`
 }
 
-// PartToken is the token of a tensor's worst row.
-type PartToken struct {
+// Token is the token of a tensor's worst row.
+type Token struct {
 	Request  int    `json:"request"`
 	Position int    `json:"position"`
 	ID       *int   `json:"id,omitzero"`
 	Text     string `json:"text,omitzero"`
 }
 
-// PartFloor is what a Floor is made of.
-type PartFloor struct {
+// Floor is what a rounding.NoiseRatio is made of.
+type Floor struct {
 	DType     string      `json:"dtype"` // of the emulation
 	Target    *metric.Gap `json:"target"`
 	Emulation *metric.Gap `json:"emulation"`

@@ -54,6 +54,29 @@ rules:
 	require.True(t, ok)
 }
 
+// Vectors that point the other way give the widest bound that a policy takes.
+func TestSuggestOpposed(t *testing.T) {
+	var b bytes.Buffer
+	r := &report.Report{Tensors: []*report.TensorDiff{result("norm", tensor.Float32, metric.Gap{RelL2: 2, OneMinus: 2, Values: 2})}}
+	require.NoError(t, Suggest(&b, []*report.Report{r}))
+	require.Contains(t, b.String(), "    min_cosine: -1 # measured 1-2\n")
+	_, err := Parse("p.yaml", b.Bytes())
+	require.NoError(t, err)
+}
+
+// A name in a comment cannot end it, and reaches no terminal raw.
+func TestSuggestNames(t *testing.T) {
+	r := &report.Report{
+		Reference: report.Side{Dir: "a\nrules: []"}, Target: report.Side{Dir: "b\x1b[31m\nrules: []"},
+		Tensors: []*report.TensorDiff{result("norm", tensor.Float32, metric.Gap{Values: 2, Equal: 2})},
+	}
+	var b bytes.Buffer
+	require.NoError(t, Suggest(&b, []*report.Report{r}))
+	require.Contains(t, b.String(), "#   reference a\\nrules: []\n#   run       b\\x1b[31m\\nrules: []: 0 of 0 ")
+	_, err := Parse("p.yaml", b.Bytes())
+	require.NoError(t, err)
+}
+
 func TestSuggestRefuses(t *testing.T) {
 	ints := result("embed", tensor.Int32, metric.Gap{Values: 2, Equal: 1})
 	ints.DTypes[0] = tensor.Int32

@@ -47,6 +47,8 @@ func TestFixturesAreClean(t *testing.T) {
 		{l + "-fault-row_scale", 4, 330, 204, nil},
 		{"llama31-rope-bf16", 4, 330, 204, nil},
 		{"qwen2-bias-bf16", 4, 330, 204, nil},
+		{"olmo2-hf-fp32", 2, 200, 38, nil},
+		{"qwen3-hf-fp32", 2, 202, 68, nil},
 		{"gopher-1m-bf16", 9, 1160, 728, nil},
 		{"gopher-1m-bf16-fault", 9, 1160, 728, nil},
 	} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,21 @@ func TestDeflatedPickleOfOneTensor(t *testing.T) {
 	require.NoError(t, f.Close())
 	_, _, err = OpenTensor(path)
 	require.ErrorContains(t, err, fmt.Sprintf("data.pkl\" has %d bytes, more than the", len(pickle)))
+}
+
+// Objects in a stored pickle are worth less for a tensor of a session, of which
+// many are read at a time, than for a file of its own.
+func TestPickleOfOneTensor(t *testing.T) {
+	lists := "(" + strings.Repeat("]", 1<<17) + "l0"
+	text := "X\x00\x00\x04\x00" + strings.Repeat("a", 1<<18) + "0"
+	pickle := []byte("\x80\x02" + lists + text + pickled + ".") // 13 MB of objects
+	path := filepath.Join(t.TempDir(), "x.pt")
+	require.NoError(t, os.WriteFile(path, archiveOf(t, rec{"data.pkl", pickle}, rec{"data/0", make([]byte, 24)}), 0o644))
+	f, err := Open(path)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	_, _, err = OpenTensor(path)
+	require.ErrorContains(t, err, "its objects would take more than 10 MiB of memory")
 }
 
 func TestFileWithTruncated(t *testing.T) {

@@ -1,11 +1,9 @@
-"""Writes llama3-gqa-hf-fp32 and -bf16: sessions of transformers' LlamaForCausalLM through the rules of the GPU
-logger's variant A (hooks on every module but the root, the root's forward hook ends the step).
-Usage: python3 llama3-gqa-hf.py CHECKPOINT OUTPUT, with torch 2.14 and transformers 5."""
+"""Writes OUTPUT: a session of transformers' own model through the rules of the GPU logger's variant A (hooks on every
+module but the root, the root's forward hook ends the step), greedy, NEW tokens.
+Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt), with torch 2.14 and transformers 5."""
 import json, os, sys
 import torch
-from transformers import LlamaForCausalLM
-
-PROMPT = [1, 5, 9, 200, 33, 7, 80, 11, 12, 13, 60]
+from transformers import AutoModelForCausalLM
 
 
 def describe(x):
@@ -62,9 +60,10 @@ class Logger:
         self.step, self.count = self.step + 1, {}
 
 
-for dtype, label in (torch.float32, "fp32"), (torch.bfloat16, "bf16"):
-    model = LlamaForCausalLM.from_pretrained(sys.argv[1], dtype=dtype, attn_implementation="eager").eval()
-    Logger(model, f"{sys.argv[2]}/llama3-gqa-hf-{label}")
-    with torch.inference_mode():
-        ids = model.generate(torch.tensor([PROMPT]), attention_mask=torch.ones(1, len(PROMPT)), max_new_tokens=3, do_sample=False)
-    print(label, ids.tolist())
+checkpoint, output, dtype, new = sys.argv[1:5]
+ids = [int(x) for x in sys.argv[5:]]
+model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype), attn_implementation="eager").eval()
+Logger(model, output)
+with torch.inference_mode():
+    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=int(new), do_sample=False)
+print(output, out.tolist())

@@ -1,0 +1,226 @@
+package normalize
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// renamed maps a session of transformers onto vLLM's modules, and takes from a
+// session of vLLM what transformers does not have. alone counts the tensors
+// that left.
+func renamed(hf, vllm *il.Session) (h, v *il.Session, alone int) {
+	h, m := underVLLMNames(hf, vllm.Architecture())
+	v, gone := m.without(vllm)
+	return h, v, m.alone + gone
+}
+
+// underVLLMNames maps a session of transformers onto vLLM's modules, those of an
+// architecture where it is known.
+func underVLLMNames(hf *il.Session, of *topology.Architecture) (*il.Session, *hfMapper) {
+	layers := 0
+	for _, st := range hf.Steps {
+		for _, c := range st.Calls {
+			layers = max(layers, topology.Locate(c.Module).Layer+1)
+		}
+	}
+	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}}
+	for _, st := range hf.Steps {
+		m.step(st)
+	}
+	return derive(hf, m.steps.list()), m
+}
+
+type hfMapper struct {
+	session   *il.Session
+	table     *topology.Table
+	steps     stepSet
+	positions bool // recorded
+	alone     int
+}
+
+// step maps the calls of one forward.
+func (m *hfMapper) step(st *il.Step) {
+	used := map[topology.Source]bool{}
+	m.steps.at(st.Number)
+	m.add(st, st.Number, m.table.Mappings, used, flat)
+	m.add(st, st.Number+1, topology.TransformersLogits, used, lastRows)
+	for _, c := range st.Calls {
+		var rest []*il.Slot
+		for _, s := range c.Slots {
+			switch {
+			case used[keyOf(c, s)]:
+			case topology.TransformersAlone(c.Module, s.Direction == il.Outputs, s.Path):
+				m.alone++
+			default:
+				rest = append(rest, m.slot(s.Direction, s.Path, []*il.Slot{s}, flat))
+			}
+		}
+		if len(rest) > 0 {
+			m.steps.add(st.Number, withSlots(c, rest))
+		}
+	}
+}
+
+// add makes the calls of a table whose tensors are recorded, in the table's
+// order.
+func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used map[topology.Source]bool, change func(*tensor.Tensor) (*tensor.Tensor, error)) {
+	type id struct {
+		module string
+		index  int
+	}
+	calls := map[id]*il.Call{}
+	for _, e := range table {
+		sources := m.sources(st.Number, e.Sources)
+		if sources == nil {
+			continue
+		}
+		for _, s := range e.Sources {
+			for _, x := range m.table.Same(s) {
+				used[x] = true
+			}
+			m.positions = m.positions || s == topology.PositionsSource
+		}
+		key := id{e.Module, e.Index}
+		c := calls[key]
+		if c == nil {
+			c = &il.Call{Module: e.Module, Index: e.Index, Dir: filepath.Join(m.session.Dir, stepName(st.Number))}
+			calls[key] = c
+			m.steps.add(number, c)
+		}
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, change)))
+	}
+}
+
+// sources finds the slots of a table's entry, nil where one is not recorded.
+func (m *hfMapper) sources(step int, from []topology.Source) []*il.Slot {
+	var out []*il.Slot
+	for _, f := range from {
+		for _, x := range m.table.Same(f) {
+			if s := m.find(step, x); s != nil {
+				out = append(out, s)
+				break
+			}
+		}
+	}
+	if len(out) < len(from) {
+		return nil
+	}
+	return out
+}
+
+func directionOf(output bool) il.Direction {
+	if output {
+		return il.Outputs
+	}
+	return il.Inputs
+}
+
+func (m *hfMapper) find(step int, f topology.Source) *il.Slot {
+	c := m.session.Call(step, f.Module, 0)
+	if c == nil {
+		return nil
+	}
+	for _, s := range c.Slots {
+		if keyOf(c, s) == f {
+			return s
+		}
+	}
+	return nil
+}
+
+// keyOf names a slot as the table does: a module's first or only result is its
+// output.
+func keyOf(c *il.Call, s *il.Slot) topology.Source {
+	if s.Direction == il.Outputs && (s.Path == "" || s.Path == "0") {
+		return topology.Source{Module: c.Module, Output: true}
+	}
+	return topology.Source{Module: c.Module, Output: s.Direction != il.Inputs, Arg: s.Path}
+}
+
+// slot is the slot that the sources make, each changed and all joined along
+// the last dimension.
+func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, change func(*tensor.Tensor) (*tensor.Tensor, error)) *il.Slot {
+	out := &il.Slot{Direction: d, Path: path}
+	var files []*il.TensorFile
+	for _, s := range sources {
+		if s.Stub != nil || len(s.Tensors) == 0 {
+			out.Stub = s.Stub
+			return out
+		}
+		files = append(files, s.Tensors[0])
+	}
+	open := func() (*tensor.Tensor, io.Closer, error) { return openJoined(files, change) }
+	out.Tensors = []*il.TensorFile{il.VirtualTensor(files[0].Device, files[0].File, open)}
+	return out
+}
+
+func openJoined(files []*il.TensorFile, change func(*tensor.Tensor) (*tensor.Tensor, error)) (*tensor.Tensor, io.Closer, error) {
+	changed := func(ts []*tensor.Tensor) error {
+		for i := range ts {
+			t, err := change(ts[i])
+			if err != nil {
+				return fmt.Errorf("%s: %w", files[i].File, err)
+			}
+			ts[i] = t
+		}
+		return nil
+	}
+	if len(files) > 1 {
+		return copied(files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
+			if err := changed(ts); err != nil {
+				return nil, err
+			}
+			pieces := make([]piece, len(ts))
+			for i, t := range ts {
+				pieces[i] = piece{i, 0, t.Shape[len(t.Shape)-1]}
+			}
+			return join(ts, len(ts[0].Shape)-1, pieces)
+		})
+	}
+	ts, cs, err := openAll(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := guarded(files, func() error { return changed(ts) }); err != nil {
+		cs.Close()
+		return nil, nil, err
+	}
+	return ts[0], cs, nil
+}
+
+// without takes from a session of vLLM the tensors that transformers does not
+// have, and its inputs after the forward, which differ in place.
+func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
+	type id struct {
+		module string
+		index  int
+		dir    il.Direction
+		path   string
+	}
+	none := map[id]bool{}
+	for _, e := range m.table.Mappings {
+		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
+	}
+	gone := 0
+	steps := stepSet{}
+	for _, st := range s.Steps {
+		steps.at(st.Number)
+		for _, c := range st.Calls {
+			var slots []*il.Slot
+			for _, slot := range c.Slots {
+				if slot.Direction == il.PostFwdInputs || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
+					gone++
+					continue
+				}
+				slots = append(slots, slot)
+			}
+			steps.add(st.Number, withSlots(c, slots))
+		}
+	}
+	return derive(s, steps.list()), gone
+}

@@ -1,0 +1,152 @@
+package topology
+
+import "slices"
+
+// llamaTransformers is transformers' modeling_llama.py, and its kin's: what is
+// rotated are the projections.
+func llamaTransformers(layers int) *Table {
+	return normFirst(layers, func(i int) []Mapping { return transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj") })
+}
+
+// qwen3Transformers is modeling_qwen3.py: what is rotated is what the norms over
+// each head return, with a dimension of heads that vLLM does not have there.
+func qwen3Transformers(layers int) *Table {
+	return normFirst(layers, func(i int) []Mapping {
+		return slices.Concat(transformersQKNorms(i), transformersAttention(i, QNormName, KNormName))
+	})
+}
+
+// normFirst is the table of decoders whose norms stand before the attention and
+// the MLP.
+func normFirst(layers int, attention func(layer int) []Mapping) *Table {
+	out := []Mapping{
+		{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}},
+		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
+	}
+	for i := range layers {
+		out = append(out, llamaStream(i)...)
+		out = append(out, attention(i)...)
+		out = append(out, llamaPostAttention(i)...)
+		out = append(out, transformersMLP(i)...)
+	}
+	last := layers - 1
+	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(
+		out,
+		Mapping{FinalNormName, 0, false, "0", []Source{result(InLayer(last, MLPName))}},
+		Mapping{FinalNormName, 0, false, "1", []Source{argument(InLayer(last, PostAttnNormName))}},
+		Mapping{FinalNormName, 0, true, "0", []Source{result(FinalNormName)}},
+		Mapping{FinalNormName, 0, true, "1", []Source{argument(FinalNormName)}},
+	)}
+}
+
+// normFirstSame: a layer is given what the layer before returned, and hands it
+// to its first norm.
+func normFirstSame(s Source, _ int) []Source {
+	i := Locate(s.Module).Layer
+	in := func(rel string) Source { return argument(InLayer(i, rel)) }
+	switch {
+	case i == 0 && (s == in("") || s == in(InputNormName)):
+		return []Source{s, in(""), in(InputNormName)}
+	case s == in(InputNormName):
+		return []Source{s, in(""), result(InLayer(i-1, ""))}
+	case s == in("self_attn.q_proj"):
+		return []Source{s, in("self_attn.k_proj"), in("self_attn.v_proj")}
+	}
+	return []Source{s}
+}
+
+// llamaStream is what layer i and its first norm take and return. In vLLM the
+// residual stream is the sum of two tensors until a norm adds them; in
+// transformers it is one, seen as the input of the norms.
+func llamaStream(i int) []Mapping {
+	layer, norm, post := InLayer(i, ""), InLayer(i, InputNormName), InLayer(i, PostAttnNormName)
+	normed := "0"
+	var out []Mapping
+	if i == 0 {
+		normed = ""
+		out = []Mapping{
+			{layer, 0, false, "1", []Source{argument(layer)}},
+			{norm, 0, false, "0", []Source{argument(norm)}},
+		}
+	} else {
+		before := []Source{result(InLayer(i-1, MLPName))}
+		stream := []Source{argument(InLayer(i-1, PostAttnNormName))}
+		out = []Mapping{
+			{layer, 0, false, "1", before},
+			{layer, 0, false, "2", stream},
+			{norm, 0, false, "0", before},
+			{norm, 0, false, "1", stream},
+			{norm, 0, true, "1", []Source{argument(norm)}},
+		}
+	}
+	return append(out, []Mapping{
+		{layer, 0, false, "0", []Source{PositionsSource}},
+		{layer, 0, true, "0", []Source{result(InLayer(i, MLPName))}},
+		{layer, 0, true, "1", []Source{argument(post)}},
+		{norm, 0, true, normed, []Source{result(norm)}},
+	}...)
+}
+
+// llamaPostAttention is the norm behind the attention of layer i.
+func llamaPostAttention(i int) []Mapping {
+	post := InLayer(i, PostAttnNormName)
+	return []Mapping{
+		{post, 0, false, "0", []Source{result(InLayer(i, OProjName))}},
+		{post, 0, false, "1", []Source{argument(InLayer(i, InputNormName))}},
+		{post, 0, true, "0", []Source{result(post)}},
+		{post, 0, true, "1", []Source{argument(post)}},
+	}
+}
+
+// transformersAttention is the attention of layer i, which rotates the results
+// of the modules rotatedQ and rotatedK. Rotated queries and keys are those of no
+// module of transformers.
+func transformersAttention(i int, rotatedQ, rotatedK string) []Mapping {
+	self, qkv, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, OProjName)
+	attn := InLayer(i, AttnName)
+	q, k, v := InLayer(i, "self_attn.q_proj"), InLayer(i, "self_attn.k_proj"), InLayer(i, "self_attn.v_proj")
+	return []Mapping{
+		{self, 0, true, "", []Source{result(self)}},
+		{qkv, 0, false, "0", []Source{argument(q)}},
+		{qkv, 0, true, "0", []Source{result(q), result(k), result(v)}},
+		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
+		{decoderRotaryFirst, i, false, "1", []Source{result(InLayer(i, rotatedQ))}},
+		{decoderRotaryFirst, i, false, "2", []Source{result(InLayer(i, rotatedK))}},
+		{decoderRotaryFirst, i, true, "0", nil},
+		{decoderRotaryFirst, i, true, "1", nil},
+		{attn, 0, false, "0", nil},
+		{attn, 0, false, "1", nil},
+		{attn, 0, false, "2", []Source{result(v)}},
+		{attn, 0, true, "", []Source{argument(o)}},
+		{o, 0, false, "0", []Source{argument(o)}},
+		{o, 0, true, "0", []Source{result(o)}},
+	}
+}
+
+// transformersQKNorms are the norms of queries and keys of layer i.
+func transformersQKNorms(i int) []Mapping {
+	q, k := InLayer(i, QNormName), InLayer(i, KNormName)
+	return []Mapping{
+		{q, 0, false, "0", []Source{argument(q)}},
+		{q, 0, true, "", []Source{result(q)}},
+		{k, 0, false, "0", []Source{argument(k)}},
+		{k, 0, true, "", []Source{result(k)}},
+	}
+}
+
+// transformersMLP is the feed-forward part of layer i.
+func transformersMLP(i int) []Mapping {
+	mlp, gateUp, act, down := InLayer(i, MLPName), InLayer(i, GateUpProjName), InLayer(i, ActFnName), InLayer(i, DownProjName)
+	gate, up := InLayer(i, "mlp.gate_proj"), InLayer(i, "mlp.up_proj")
+	both := []Source{result(gate), result(up)}
+	return []Mapping{
+		{mlp, 0, false, "0", []Source{argument(mlp)}},
+		{mlp, 0, true, "", []Source{result(mlp)}},
+		{gateUp, 0, false, "0", []Source{argument(gate)}},
+		{gateUp, 0, true, "0", both},
+		{act, 0, false, "0", both},
+		{act, 0, true, "", []Source{argument(down)}},
+		{down, 0, false, "0", []Source{argument(down)}},
+		{down, 0, true, "0", []Source{result(down)}},
+	}
+}
