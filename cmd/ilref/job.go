@@ -80,7 +80,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 		return err
 	}
 	warn(stderr, recorded.Warnings...)
-	like, notes := normalize.Canonical(recorded, nil)
+	like, notes := normalize.Canonical(recorded, nil, engine.Model.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err

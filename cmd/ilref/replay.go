@@ -85,17 +85,17 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if err != nil {
 		return err
 	}
-	recorded := session
-	session, notes := normalize.Canonical(recorded, nil)
-	warn(stderr, notes.Warnings...)
-	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
-		f.dtype = d.String()
-	}
 	ckpt, err := openModel(f.model, stderr)
 	if err != nil {
 		return err
 	}
 	defer ckpt.Close()
+	recorded := session
+	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
+	warn(stderr, notes.Warnings...)
+	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
+		f.dtype = d.String()
+	}
 	engine, _, err := newEngine(ckpt, f, stderr)
 	if err != nil {
 		return err

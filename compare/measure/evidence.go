@@ -25,6 +25,8 @@ type Evidence struct {
 	Oracle, Floor *il.Session
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
 
+	KVHeads int // key and value heads of the model that made them; 0 is unknown
+
 	Found []report.Measured // what each session has told
 }
 

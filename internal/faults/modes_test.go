@@ -58,7 +58,7 @@ func (b *Bench) Replay(t *testing.T, right Setting, s *il.Session) *il.Session {
 	r, c := b.run(right, m)
 	e, err := r.engine(c)
 	require.NoError(t, err)
-	s, _ = normalize.Canonical(s, nil)
+	s, _ = normalize.Canonical(s, nil, b.Config.NumKeyValueHeads)
 	_, err = e.Replay(context.Background(), s, nil, logger, func(int, int, int, int) {})
 	require.NoError(t, err)
 	require.NoError(t, logger.Close())
