@@ -114,8 +114,11 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	if err := measure.Pairs(ctx, c.forwards, c.opts.Bounds.Tolerance, c.opts.Progress, then); err != nil {
 		return err
 	}
+	if err := measure.Copies(ctx, c.forwards, &c.notes, c.opts.Bounds.Tolerance, then); err != nil {
+		return err
+	}
 	measure.SetAside(c.forwards, c.opts.Bounds.Set())
-	if err := c.opts.Evidence.Gather(ctx, c.target, c.forwards, c.sel); err != nil {
+	if err := c.opts.Evidence.Gather(ctx, c.target, &c.notes, c.forwards, c.sel); err != nil {
 		return err
 	}
 	pairing.NameTokens(c.forwards, c.opts.TokenText)

@@ -77,9 +77,9 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	}
 	remove = func() { os.RemoveAll(dir) }
 	e.KVHeads = ckpt.Config.NumKeyValueHeads
-	canonical, _ := normalize.Canonical(target, reference, e.KVHeads)
+	canonical, notes := normalize.Canonical(target, reference, e.KVHeads)
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, own, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

@@ -28,9 +28,11 @@ type assembly struct {
 	columns [][]column // of every copy that was opened
 }
 
-// column is a range of the joined dimension, and the device it came from.
+// column is a range of the joined dimension, and the rank and device it came
+// from.
 type column struct {
 	lo, hi int
+	rank   int
 	device string
 }
 
@@ -83,7 +85,7 @@ func (a *assembly) keep(copy, rep int, pieces []piece) {
 	}
 	at := 0
 	for _, p := range pieces {
-		a.columns[copy] = append(a.columns[copy], column{at, at + p.n, a.files[p.source].Device})
+		a.columns[copy] = append(a.columns[copy], column{at, at + p.n, p.source, a.files[p.source].Device})
 		at += p.n
 	}
 }

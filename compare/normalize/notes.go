@@ -105,3 +105,21 @@ func (n *Notes) columns(f *il.TensorFile, dims int) (int, []column) {
 	}
 	return dim, a.columnsOf(x.copy)
 }
+
+// Compose puts a tensor like f together of whole ones, every part of it taken from
+// the one of the rank that f has it from: that of rank r is number r modulo how
+// many there are. It is the first where no part of f is a rank's own.
+func (n *Notes) Compose(f *il.TensorFile, wholes []*tensor.Tensor) (*tensor.Tensor, error) {
+	if err := f.With(func(*tensor.Tensor) error { return nil }); err != nil {
+		return nil, err
+	}
+	dim, columns := n.columns(f, len(wholes[0].Shape))
+	if columns == nil {
+		return wholes[0], nil
+	}
+	var pieces []piece
+	for _, c := range columns {
+		pieces = append(pieces, piece{c.rank % len(wholes), c.lo, c.hi - c.lo})
+	}
+	return join(wholes, dim, pieces)
+}

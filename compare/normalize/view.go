@@ -24,7 +24,8 @@ type Options struct {
 	// on others.
 	Canonical bool
 
-	KVHeads int // key and value heads of the model; 0 is unknown
+	KVHeads int    // key and value heads of the model; 0 is unknown
+	Before  *Notes // what is known of sessions that were prepared before; nil for none
 }
 
 // Notes is what the transforms found.
@@ -59,6 +60,9 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		if target, err = o.Map.rename(ref, target); err != nil {
 			return nil, nil, notes, err
 		}
+	}
+	if o.Before != nil {
+		notes.add("", Notes{ranks: o.Before.ranks})
 	}
 	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
