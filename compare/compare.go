@@ -14,6 +14,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -81,6 +82,7 @@ type comparison struct {
 func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 	c := &comparison{rawRef: ref, rawTarget: target, opts: opts}
 	opts.View.Canonical = opts.View.Canonical || opts.Evidence.Given() // ilref, which makes it, has no other names
+	opts.View.KVHeads = cmp.Or(opts.View.KVHeads, opts.Evidence.KVHeads)
 	var err error
 	if c.ref, c.target, c.notes, err = normalize.Prepare(ref, target, opts.View); err != nil {
 		return nil, err
@@ -112,8 +114,11 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	if err := measure.Pairs(ctx, c.forwards, c.opts.Bounds.Tolerance, c.opts.Progress, then); err != nil {
 		return err
 	}
+	if err := measure.Copies(ctx, c.forwards, &c.notes, c.opts.Bounds.Tolerance, then); err != nil {
+		return err
+	}
 	measure.SetAside(c.forwards, c.opts.Bounds.Set())
-	if err := c.opts.Evidence.Gather(ctx, c.target, c.forwards, c.sel); err != nil {
+	if err := c.opts.Evidence.Gather(ctx, c.target, &c.notes, c.forwards, c.sel); err != nil {
 		return err
 	}
 	pairing.NameTokens(c.forwards, c.opts.TokenText)

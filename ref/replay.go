@@ -47,54 +47,53 @@ type SkippedCall struct {
 // from its neighbours. It returns the calls that cannot be
 // computed, with the reason.
 func (e *Engine) Replay(ctx context.Context, s *il.Session, histories [][]int, rec Recorder, progress Progress) ([]SkippedCall, error) {
-	_, skipped, err := e.ReplayPart(ctx, s, histories, nil, rec, progress)
+	_, skipped, err := e.ReplayPart(ctx, s, Part{Histories: histories}, rec, progress)
 	return skipped, err
 }
 
 // replayer is a replay on its way through a session.
 type replayer struct {
 	engine *Engine
-	caches map[int]*nn.Cache // of each request, as recorded
+	part   Part
 	plans  map[int]requests.Step
 	noPlan error // why the rows could not be read as requests
 
-	own    func(module string, call int) bool // of a part, nil for all
-	needed map[nn.Stateful]bool               // by what holds them in a part
+	needed map[nn.Stateful]bool // by what holds them in a part
 
 	step  *il.Step
-	spans []nn.Span // of the step, with the recorded caches
+	views []*view // of the ranks that remember other things; the first is that of all
+	apart int     // how many ranks hold something else of what was read for the call at hand
 }
 
 // begin lays out the rows of a step.
 func (r *replayer) begin(st *il.Step) {
-	r.step, r.spans = st, nil
-	row := 0
-	for _, c := range r.plans[st.Number].Chunks {
-		cache := r.caches[c.Request]
-		if cache == nil || c.Request < 0 {
-			cache = nn.NewCache()
-			r.caches[c.Request] = cache
-		}
-		r.spans = append(r.spans, nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: cache})
-		row += len(c.IDs)
+	r.step = st
+	for _, v := range r.views {
+		v.begin()
 	}
 }
 
 // call computes one recorded call and shows it to the recorder.
 func (r *replayer) call(c *il.Call, rec Recorder) error {
-	m, in, s, err := r.prepare(c)
+	m, runs, err := r.prepare(c)
 	if err != nil {
 		return err
 	}
-	shown := in
+	shown := runs[0].in
 	if m.Spec().Keyword {
 		shown = il.Tuple{}
 	}
 	rec.SetCall(c.Module, c.Index)
 	rec.Pre(c.Module, shown)
-	out := m.Forward(s, in)
+	for i, x := range runs {
+		runs[i].out = m.Forward(x.step, x.in)
+	}
+	out, err := r.together(c, runs)
+	if err != nil {
+		return err
+	}
 	rec.Post(c.Module, shown, out)
-	return r.noise(c, m, s, out, rec)
+	return r.noise(c, m, runs, rec)
 }
 
 // bare is a step that nothing sees.
@@ -102,27 +101,38 @@ func (r *replayer) bare() *nn.Step {
 	return &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
 }
 
-// prepare finds what a call needs: its module, its inputs and what it attends
-// to.
-func (r *replayer) prepare(c *il.Call) (nn.Module, il.Tuple, *nn.Step, error) {
-	m := r.engine.Model.Module(c.Module)
-	if m == nil {
-		return nil, nil, nil, errors.New("the model has no module of this name")
+// run is what one rank computes in a call.
+type run struct {
+	view *view
+	in   il.Tuple
+	step *nn.Step
+	out  il.Value // once it is computed
+}
+
+// result is what the run returned as result i, nil where that is no tensor.
+func (x *run) result(i int) *tensor.Tensor {
+	if t, ok := x.out.(il.Tuple); ok {
+		return t.Tensor(i)
 	}
+	return il.Tuple{x.out}.Tensor(i)
+}
+
+// run finds what a call needs on a rank: its inputs and what it attends to.
+func (r *view) run(c *il.Call, m nn.Module) (run, error) {
 	in, err := r.inputs(c, m)
 	if err != nil {
-		return nil, nil, nil, err
+		return run{}, err
 	}
 	if err := nn.CheckInputs(m, r.engine.numerics.DType(), in); err != nil {
-		return nil, nil, nil, err
+		return run{}, err
 	}
 	s := r.bare()
 	s.Spans, err = r.attending(m, in)
-	return m, in, s, err
+	return run{view: r, in: in, step: s}, err
 }
 
 // inputs finds what a module was given in a call.
-func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
+func (r *view) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 	var in il.Tuple
 	for i, input := range m.Inputs() {
 		if input.Fixed {
@@ -140,7 +150,7 @@ func (r *replayer) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 
 // input finds argument i of a call: where the call recorded it, or where the
 // module says that it comes from.
-func (r *replayer) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
+func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 	sources := m.Sources(i)
 	if hooked := !m.Spec().Keyword; hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
 		return r.read(c, il.Inputs, i)
@@ -155,7 +165,7 @@ func (r *replayer) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error)
 
 // source finds a tensor in the calls of the step: as it was recorded, or
 // computed from what its module was given; nil where neither is there.
-func (r *replayer) source(s nn.Source) (*tensor.Tensor, error) {
+func (r *view) source(s nn.Source) (*tensor.Tensor, error) {
 	dir := il.Inputs
 	if s.Output {
 		dir = il.Outputs
@@ -175,7 +185,7 @@ func (r *replayer) source(s nn.Source) (*tensor.Tensor, error) {
 }
 
 // computed is a result of a module that keeps nothing from step to step.
-func (r *replayer) computed(c *il.Call, s nn.Source) (*tensor.Tensor, error) {
+func (r *view) computed(c *il.Call, s nn.Source) (*tensor.Tensor, error) {
 	if len(nn.StatesOf(s.Module)) > 0 {
 		return nil, fmt.Errorf("%s was not logged, and its state is not known", c.Module)
 	}
@@ -217,7 +227,7 @@ func missing(c *il.Call, m nn.Module, i int) error {
 }
 
 // read returns a copy of a recorded tensor: modules write in place.
-func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, error) {
+func (r *view) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, error) {
 	slot := slotOf(c, dir, i)
 	switch {
 	case slot == nil:
@@ -225,7 +235,7 @@ func (r *replayer) read(c *il.Call, dir il.Direction, i int) (*tensor.Tensor, er
 	case len(slot.Tensors) == 0:
 		return nil, fmt.Errorf("%s %d of %s was too large to be logged", dir, i, c.Module)
 	}
-	x, err := readCopy(slot.Tensors[0])
+	x, err := r.readRank(slot.Tensors[0])
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +276,7 @@ func readCopy(f *il.TensorFile) (*tensor.Tensor, error) {
 // attending returns the spans for a module that is or holds others with a
 // state: the recorded caches for one that is, which adds to them, and copies for
 // the modules around it, which must not.
-func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
+func (r *view) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 	states := nn.StatesOf(m)
 	if len(states) == 0 {
 		return nil, nil

@@ -9,14 +9,22 @@ import (
 	"github.com/ilref/ilref/model/nn"
 )
 
-// ReplayPart is Replay of the calls that own reports (nil: all). All calls of
+// Part is what of a session is replayed, and what else is known of it.
+type Part struct {
+	Histories [][]int                            // token ids of requests that began before the session
+	Own       func(module string, call int) bool // its calls; nil for all
+	Ranks     Ranks                              // of tensors put together; nil for none
+}
+
+// ReplayPart is Replay of the part's calls. All calls of
 // one module and index must be in one part, for attention needs its earlier
 // ones. Of the others it shows the recorder the inputs that tell the tokens,
 // so that a part can be lined up with other sessions as the whole can. It
 // returns how many calls were computed.
-func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]int, own func(module string, call int) bool, rec Recorder, progress Progress) (int, []SkippedCall, error) {
-	r := &replayer{engine: e, caches: map[int]*nn.Cache{}, plans: map[int]requests.Step{}, own: own, needed: map[nn.Stateful]bool{}}
-	if err := r.plan(s, histories); err != nil {
+func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, part Part, rec Recorder, progress Progress) (int, []SkippedCall, error) {
+	r := &replayer{engine: e, part: part, plans: map[int]requests.Step{}, needed: map[nn.Stateful]bool{}}
+	r.views = []*view{{replayer: r, caches: map[int]*nn.Cache{}}}
+	if err := r.plan(s, part.Histories); err != nil {
 		return 0, nil, err
 	}
 	r.needStates()
@@ -33,7 +41,7 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, histories [][]in
 			if err := ctx.Err(); err != nil {
 				return made, nil, err
 			}
-			if own != nil && !own(c.Module, c.Index) {
+			if own := part.Own; own != nil && !own(c.Module, c.Index) {
 				r.other(c, slices.Contains(telling, c), rec)
 			} else if err := r.call(c, rec); err != nil {
 				skipped = append(skipped, SkippedCall{st.Number, c.Module, c.Index, err.Error()})
@@ -65,7 +73,7 @@ func (r *replayer) plan(s *il.Session, histories [][]int) error {
 // needStates finds the states inside the part's own modules.
 func (r *replayer) needStates() {
 	for _, m := range r.engine.Model.Modules() {
-		if _, is := m.(nn.Stateful); is || r.own == nil || !r.own(m.Name(), 0) {
+		if _, is := m.(nn.Stateful); is || r.part.Own == nil || !r.part.Own(m.Name(), 0) {
 			continue
 		}
 		for _, s := range nn.StatesOf(m) {
@@ -79,14 +87,16 @@ func (r *replayer) needStates() {
 func (r *replayer) other(c *il.Call, telling bool, rec Recorder) {
 	m := r.engine.Model.Module(c.Module)
 	if m, ok := m.(nn.Stateful); ok && r.needed[m] {
-		if _, in, s, err := r.prepare(c); err == nil {
-			m.Store(s, in)
+		if _, runs, err := r.prepare(c); err == nil {
+			for _, x := range runs {
+				m.Store(x.step, x.in)
+			}
 		}
 	}
 	if !telling || m == nil {
 		return
 	}
-	if shown, err := r.beginning(c, m); err == nil {
+	if shown, err := r.views[0].beginning(c, m); err == nil {
 		rec.SetCall(c.Module, c.Index)
 		rec.Pre(c.Module, shown)
 	}
@@ -94,7 +104,7 @@ func (r *replayer) other(c *il.Call, telling bool, rec Recorder) {
 
 // beginning is the arguments of a call up to the first that a hook recorded,
 // with those that follow it in every call.
-func (r *replayer) beginning(c *il.Call, m nn.Module) (il.Tuple, error) {
+func (r *view) beginning(c *il.Call, m nn.Module) (il.Tuple, error) {
 	var shown il.Tuple
 	read := false
 	for i, input := range m.Inputs() {

@@ -30,7 +30,7 @@ func TestReplayPart(t *testing.T) {
 		require.NoError(t, err)
 		replay := func(own func(string, int) bool) *keeper {
 			k := &keeper{shown: map[string]string{}}
-			made, skipped, err := engine.ReplayPart(context.Background(), s, nil, own, k, func(int, int, int, int) {})
+			made, skipped, err := engine.ReplayPart(context.Background(), s, Part{Own: own}, k, func(int, int, int, int) {})
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			require.Equal(t, k.made, made)

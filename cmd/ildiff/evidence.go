@@ -76,9 +76,10 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
 	}
 	remove = func() { os.RemoveAll(dir) }
-	canonical, _ := normalize.Canonical(target, reference)
+	e.KVHeads = ckpt.Config.NumKeyValueHeads
+	canonical, notes := normalize.Canonical(target, reference, e.KVHeads)
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, ckpt, own, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

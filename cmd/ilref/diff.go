@@ -25,12 +25,13 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 		return err
 	}
 	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
+	opts.Evidence.KVHeads = ckpt.Config.NumKeyValueHeads
 	dir, err := os.MkdirTemp("", "ilref-replay-")
 	if err != nil {
 		return fmt.Errorf("--diff: no room for the replay: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if opts.Evidence.Replay, _, err = evidence.Replay(ctx, job.like, ckpt, nil, dir); err != nil {
+	if opts.Evidence.Replay, _, err = evidence.Replay(ctx, job.like, job.ranks, ckpt, nil, dir); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type job struct {
 
 	recorded *il.Session // that is re-run
 	like     *il.Session // the same as one process on one device logs it
+	ranks    ref.Ranks   // what that was put together of
 	plan     *requests.Plan
 	silent   bool // the tokens are not printed
 }
@@ -80,7 +81,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 		return err
 	}
 	warn(stderr, recorded.Warnings...)
-	like, notes := normalize.Canonical(recorded, nil)
+	like, notes := normalize.Canonical(recorded, nil, engine.Model.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err
@@ -92,7 +93,7 @@ func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype te
 	if d := ref.ActivationDType(like); d != tensor.Invalid && d != dtype {
 		warn(stderr, fmt.Sprintf("%s: its activations are %s, this run computes in %s: --dtype %s would match", like.Dir, d, dtype, d))
 	}
-	j.recorded, j.like, j.plan = recorded, like, plan
+	j.recorded, j.like, j.ranks, j.plan = recorded, like, &notes, plan
 	return engine.CheckPlan(plan)
 }
 

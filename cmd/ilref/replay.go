@@ -85,17 +85,17 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if err != nil {
 		return err
 	}
-	recorded := session
-	session, notes := normalize.Canonical(recorded, nil)
-	warn(stderr, notes.Warnings...)
-	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
-		f.dtype = d.String()
-	}
 	ckpt, err := openModel(f.model, stderr)
 	if err != nil {
 		return err
 	}
 	defer ckpt.Close()
+	recorded := session
+	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
+	warn(stderr, notes.Warnings...)
+	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
+		f.dtype = d.String()
+	}
 	engine, _, err := newEngine(ckpt, f, stderr)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 		return err
 	}
 	fmt.Fprintln(stdout, "session", logger.Dir())
-	made, skipped, err := replayInto(ctx, logger, engine, ckpt, session, histories, own, stderr)
+	made, skipped, err := replayInto(ctx, logger, engine, ckpt, session, ref.Part{Histories: histories, Own: own, Ranks: &notes}, stderr)
 	if err != nil {
 		return err
 	}
@@ -134,19 +134,19 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 
 // replayInto computes and logs the calls, and returns how many, and those that
 // could not be.
-func replayInto(ctx context.Context, logger *il.Logger, engine *ref.Engine, ckpt *model.Checkpoint, session *il.Session, histories [][]int, own func(module string, call int) bool, stderr io.Writer) (int, []ref.SkippedCall, error) {
+func replayInto(ctx context.Context, logger *il.Logger, engine *ref.Engine, ckpt *model.Checkpoint, session *il.Session, part ref.Part, stderr io.Writer) (int, []ref.SkippedCall, error) {
 	line := progress.New(stderr)
 	var skipped []ref.SkippedCall
 	made := 0
 	err := mmap.Guard(ckpt.Name, func() (err error) {
-		made, skipped, err = engine.ReplayPart(ctx, session, histories, own, logger, func(step, calls, done, total int) {
+		made, skipped, err = engine.ReplayPart(ctx, session, part, logger, func(step, calls, done, total int) {
 			line.Update(done, total, fmt.Sprintf("step %d, %d calls", step, calls))
 		})
 		return err
 	})
 	line.Done()
 	err = logger.Finish(err)
-	if own == nil {
+	if part.Own == nil {
 		made = logger.Logged()
 	}
 	return made, skipped, err

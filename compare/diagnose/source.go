@@ -22,8 +22,11 @@ type Sessions struct{ Notes *normalize.Notes }
 // RankGaps measures each rank.
 func (l Sessions) RankGaps(p *pairing.Pair) map[string]float64 { return rankGaps(p, l.Notes) }
 
-// Clue tries the rules on the tensors.
+// Clue tries the rules on the tensors, those on what ranks hold first.
 func (l Sessions) Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) (Clue, bool) {
+	if hint := rankHint(c, p, l.Notes); hint != "" {
+		return Clue{-1, hint}, true
+	}
 	return clueOf(c, p, rows, wasClean), true
 }
 

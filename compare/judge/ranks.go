@@ -16,7 +16,7 @@ func takeNotes(r *report.Report, n *normalize.Notes) {
 // divergence of its own, and those whose part of a tensor is at fault.
 func judgeRanks(r *report.Report, fs []*pairing.Forward) (out *Blamed) {
 	done := false  // the first divergence lies before, or is this
-	found := false // ranks that part once stay apart: what follows is inherited
+	found := false // ranks that part once stay apart in a forward: what follows is inherited
 	tell := func(c *pairing.Call, direction func(string) bool) {
 		for _, p := range c.Slots {
 			if !direction(p.Direction) {
@@ -39,6 +39,7 @@ func judgeRanks(r *report.Report, fs []*pairing.Forward) (out *Blamed) {
 		}
 	}
 	for _, f := range fs {
+		found = false
 		pairing.Walk(f.Top,
 			func(c *pairing.Call) { tell(c, func(d string) bool { return d == report.Inputs }) },
 			func(c *pairing.Call) { tell(c, func(d string) bool { return d != report.Inputs }) })

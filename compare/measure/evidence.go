@@ -25,6 +25,8 @@ type Evidence struct {
 	Oracle, Floor *il.Session
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
 
+	KVHeads int // key and value heads of the model that made them; 0 is unknown
+
 	Found []report.Measured // what each session has told
 }
 
@@ -42,14 +44,14 @@ func (e *Evidence) Rule() report.Rule {
 	return report.RuleNoise
 }
 
-// Gather measures the target against the sessions of e and gives every tensor
-// of the report what was found.
-func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing.Forward, sel *pairing.Selection) error {
+// Gather measures the target, prepared with these notes, against the sessions of e
+// and gives every tensor of the report what was found.
+func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normalize.Notes, fs []*pairing.Forward, sel *pairing.Selection) error {
 	if (e.Oracle == nil) != (e.Floor == nil) {
 		return fmt.Errorf("an oracle without a floor, or a floor without an oracle, tells nothing: give both")
 	}
 	if e.Replay != nil {
-		found, err := e.against(ctx, "replay", e.Replay, target, sel)
+		found, err := e.against(ctx, "replay", e.Replay, target, notes, sel)
 		if err != nil {
 			return err
 		}
@@ -60,19 +62,19 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing
 	if e.Oracle == nil {
 		return nil
 	}
-	found, err := e.against(ctx, "oracle", e.Oracle, target, sel)
+	found, err := e.against(ctx, "oracle", e.Oracle, target, notes, sel)
 	if err != nil {
 		return err
 	}
-	beside, lined, err := align("floor", target, e.Floor)
+	beside, lined, known, err := align("floor", target, e.Floor, notes)
 	if err != nil {
 		return err
 	}
-	pair, err := e.measure(ctx, "floor", lined, beside, sel)
+	pair, err := e.measure(ctx, "floor", lined, beside, known, sel)
 	if err != nil {
 		return err
 	}
-	floor, err := e.against(ctx, "oracle", e.Oracle, lined, sel)
+	floor, err := e.against(ctx, "oracle", e.Oracle, lined, nil, sel)
 	if err != nil {
 		return err
 	}
@@ -86,30 +88,31 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, fs []*pairing
 }
 
 // align makes a session of evidence comparable with the target.
-func align(name string, target, s *il.Session) (t, aligned *il.Session, err error) {
-	if t, aligned, _, err = normalize.Prepare(target, s, normalize.Options{}); err == nil {
+func align(name string, target, s *il.Session, before *normalize.Notes) (t, aligned *il.Session, notes *normalize.Notes, err error) {
+	var n normalize.Notes
+	if t, aligned, n, err = normalize.Prepare(target, s, normalize.Options{Before: before}); err == nil {
 		err = pairing.SameModel(aligned, t)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return t, aligned, nil
+	return t, aligned, &n, nil
 }
 
 // against measures how far target is from a session of evidence.
-func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
-	target, s, err := align(name, target, s)
+func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+	target, s, notes, err := align(name, target, s, notes)
 	if err != nil {
 		return nil, err
 	}
-	return e.measure(ctx, name, s, target, sel)
+	return e.measure(ctx, name, s, target, notes, sel)
 }
 
 // measure holds target against a session that was aligned with it and holds the
 // same tokens. Tensors of forwards with other tokens are left out, and it is an
 // error where nothing is left: evidence that says nothing must not look like
 // some that found nothing. Of a part that is told when all are together.
-func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Session, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
 	fs := pairing.Order(s, target, sel)
 	pairing.Workloads(fs)
 	sel.Narrow(fs)
@@ -117,6 +120,9 @@ func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Sessi
 		withoutTelling(fs)
 	}
 	if err := Pairs(ctx, fs, metric.DefaultTolerance, nil, nil); err != nil {
+		return nil, err
+	}
+	if err := copies(ctx, fs, notes, metric.DefaultTolerance, nil, func(c *pairing.Call) bool { return name != "replay" || sameInputs(c, notes) }); err != nil {
 		return nil, err
 	}
 	out := map[report.Key]*pairing.Pair{}
@@ -138,6 +144,15 @@ func withoutTelling(fs []*pairing.Forward) {
 			}
 		}
 	}
+}
+
+// sameInputs reports whether the ranks were given the same in a call, as far as
+// they should: else the replay's result of replicated tensors is the first rank's.
+func sameInputs(c *pairing.Call, notes *normalize.Notes) bool {
+	return !slices.ContainsFunc(c.Slots, func(p *pairing.Pair) bool {
+		_, target := Files(p)
+		return p.Direction == report.Inputs && target != nil && notes.Finding(target) != ""
+	})
 }
 
 // CheckEvidence refuses a session that tells nothing.

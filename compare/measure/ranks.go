@@ -27,6 +27,9 @@ func rankFinding(p *pairing.Pair, notes *normalize.Notes) string {
 			}
 		}
 	}
+	if out != nil && p.OddRank != "" {
+		out = append(out, p.OddRank)
+	}
 	return strings.Join(out, "; ")
 }
 
@@ -58,5 +61,9 @@ func rankOf(p *pairing.Pair, notes *normalize.Notes) (rank string, ok bool) {
 	if ref == nil || p.Result.Gap.MaxAbsAt == nil || p.Result.Gap.Identical() {
 		return "", false
 	}
-	return cmp.Or(notes.RankOf(target, p.Result.Gap.MaxAbsAt), notes.RankOf(ref, p.Result.Gap.MaxAbsAt)), true
+	rank = cmp.Or(notes.RankOf(target, p.Result.Gap.MaxAbsAt), notes.RankOf(ref, p.Result.Gap.MaxAbsAt))
+	if rank == "" && p.OddRank != "" {
+		rank = target.Device
+	}
+	return rank, true
 }

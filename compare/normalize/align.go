@@ -21,12 +21,12 @@ import (
 // and so are those that ran the same tokens at other positions, which is a
 // fault to be found and not a layout.
 func Align(ref, target *il.Session) (r, t *il.Session, n Notes) {
-	return align(ref, target, [2]*il.Session{ref, target}, map[*il.TensorFile][]*assembly{})
+	return align(ref, target, [2]*il.Session{ref, target}, rankNotes{})
 }
 
 // align is Align. rows are the sessions from which the tokens and positions of
 // both are read.
-func align(ref, target *il.Session, rows [2]*il.Session, ranks map[*il.TensorFile][]*assembly) (*il.Session, *il.Session, Notes) {
+func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.Session, *il.Session, Notes) {
 	n := Notes{ranks: ranks}
 	a, errA := layoutOf(ref, rows[0])
 	b, errB := layoutOf(target, rows[1])

@@ -22,20 +22,25 @@ type assembly struct {
 
 	mu      sync.Mutex
 	checked bool
-	finding string // which ranks do not hold what they must
-	err     error  // why that could not be found out
-	columns []column
+	finding string     // which ranks do not hold what they must
+	err     error      // why that could not be found out
+	rep     int        // ranks in a row that hold the same, once it was opened
+	columns [][]column // of every copy that was opened
 }
 
-// column is a range of the joined dimension, and the device it came from.
+// column is a range of the joined dimension, and the rank and device it came
+// from.
 type column struct {
 	lo, hi int
+	rank   int
 	device string
 }
 
-func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
+// open puts a copy together: copy k has what several ranks in a row hold from the
+// k-th of them.
+func (a *assembly) open(copy int) (*tensor.Tensor, io.Closer, error) {
 	if a.sharding == topology.Replicated {
-		return a.openReplicated()
+		return a.openReplicated(copy)
 	}
 	return copied(a.files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
 		dim := a.dim
@@ -53,12 +58,12 @@ func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
 		if err != nil {
 			return nil, err
 		}
-		pieces, err := pieces(a.sharding, extents, q, k, rep)
+		pieces, err := pieces(a.sharding, extents, q, k, rep, copy)
 		if err != nil {
 			return nil, err
 		}
 		_ = a.check(func() (string, error) { return duplicates(a.sharding, a.files, ts, q, k, rep), nil })
-		a.keep(pieces)
+		a.keep(copy, rep, pieces)
 		out, err := join(ts, dim, pieces)
 		if err != nil {
 			return nil, fmt.Errorf("the ranks %s: %w", devices(a.files), err)
@@ -67,27 +72,51 @@ func (a *assembly) open() (*tensor.Tensor, io.Closer, error) {
 	})
 }
 
-// keep remembers which columns came from which rank.
-func (a *assembly) keep(pieces []piece) {
+// keep remembers which columns of a copy came from which rank.
+func (a *assembly) keep(copy, rep int, pieces []piece) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.columns != nil {
+	a.rep = rep
+	for len(a.columns) <= copy {
+		a.columns = append(a.columns, nil)
+	}
+	if a.columns[copy] != nil {
 		return
 	}
 	at := 0
 	for _, p := range pieces {
-		a.columns = append(a.columns, column{at, at + p.n, a.files[p.source].Device})
+		a.columns[copy] = append(a.columns[copy], column{at, at + p.n, p.source, a.files[p.source].Device})
 		at += p.n
 	}
 }
 
-// openReplicated gives the first rank's tensor as it lies in its file, and
-// looks whether the other ranks hold the same.
-func (a *assembly) openReplicated() (*tensor.Tensor, io.Closer, error) {
+// columnsOf are the columns of a copy, nil where it was not opened.
+func (a *assembly) columnsOf(copy int) []column {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if copy >= len(a.columns) {
+		return nil
+	}
+	return a.columns[copy]
+}
+
+// copies is how many copies the ranks hold. It was opened before.
+func (a *assembly) copies() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sharding == topology.Replicated {
+		return len(a.files)
+	}
+	return max(1, a.rep)
+}
+
+// openReplicated gives a rank's tensor as it lies in its file, and looks whether
+// all ranks hold the same.
+func (a *assembly) openReplicated(rank int) (*tensor.Tensor, io.Closer, error) {
 	if err := a.check(a.compareRanks); err != nil {
 		return nil, nil, err
 	}
-	return a.files[0].Open()
+	return a.files[rank].Open()
 }
 
 // check runs f the first time only.
@@ -148,25 +177,20 @@ func oddRank(files []*il.TensorFile, ts []*tensor.Tensor) string {
 
 // duplicates compares the keys and values that several ranks in a row hold.
 func duplicates(sharding topology.Sharding, files []*il.TensorFile, ts []*tensor.Tensor, q, k, rep int) string {
-	if rep < 2 {
+	if rep < 2 || !holdsKeys(sharding) {
 		return ""
 	}
+	var odd []string
 	for i := 0; i < len(ts); i += rep {
 		group := slices.Clone(ts[i:min(i+rep, len(ts))])
-		switch sharding {
-		case topology.PackedQKV:
-			for j, t := range group {
-				group[j] = t.Narrow(len(t.Shape)-1, q, q+2*k)
-			}
-		case topology.KVColumn, topology.KVHeadAxis:
-		default:
-			return ""
+		for j, t := range group {
+			group[j] = shared(sharding, t, q, k)
 		}
-		if odd := oddRank(files[i:], group); odd != "" {
-			return odd
+		if why := oddRank(files[i:], group); why != "" {
+			odd = append(odd, why)
 		}
 	}
-	return ""
+	return strings.Join(odd, "; ")
 }
 
 func devices(files []*il.TensorFile) string {

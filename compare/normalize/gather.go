@@ -18,7 +18,7 @@ type origin struct {
 
 // gathered is a slot of the given rows: where[i] is the origin of row i and its
 // index there. Devices are gathered one by one.
-func gathered(like *il.Slot, from []origin, where []place, ranks map[*il.TensorFile][]*assembly) *il.Slot {
+func gathered(like *il.Slot, from []origin, where []place, ranks rankNotes) *il.Slot {
 	out := &il.Slot{Direction: like.Direction, Path: like.Path}
 	for _, o := range from {
 		if o.slot != nil && o.slot.Stub != nil {
@@ -32,7 +32,7 @@ func gathered(like *il.Slot, from []origin, where []place, ranks map[*il.TensorF
 	return out
 }
 
-func gatheredFile(like *il.TensorFile, from []origin, where []place, ranks map[*il.TensorFile][]*assembly) *il.TensorFile {
+func gatheredFile(like *il.TensorFile, from []origin, where []place, ranks rankNotes) *il.TensorFile {
 	var files []*il.TensorFile
 	for _, o := range from {
 		var file *il.TensorFile
@@ -46,14 +46,13 @@ func gatheredFile(like *il.TensorFile, from []origin, where []place, ranks map[*
 		}
 		files = append(files, file)
 	}
-	out := il.VirtualTensor(like.Device, files[0].File, func() (*tensor.Tensor, io.Closer, error) {
-		return openRows(files, from, where)
-	})
-	for _, f := range files {
-		if as := ranks[f]; as != nil {
-			ranks[out] = append(ranks[out], as...)
-		}
+	rows := func(files []*il.TensorFile) *il.TensorFile {
+		return il.VirtualTensor(like.Device, files[0].File, func() (*tensor.Tensor, io.Closer, error) {
+			return openRows(files, from, where)
+		})
 	}
+	out := rows(files)
+	ranks.gather(out, files, rows)
 	return out
 }
 

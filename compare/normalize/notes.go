@@ -13,7 +13,11 @@ import (
 // prepared session that has been opened, and is empty where all is well.
 func (n *Notes) Finding(f *il.TensorFile) string {
 	var out []string
-	for _, a := range n.ranks[f] {
+	x := n.ranks[f]
+	if x == nil {
+		return ""
+	}
+	for _, a := range x.from {
 		a.mu.Lock()
 		if a.finding != "" && !slices.Contains(out, a.finding) {
 			out = append(out, a.finding)
@@ -90,15 +94,32 @@ func (n *Notes) Parts(f *il.TensorFile, t *tensor.Tensor) []Part {
 }
 
 func (n *Notes) columns(f *il.TensorFile, dims int) (int, []column) {
-	as := n.ranks[f]
-	if len(as) == 0 || dims == 0 {
+	x := n.ranks[f]
+	if x == nil || dims == 0 {
 		return 0, nil
 	}
-	a := as[0]
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.dim >= 0 {
-		return a.dim, a.columns
+	a := x.from[0]
+	dim := a.dim
+	if dim < 0 {
+		dim = joinedDim(a.sharding, dims)
 	}
-	return joinedDim(a.sharding, dims), a.columns
+	return dim, a.columnsOf(x.copy)
+}
+
+// Compose puts a tensor like f together of whole ones, every part of it taken from
+// the one of the rank that f has it from: that of rank r is number r modulo how
+// many there are. It is the first where no part of f is a rank's own.
+func (n *Notes) Compose(f *il.TensorFile, wholes []*tensor.Tensor) (*tensor.Tensor, error) {
+	if err := f.With(func(*tensor.Tensor) error { return nil }); err != nil {
+		return nil, err
+	}
+	dim, columns := n.columns(f, len(wholes[0].Shape))
+	if columns == nil {
+		return wholes[0], nil
+	}
+	var pieces []piece
+	for _, c := range columns {
+		pieces = append(pieces, piece{c.rank % len(wholes), c.lo, c.hi - c.lo})
+	}
+	return join(wholes, dim, pieces)
 }

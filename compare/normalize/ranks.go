@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -20,12 +19,23 @@ import (
 //
 // Where s holds one device only it is returned as it is.
 func Ranks(s, other *il.Session) (*il.Session, Notes) {
-	n := Notes{ranks: map[*il.TensorFile][]*assembly{}}
-	if !severalRanks(s) {
-		return s, n
-	}
-	j := &rankJoiner{session: s, other: other, arch: s.Architecture(), notes: &n}
+	return newRankJoiner(s, other, 0).join()
+}
+
+// newRankJoiner is a joiner of a session's ranks, of a model of so many key and
+// value heads, 0 for unknown.
+func newRankJoiner(s, other *il.Session, kvHeads int) *rankJoiner {
+	j := &rankJoiner{session: s, other: other, kvHeads: kvHeads, arch: s.Architecture(), notes: &Notes{ranks: rankNotes{}}}
 	j.rep = sync.OnceValues(j.findRep)
+	return j
+}
+
+// join is Ranks.
+func (j *rankJoiner) join() (*il.Session, Notes) {
+	s, n := j.session, j.notes
+	if !severalRanks(s) {
+		return s, *n
+	}
 	var steps []*il.Step
 	for _, st := range s.Steps {
 		groups := deviceGroups(st)
@@ -42,7 +52,7 @@ func Ranks(s, other *il.Session) (*il.Session, Notes) {
 	if j.left > 0 {
 		n.Warnings = append(n.Warnings, fmt.Sprintf("%d tensors of modules whose spread over ranks is not known are left as they are, the first of %s", j.left, j.leftFirst))
 	}
-	return derive(s, steps), n
+	return derive(s, steps), *n
 }
 
 func severalRanks(s *il.Session) bool {
@@ -60,6 +70,8 @@ func severalRanks(s *il.Session) bool {
 
 type rankJoiner struct {
 	session, other *il.Session
+	kvHeads        int         // of the model; 0 is unknown
+	lead           *rankJoiner // of the other side, where that is taken to be right; nil for none
 	arch           *topology.Architecture
 	notes          *Notes
 	rep            func() (int, error) // ranks in a row that hold the same keys and values
@@ -119,9 +131,7 @@ func (j *rankJoiner) slot(step int, c *il.Call, s *il.Slot, group []string) *il.
 		return s
 	}
 	a.parts = func() (q, k, rep int, err error) { return j.widths(step, c, a.sharding) }
-	f := il.VirtualTensor(s.Tensors[0].Device, name, a.open)
-	j.notes.ranks[f] = []*assembly{a}
-	return withTensor(s, f)
+	return withTensor(s, j.notes.ranks.add(a))
 }
 
 func (j *rankJoiner) sharding(c *il.Call, s *il.Slot) topology.Sharding {
@@ -212,69 +222,4 @@ func (j *rankJoiner) headWidths(step int, c *il.Call) (q, k int, err error) {
 		return 0, 0, fmt.Errorf("%s: the ranks' packed q, k and v cannot be parted: log %s, or the inputs of %s, to tell their widths", c.Module, attn, out)
 	}
 	return q, k, nil
-}
-
-// findRep finds how many ranks in a row hold the same keys and values: where
-// there are more ranks than key heads, each head lies on several. The other
-// side's width tells it, else equal bits.
-func (j *rankJoiner) findRep() (int, error) {
-	best, told := 1, false
-	for _, st := range j.session.Steps {
-		for _, c := range st.Calls {
-			for _, s := range c.Slots {
-				if j.sharding(c, s) != topology.KVColumn || len(s.Tensors) < 2 {
-					continue
-				}
-				if rep := j.repByShape(st.Number, c, s); rep > 0 {
-					return rep, nil
-				}
-				rep, err := equalRun(s.Tensors)
-				if err != nil {
-					return 0, err
-				}
-				best, told = max(best, rep), true // heads that differ are never equal to the bit, a faulty copy may be unequal
-			}
-		}
-		if told {
-			break
-		}
-	}
-	return best, nil
-}
-
-// repByShape is the factor by which all ranks together hold more columns than
-// the other side, 0 where that tells nothing.
-func (j *rankJoiner) repByShape(step int, c *il.Call, s *il.Slot) int {
-	if j.other == nil {
-		return 0
-	}
-	other := findAny(j.other, step, c.Module, c.Index, s.Direction, s.Path)
-	if other == nil || len(other.Tensors) != 1 {
-		return 0
-	}
-	whole, all := lastOf(other), lastOf(s)*len(s.Tensors)
-	if whole == 0 || all%whole != 0 || len(s.Tensors)%(all/whole) != 0 {
-		return 0
-	}
-	return all / whole
-}
-
-// equalRun counts the first ranks that hold the same, where all ranks come in
-// runs of that length.
-func equalRun(files []*il.TensorFile) (run int, err error) {
-	ts, cs, err := openAll(files)
-	if err != nil {
-		return 0, err
-	}
-	defer cs.Close()
-	err = guarded(files, func() error {
-		for run = 1; run < len(ts) && tensor.SameBits(ts[0], ts[run]); {
-			run++
-		}
-		return nil
-	})
-	if len(ts)%run != 0 {
-		run = 1
-	}
-	return run, err
 }

@@ -17,11 +17,12 @@ func joinedDim(sharding topology.Sharding, dims int) int {
 
 // pieces lists what a whole is made of: extents are the sizes of the joined
 // dimension of every rank, q and k the widths of a rank's queries and keys, and
-// rep is how many ranks in a row hold the same keys and values.
-func pieces(sharding topology.Sharding, extents []int, q, k, rep int) ([]piece, error) {
+// rep is how many ranks in a row hold the same keys and values, of which those of
+// the copy-th are taken.
+func pieces(sharding topology.Sharding, extents []int, q, k, rep, copy int) ([]piece, error) {
 	var out []piece
 	part := func(step int, bounds func(extent int) (from, n int)) {
-		for i := 0; i < len(extents); i += step {
+		for i := copy % step; i < len(extents); i += step {
 			from, n := bounds(extents[i])
 			out = append(out, piece{i, from, n})
 		}

@@ -100,7 +100,7 @@ func TestTwoRopes(t *testing.T) {
 			}
 		}
 	}
-	joined, notes := Canonical(s, nil)
+	joined, notes := Canonical(s, nil, 0)
 	require.Same(t, s, joined)
 	require.Empty(t, notes.Warnings)
 }
@@ -110,11 +110,11 @@ func TestTwoRopes(t *testing.T) {
 func TestCanonical(t *testing.T) {
 	whole := open(t, base)
 	for name, s := range map[string]*il.Session{"ranks": sharded4(t, 4, nil), "stages": pipelined(t, whole, 1), "one": whole} {
-		joined, _ := Canonical(s, nil)
+		joined, _ := Canonical(s, nil, 0)
 		require.Equal(t, 330, equal(t, whole, joined), name)
 	}
 
-	hf, notes := Canonical(open(t, "llama3-gqa-hf-bf16"), nil)
+	hf, notes := Canonical(open(t, "llama3-gqa-hf-bf16"), nil, 0)
 	require.Equal(t, []string{"transformers' modules are taken under vLLM's names"}, notes.Warnings)
 	want := slots(whole)
 	require.Len(t, slots(hf), 330-3*3*4, "rotated queries and keys are in no module of transformers'")
@@ -144,7 +144,7 @@ func TestPositionsNotTold(t *testing.T) {
 			return []*il.TensorFile{held("cpu", x)}
 		}),
 	} {
-		joined, _ := Canonical(s, nil)
+		joined, _ := Canonical(s, nil, 0)
 		require.NotEmpty(t, joined.Steps)
 		for slot := range slots(joined) {
 			require.False(t, slot.module == sharedRope && slot.path == "0", "%s: %v", name, slot)

@@ -24,6 +24,9 @@ type Options struct {
 	// Canonical gives both sides the names of Canonical also where they agree
 	// on others.
 	Canonical bool
+
+	KVHeads int    // key and value heads of the model; 0 is unknown
+	Before  *Notes // what is known of sessions that were prepared before; nil for none
 }
 
 // Notes is what the transforms found.
@@ -32,7 +35,7 @@ type Notes struct {
 	Unmatched int      // rows without a partner by nature: padding, logits of unfinished chunks
 	NoPartner int      // tensors for which the other side's modules have no place
 
-	ranks map[*il.TensorFile][]*assembly
+	ranks rankNotes
 }
 
 // add takes in the notes of another transform.
@@ -46,7 +49,7 @@ func (n *Notes) add(side string, m Notes) {
 	n.Unmatched += m.Unmatched
 	n.NoPartner += m.NoPartner
 	if n.ranks == nil {
-		n.ranks = map[*il.TensorFile][]*assembly{}
+		n.ranks = rankNotes{}
 	}
 	maps.Copy(n.ranks, m.ranks)
 }
@@ -59,11 +62,16 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 			return nil, nil, notes, err
 		}
 	}
+	if o.Before != nil {
+		notes.add("", Notes{ranks: o.Before.ranks})
+	}
 	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
-	joinedR, n := Ranks(r, t)
+	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
+	judged.lead = right
+	joinedR, n := right.join()
 	notes.add("reference", n)
-	joinedT, n := Ranks(t, r)
+	joinedT, n := judged.join()
 	notes.add("target", n)
 	if o.Canonical || !sameRopes(joinedR, joinedT) {
 		joinedR, n.Warnings = oneRope(joinedR)
@@ -83,15 +91,20 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 // Canonical gives a session by itself the form of one process of vLLM on one
 // device, in which ilref computes it again: transformers' modules have vLLM's
 // names, the parts of tensor-parallel ranks are put together, and the stages of
-// a pipeline share a rotary embedding. other may be the session that it is
-// compared with, or nil: see Ranks.
-func Canonical(s, other *il.Session) (*il.Session, Notes) {
+// a pipeline share a rotary embedding. other may be the session that it is held
+// against, or nil, and kvHeads is the model's number of key and value heads, 0
+// for unknown: see Ranks.
+func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
 	if isHF(s) {
 		s, _ = underVLLMNames(withHFPositions(s), known(other))
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
-	s, ranks := Ranks(s, other)
+	j := newRankJoiner(s, other, kvHeads)
+	if other != nil {
+		j.lead = newRankJoiner(other, nil, kvHeads)
+	}
+	s, ranks := j.join()
 	n.add("", ranks)
 	s, stages := oneRope(s)
 	n.Warnings = append(n.Warnings, stages...)

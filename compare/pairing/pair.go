@@ -117,6 +117,7 @@ type Pair struct {
 	Bits        [2]string          // hashes of both tensors, in a part and of a part
 	Origin      *Origin            // what it was handed on from
 	Finding     string             // the ranks of either side that differ where all must be alike, "" for none
+	OddRank     string             // which of them is off from the reference, "" where that is not known
 	Rank        string             // the device that holds the largest difference; "" for a tensor of one device
 	Ranked      bool               // rank is known
 }

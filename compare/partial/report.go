@@ -153,6 +153,6 @@ func OwnCalls(p shard.Part, target *il.Session) func(module string, call int) bo
 // Assign deals the calls of the target first as a replay names them, which is
 // all that a process that replays knows.
 func Assign(p shard.Part, target *il.Session, others ...*il.Session) *shard.Units {
-	canonical, _ := normalize.Canonical(target, nil)
+	canonical, _ := normalize.Canonical(target, nil, 0)
 	return shard.Assign(p, append([]*il.Session{canonical}, others...)...)
 }

@@ -22,7 +22,7 @@ func Sessions(reference, target *il.Session) func(*report.TensorDiff, func(refer
 			return err
 		}
 		i := 0
-		if t.Rank != "" { // named after the reference's device; ranks are paired in order
+		if t.Rank != "" && len(as) > 1 { // named after the reference's device; ranks are paired in order
 			i = slices.IndexFunc(as, func(f *il.TensorFile) bool { return f.Device == t.Rank })
 		}
 		if i < 0 || i >= len(bs) {

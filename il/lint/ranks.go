@@ -88,9 +88,9 @@ func reducedLater(before []*callFacts, c *callFacts, of map[*callFacts]state) bo
 	return false
 }
 
-// partial is the rel_l2 between two ranks from which on they are no two
+// PartialSum is the rel_l2 between two ranks from which on they are no two
 // roundings of one sum: parts of a sum differ by about their own size.
-const partial = 0.5
+const PartialSum = 0.5
 
 func (l *linter) rankFinding(c *callFacts, a, b *fact) {
 	g, err := gap(a, b)
@@ -99,7 +99,7 @@ func (l *linter) rankFinding(c *callFacts, a, b *fact) {
 	switch {
 	case err != nil:
 		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s cannot be compared: %v", slot, pair, err)
-	case a.slot.Direction == il.Outputs && c.spec.Reduces && g.RelL2 > partial:
+	case a.slot.Direction == il.Outputs && c.spec.Reduces && g.RelL2 > PartialSum:
 		l.add(Error, "partial-sums", c, a, "%s on %s differs by rel_l2 %.2g (max_abs %.3g): these look like the partial sums of each rank, recorded before or without the all-reduce", slot, pair, g.RelL2, g.MaxAbs)
 	default:
 		l.add(Error, "ranks-differ", c, a, "%s must be the same on every rank, but %s differ by rel_l2 %.2g (max_abs %.3g): one rank computes something else, or files of two runs are mixed", slot, pair, g.RelL2, g.MaxAbs)

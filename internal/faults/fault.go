@@ -15,6 +15,8 @@ type Fault struct {
 	Needs  func(*model.Config) bool // the models that can have it; nil for all
 	Inject func(*Run)
 	Tokens func(*requests.Plan) // instead of Inject: what the model is given
+
+	Parallel *Parallel // instead of Inject: tensor-parallel ranks, and what is wrong with one
 }
 
 var rope = topology.InLayer(0, topology.RotaryName) // one object, registered under layer 0
@@ -22,7 +24,7 @@ var rope = topology.InLayer(0, topology.RotaryName) // one object, registered un
 // All lists the faults.
 func All() []Fault {
 	var all []Fault
-	for _, group := range [][]Fault{ropeFaults(), normFaults(), linearFaults(), attentionFaults(), outputFaults(), tokenFaults()} {
+	for _, group := range [][]Fault{ropeFaults(), normFaults(), linearFaults(), attentionFaults(), outputFaults(), tokenFaults(), rankFaults()} {
 		all = append(all, group...)
 	}
 	return all

@@ -11,6 +11,7 @@ import (
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -58,8 +59,8 @@ func (b *Bench) Replay(t *testing.T, right Setting, s *il.Session) *il.Session {
 	r, c := b.run(right, m)
 	e, err := r.engine(c)
 	require.NoError(t, err)
-	s, _ = normalize.Canonical(s, nil)
-	_, err = e.Replay(context.Background(), s, nil, logger, func(int, int, int, int) {})
+	s, notes := normalize.Canonical(s, nil, b.Config.NumKeyValueHeads)
+	_, _, err = e.ReplayPart(context.Background(), s, ref.Part{Ranks: &notes}, logger, func(int, int, int, int) {})
 	require.NoError(t, err)
 	require.NoError(t, logger.Close())
 	out, err := il.Open(logger.Dir())

@@ -174,3 +174,29 @@ func (b *Bench) ranks(t *testing.T, s Setting, leaving func(rank int, module str
 	require.NoError(t, err)
 	return out
 }
+
+// parallel runs a model on tensor-parallel ranks.
+func (b *Bench) parallel(t *testing.T, s Setting, p *Parallel) *il.Session {
+	var runs []*Run
+	var hooks []*Rank
+	var cfg ref.Config
+	log, _ := b.logging(t, s)
+	for i := range p.Ranks {
+		m, done := b.model(t)
+		defer done()
+		var r *Run
+		r, cfg = b.run(s, m)
+		if p.Inject != nil {
+			p.Inject(i, r)
+		}
+		h, err := NewRank(log, b.Config, i, p.Ranks)
+		require.NoError(t, err)
+		runs, hooks = append(runs, r), append(hooks, h)
+	}
+	require.NoError(t, p.Compute(runs, cfg, hooks))
+	dir, err := closeRanks(hooks)
+	require.NoError(t, err)
+	out, err := il.Open(dir)
+	require.NoError(t, err)
+	return out
+}

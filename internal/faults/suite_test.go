@@ -105,7 +105,7 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 		if i > 0 && b.Name != benches[0] {
 			continue // the harder noise on one model alone: it costs as much again
 		}
-		target := b.Session(t, Setting{Order: o.order, Inject: f.Inject, Plan: right.Plan})
+		target := b.target(t, f, Setting{Order: o.order, Inject: f.Inject, Plan: right.Plan})
 		for _, m := range modes {
 			out, _ := judge(t, b, m, right, b.Ref, target)
 			out.name, out.column = f.Name, column{m, o.name}.String()
@@ -114,6 +114,14 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 			s.add(out)
 		}
 	}
+}
+
+// target is the session with a fault.
+func (b *Bench) target(t *testing.T, f Fault, s Setting) *il.Session {
+	if f.Parallel != nil {
+		return b.parallel(t, s, f.Parallel)
+	}
+	return b.Session(t, s)
 }
 
 func (s *scores) negative(t *testing.T, b *Bench, n negative) {
@@ -163,7 +171,7 @@ func (s *scores) check(t *testing.T) {
 		switch {
 		case o.right && (o.negative || o.hinted):
 		case o.right:
-			t.Errorf("%s: %s (%s): the hint is %q", o.bench, o.name, o.column, o.hint)
+			t.Errorf("%s: %s (%s): the hint is %q: %s", o.bench, o.name, o.column, o.hint, o.why)
 		case i >= 0:
 			used[i] = true
 			t.Logf("known: %s", o)

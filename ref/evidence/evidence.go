@@ -18,10 +18,10 @@ import (
 
 // Replay writes, below dir, what the checkpoint's modules return for the inputs
 // that session recorded for them, in its dtype (the checkpoint's where it holds
-// no activations). own reports the calls of a part, nil stands for all. Calls
+// no activations). ranks tells of tensors put together of ranks, nil for none. own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
 // none of all can.
-func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.SkippedCall, error) {
+func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
@@ -39,7 +39,7 @@ func Replay(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, ow
 	}
 	var skipped []ref.SkippedCall
 	err = mmap.Guard(ckpt.Name, func() (err error) {
-		_, skipped, err = engine.ReplayPart(ctx, session, nil, own, logger, noProgress)
+		_, skipped, err = engine.ReplayPart(ctx, session, ref.Part{Own: own, Ranks: ranks}, logger, noProgress)
 		return err
 	})
 	if err == nil && own != nil && logger.Logged() == 0 {

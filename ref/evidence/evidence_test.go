@@ -64,8 +64,8 @@ func TestReplay(t *testing.T) {
 	for _, c := range fixtures {
 		t.Run(c.name, func(t *testing.T) {
 			base, target := session(t, c.base), session(t, c.name)
-			joined, _ := normalize.Ranks(target, base)
-			replay, skipped, err := Replay(context.Background(), joined, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, t.TempDir())
+			joined, notes := normalize.Ranks(target, base)
+			replay, skipped, err := Replay(context.Background(), joined, &notes, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			for _, ref := range []*il.Session{base, target} {
