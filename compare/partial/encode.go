@@ -53,7 +53,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 			}
 			call := PartCall{Forward: i, At: at, Step: x.Step, Module: x.Module, Call: x.Index, Slots: make([]PartSlot, len(x.Slots))}
 			if f.Work == pairing.OtherTokens && pairing.IsEmbedding(x) {
-				call.TokenHint = diagnose.Sessions{Notes: &c.Notes}.TokenHint(x)
+				call.Tokens = diagnose.Sessions{Notes: &c.Notes}.Tokens(f)
 			}
 			for k, p := range x.Slots {
 				s := &call.Slots[k]

@@ -145,7 +145,7 @@ func (p *Report) whole() Report {
 
 // forwardsOf builds the tree of calls of all parts.
 func forwardsOf(parts []*Report) ([]*pairing.Forward, looked, error) {
-	look := looked{map[*pairing.Pair]*PartSlot{}, map[*pairing.Call]string{}}
+	look := looked{map[*pairing.Pair]*PartSlot{}, map[*pairing.Call]diagnose.TokenClue{}}
 	total, have := 0, 0
 	for _, f := range parts[0].Forwards {
 		total += f.Calls
@@ -195,7 +195,7 @@ func architectureOf(parts []*Report) *topology.Architecture {
 
 func (c *PartCall) call(p *Report, arch *topology.Architecture, look looked) *pairing.Call {
 	out := &pairing.Call{Step: c.Step, Module: c.Module, Of: arch.Of(c.Module), Index: c.Call}
-	look.tokens[out] = c.TokenHint
+	look.tokens[out] = c.Tokens
 	for i := range c.Slots {
 		pair := c.Slots[i].pair(p, c)
 		look.slots[pair] = &c.Slots[i]

@@ -3,6 +3,7 @@
 package partial
 
 import (
+	"github.com/ilref/ilref/compare/diagnose"
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
@@ -88,7 +89,7 @@ type PartCall struct {
 	Call    int        `json:"call"`
 	Slots   []PartSlot `json:"slots"`
 
-	TokenHint string `json:"token_hint,omitzero"` // of a forward that ran other tokens
+	Tokens diagnose.TokenClue `json:"tokens,omitzero"` // of a forward that ran others
 }
 
 // PartSlot is a pair of tensors, and what the parts' judge must know of it.
