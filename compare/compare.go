@@ -122,6 +122,7 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	if c.opts.Bounds.Set() { // which ask for no origin
 		return nil
 	}
+	measure.LogitsRows(c.forwards)
 	return measure.Origins(ctx, c.forwards, measure.SameFiles)
 }
 

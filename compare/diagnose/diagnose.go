@@ -136,6 +136,9 @@ func clueOf(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean boo
 	if report.IsInteger(p.Result) {
 		return Clue{-1, integerHint(p)}
 	}
+	if hint := logitsRows(p.Rows); hint != "" {
+		return Clue{-1, hint}
+	}
 	if s := newSuspect(c, p, rows, wasClean); s != nil {
 		for i, rule := range rules {
 			if hint := rule(s); hint != "" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/internal/plural"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -18,11 +19,14 @@ func (s *suspect) notFinite() string {
 	if g.NonFinite == 0 {
 		return ""
 	}
-	first, n := -1, 0
+	first, n, nan := -1, 0, 0
 	for i, b := range s.t {
 		if a := s.r[i]; b-b != 0 && a-a == 0 {
 			if n++; first < 0 {
 				first = i
+			}
+			if b != b {
+				nan++
 			}
 		}
 	}
@@ -30,8 +34,13 @@ func (s *suspect) notFinite() string {
 		return ""
 	}
 	what := "an overflow, or a division by zero"
-	if n == 1 {
+	switch half := s.pair.Result.DTypes[1] == tensor.Float16; {
+	case nan == n && n == 1:
 		what = "memory that was not written, or a single broken value"
+	case nan == 0 && half:
+		what = fmt.Sprintf("an overflow of float16, whose largest value is 65504 (of a sum on the way, where the result itself would fit): %s where %s belongs", report.Shown(s.t[first]), report.Shown(s.r[first]))
+	case half:
+		what = "an overflow of float16, whose largest value is 65504, or a division by zero"
 	}
 	return fmt.Sprintf("%s: what is not finite begins here, in %s of the target, first in %s, column %d, and the inputs are finite", what, plural.Count(n, "value"), s.rowName(first/s.cols), first%s.cols)
 }

@@ -143,3 +143,20 @@ func inserted(long, short []int) (at, n int) {
 	}
 	return at, 0
 }
+
+// logitsRows is about logits of other rows.
+func logitsRows(o *pairing.RowOrigin) string {
+	if o.Other() == "" {
+		return ""
+	}
+	which := "others than the last of each request"
+	switch n, ok := o.Offset(); {
+	case ok && n == -1:
+		which = "each the row before the one that belongs"
+	case ok && n == 1:
+		which = "each the row behind the one that belongs"
+	case ok:
+		which = fmt.Sprintf("each %+d rows from the one that belongs", n)
+	}
+	return fmt.Sprintf("the selection of the rows that logits are computed of (query starts, logits indices), not the model: they are rows of %s, but %s", o.Of, which)
+}

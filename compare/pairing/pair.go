@@ -115,6 +115,7 @@ type Pair struct {
 	Replay      *il.Slot           // what the right model returned here for the target's inputs, nil for unknown
 	Bits        [2]string          // hashes of both tensors, in a part and of a part
 	Origin      *Origin            // what it was handed on from
+	Rows        *RowOrigin         // the rows it is a selection of; nil for no selection
 	Finding     string             // the ranks of either side that differ where all must be alike, "" for none
 	Rank        string             // the device that holds the largest difference; "" for a tensor of one device
 	Ranked      bool               // rank is known

@@ -99,7 +99,7 @@ func partSideOf(s *il.Session) Side {
 }
 
 func partSlotOf(p *pairing.Pair) PartSlot {
-	out := PartSlot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits}
+	out := PartSlot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits, Rows: p.Rows}
 	t := p.Result
 	if t == nil {
 		return out

@@ -207,7 +207,7 @@ func (c *PartCall) call(p *Report, arch *topology.Architecture, look looked) *pa
 func (s *PartSlot) pair(p *Report, c *PartCall) *pairing.Pair {
 	out := &pairing.Pair{
 		Key: report.Key{Step: c.Step, Module: c.Module, Call: c.Call, Direction: s.Direction, Slot: s.Slot}, Status: pairing.Status(slices.Index(fates, s.Fate)), Why: s.Why, Bits: s.Bits,
-		Finding: s.Finding,
+		Finding: s.Finding, Rows: s.Rows,
 	}
 	if s.Rank != nil {
 		out.Rank, out.Ranked = *s.Rank, true

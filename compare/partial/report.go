@@ -105,6 +105,7 @@ type PartSlot struct {
 	Finding  string             `json:"finding,omitzero"`
 	Rank     *string            `json:"rank,omitzero"` // that holds the largest difference
 	RankGaps map[string]float64 `json:"rank_gaps,omitzero"`
+	Rows     *pairing.RowOrigin `json:"rows,omitzero"`  // that logits are computed of
 	Clues    []PartClue         `json:"clues,omitzero"` // should it be at fault
 }
 
