@@ -15,12 +15,13 @@ type share struct {
 	wrong    []int // the requests of wrong rows
 	requests int   // that the forward runs
 	whole    bool  // of wrong requests every row is wrong
+	tail     bool  // of wrong requests every row from the first wrong position on is wrong
 	lo, hi   int   // the first and the last position of wrong rows
 }
 
 // share is empty where the rows are not known.
 func (s *suspect) share() share {
-	out := share{whole: true}
+	out := share{whole: true, tail: true}
 	wrong := s.wrongRows()
 	if s.tokens.Position == nil || len(wrong) == 0 {
 		return out
@@ -44,6 +45,11 @@ func (s *suspect) share() share {
 		out.whole = out.whole && n == rows[r]
 	}
 	slices.Sort(out.wrong)
+	for i, p := range s.tokens.Position {
+		if bad[s.tokens.Request[i]] > 0 && p > out.lo && !s.wrongRow(i) {
+			out.tail = false
+		}
+	}
 	return out
 }
 
@@ -57,8 +63,11 @@ func (h share) String() string {
 	switch {
 	case h.lo == h.hi:
 		at = fmt.Sprintf("at position %d", h.lo)
-	case !h.whole:
+	case h.whole:
+	case h.tail:
 		at = fmt.Sprintf("from position %d on", h.lo)
+	default:
+		at = fmt.Sprintf("between positions %d and %d", h.lo, h.hi)
 	}
 	names := make([]string, len(h.wrong))
 	for i, r := range h.wrong {
