@@ -104,6 +104,7 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 		return nil, err
 	}
 	pairing.Workloads(c.forwards)
+	pairing.ReadRows(c.forwards, c.ref, c.target, [2]*il.Session{ref, target})
 	c.layers = pairing.LayerCount(c.ref, c.target)
 	return c, nil
 }
@@ -126,6 +127,7 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	if c.opts.Bounds.Set() { // which ask for no origin
 		return nil
 	}
+	measure.LogitsRows(c.forwards)
 	return measure.Origins(ctx, c.forwards, measure.SameFiles)
 }
 

@@ -42,7 +42,7 @@ func TestInterrupted(t *testing.T) {
 
 	for what, run := range map[string]func(ctx context.Context, e *Engine, rec interrupting) error{
 		"replay": func(ctx context.Context, e *Engine, rec interrupting) error {
-			made, _, err := e.ReplayPart(ctx, s, nil, nil, rec, silent)
+			made, _, err := e.ReplayPart(ctx, s, Part{}, rec, silent)
 			require.Equal(t, 1, made)
 			return err
 		},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/ilref/ilref/topology"
 )
@@ -176,18 +177,93 @@ func (s *suspect) columnScale() string {
 	return fmt.Sprintf("%s: every column is its reference times a factor, from %.4g to %.4g, and nothing but rounding is left", what, lo, hi)
 }
 
-// columns is about one block of columns.
+// columns is about blocks of columns.
 func (s *suspect) columns() string {
-	lo, hi := s.wrongColumns()
-	if s.cols < 4 || hi-lo < 1 || hi-lo > s.cols/2 && (lo == 0 || hi-lo > 3*s.cols/4) {
+	wrong := s.wrongColumnList()
+	n, runs := len(wrong), runsOf(wrong)
+	if s.cols < 4 || n < 1 || n > 3*s.cols/4 || n > s.cols/2 && wrong[0] == 0 || len(runs) > maxRuns || !s.clearColumns() {
 		return ""
 	}
-	if hi-lo == 1 {
-		return fmt.Sprintf("one output channel: only column %d is wrong, the other %d are within rounding", lo, s.cols-1)
+	if n == 1 {
+		return fmt.Sprintf("one output channel: only column %d is wrong, the other %d are within rounding", wrong[0], s.cols-1)
 	}
 	what := "one block of columns (the part of one rank, or of one of the fused weights)"
-	if s.Of.Kind == topology.Attention {
+	switch {
+	case s.Of.Kind == topology.Attention:
 		what = "a block of heads (one rank's, or which kv head a query head reads)"
+	case len(runs) == n:
+		what = "single output channels"
+	case len(runs) > 1:
+		what = "some blocks of columns (the parts of ranks, of heads, or of some of the fused weights)"
 	}
-	return fmt.Sprintf("%s: only columns %d to %d of %d are wrong, the others are within rounding", what, lo, hi-1, s.cols)
+	return fmt.Sprintf("%s: only %s of %d are wrong, the others are within rounding", what, s.columnRanges(), s.cols)
+}
+
+// maxRuns is how many ranges of columns are a pattern, and are named.
+const maxRuns = 4
+
+// wrongColumnList lists the columns that are wrong.
+func (s *suspect) wrongColumnList() []int {
+	var out []int
+	for c, e := range s.columnGaps() {
+		if !s.right(e) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// clearColumns reports whether the typical wrong column is well beyond the worst
+// of the others, so that chance did not choose them.
+func (s *suspect) clearColumns() bool {
+	var wrong []float64
+	most := 0.0
+	for _, e := range s.columnGaps() {
+		if s.right(e) {
+			most = max(most, e)
+		} else {
+			wrong = append(wrong, e)
+		}
+	}
+	slices.Sort(wrong)
+	return len(wrong) > 0 && wrong[len(wrong)/2] > 2*most
+}
+
+// runsOf are the runs of neighbours among ascending numbers: each from its first
+// to the one behind its last.
+func runsOf(n []int) [][2]int {
+	var out [][2]int
+	for _, c := range n {
+		if k := len(out) - 1; k >= 0 && out[k][1] == c {
+			out[k][1] = c + 1
+		} else {
+			out = append(out, [2]int{c, c + 1})
+		}
+	}
+	return out
+}
+
+// columnRanges names the columns that are wrong; a range is named only where
+// all of it is.
+func (s *suspect) columnRanges() string {
+	wrong := s.wrongColumnList()
+	runs := runsOf(wrong)
+	switch {
+	case len(wrong) == s.cols:
+		return "all columns"
+	case len(runs) > maxRuns:
+		return fmt.Sprintf("%d columns between %d and %d", len(wrong), wrong[0], wrong[len(wrong)-1])
+	}
+	var out []string
+	for _, r := range runs {
+		if r[1]-r[0] == 1 {
+			out = append(out, fmt.Sprint(r[0]))
+		} else {
+			out = append(out, fmt.Sprintf("%d to %d", r[0], r[1]-1))
+		}
+	}
+	if n := len(out) - 1; n > 0 {
+		out = []string{strings.Join(out[:n], ", ") + " and " + out[n]}
+	}
+	return "columns " + strings.Join(out, "")
 }

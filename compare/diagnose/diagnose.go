@@ -35,14 +35,13 @@ func Explain(r *report.Report, fs []*pairing.Forward, b *judge.Blamed, look Look
 func hints(r *report.Report, fs []*pairing.Forward, look Looker) {
 	n := 0
 	clean := map[string]bool{} // modules that have passed an earlier forward
-	for _, f := range fs {
+	for i, f := range fs {
 		rows := HintRows(f)
 		for _, c := range f.Calls {
-			d := r.FirstDivergence
 			var hint string
 			switch ps := failing(c); {
-			case f.Work == pairing.OtherTokens && d != nil && d.Step == c.Step && d.Module == c.Module:
-				hint = look.TokenHint(c)
+			case f.Work == pairing.OtherTokens && isFirst(r, c):
+				hint = look.Tokens(f).hint(logitsBefore(fs[:i]))
 			case len(ps) == 0:
 				clean[c.Module] = clean[c.Module] || c.Report != nil && c.Report.Verdict == report.Pass
 				continue
@@ -52,20 +51,29 @@ func hints(r *report.Report, fs []*pairing.Forward, look Looker) {
 				}
 				hint = hintFor(r, c, ps, rows, clean[c.Module], look)
 			}
+			if isFirst(r, c) && hint != "" {
+				hint += rowsRun(c, fs)
+			}
 			if c.Report != nil {
 				c.Report.Hint = hint
 			}
-			if d != nil && d.Step == c.Step && d.Module == c.Module && d.Call == c.Index {
-				d.Hint = hint
+			if isFirst(r, c) {
+				r.FirstDivergence.Hint = hint
 			}
 		}
 	}
 }
 
+// isFirst reports whether a call is that of the first divergence.
+func isFirst(r *report.Report, c *pairing.Call) bool {
+	d := r.FirstDivergence
+	return d != nil && d.Step == c.Step && d.Module == c.Module && d.Call == c.Index
+}
+
 // HintRows is what is known of a forward's rows.
 func HintRows(f *pairing.Forward) *pairing.Tokens {
-	if t := pairing.TokensOf(f); t != nil && f.Work == pairing.SameWork {
-		return t
+	if f.Rows != nil && f.Work == pairing.SameWork {
+		return f.Rows
 	}
 	return &pairing.Tokens{}
 }
@@ -95,9 +103,9 @@ type suspect struct {
 
 // rules are tried in order; the first that has something to say is the hint.
 var rules = []func(*suspect) string{
-	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).fewRows, (*suspect).rope,
-	(*suspect).constantScale, (*suspect).permuted, (*suspect).offset, (*suspect).cache, (*suspect).columns, (*suspect).fromPosition,
-	(*suspect).rowScale, (*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).logits, (*suspect).uniform,
+	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).ofRequests, (*suspect).fewRows, (*suspect).rope,
+	(*suspect).constantScale, (*suspect).permuted, (*suspect).offset, (*suspect).lowRank, (*suspect).blockScale, (*suspect).cache, (*suspect).rowScale, (*suspect).rowRange, (*suspect).columns, (*suspect).fromPosition,
+	(*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).singleRequests, (*suspect).logits, (*suspect).uniform,
 }
 
 // Clue is what one tensor of a call that failed tells: the first rule that has
@@ -127,6 +135,9 @@ func hintFor(r *report.Report, c *pairing.Call, ps []*pairing.Pair, rows *pairin
 func clueOf(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) Clue {
 	if report.IsInteger(p.Result) {
 		return Clue{-1, integerHint(p)}
+	}
+	if hint := logitsRows(p.Rows); hint != "" {
+		return Clue{-1, hint}
 	}
 	if s := newSuspect(c, p, rows, wasClean); s != nil {
 		for i, rule := range rules {
@@ -216,11 +227,14 @@ func relative(r, t []float64) float64 {
 // right reports whether a gap is no more than rounding, half a fault's bound.
 func (s *suspect) right(gap float64) bool { return gap <= s.noise }
 
-// wrongRows are those beyond what rounding makes of single rows.
+// wrongRow reports whether a row is beyond what rounding makes of single rows.
+func (s *suspect) wrongRow(i int) bool { return s.row[i] > rounding.RowNoise*s.noise }
+
+// wrongRows are the wrong ones.
 func (s *suspect) wrongRows() []int {
 	var out []int
-	for i, e := range s.row {
-		if e > rounding.RowNoise*s.noise {
+	for i := range s.row {
+		if s.wrongRow(i) {
 			out = append(out, i)
 		}
 	}
@@ -229,8 +243,11 @@ func (s *suspect) wrongRows() []int {
 
 // rowName names a row by its token where that is known.
 func (s *suspect) rowName(i int) string {
-	if s.tokens.Position == nil {
+	switch {
+	case s.tokens.Position == nil:
 		return fmt.Sprintf("row %d", i)
+	case s.tokens.Request[i] < 0:
+		return fmt.Sprintf("row %d (padding)", i)
 	}
 	t := report.Token{Request: s.tokens.Request[i], Position: s.tokens.Position[i]}
 	if s.tokens.Ids != nil {

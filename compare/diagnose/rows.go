@@ -6,6 +6,7 @@ import (
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/internal/plural"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -18,11 +19,14 @@ func (s *suspect) notFinite() string {
 	if g.NonFinite == 0 {
 		return ""
 	}
-	first, n := -1, 0
+	first, n, nan := -1, 0, 0
 	for i, b := range s.t {
 		if a := s.r[i]; b-b != 0 && a-a == 0 {
 			if n++; first < 0 {
 				first = i
+			}
+			if b != b {
+				nan++
 			}
 		}
 	}
@@ -30,8 +34,13 @@ func (s *suspect) notFinite() string {
 		return ""
 	}
 	what := "an overflow, or a division by zero"
-	if n == 1 {
+	switch half := s.pair.Result.DTypes[1] == tensor.Float16; {
+	case nan == n && n == 1:
 		what = "memory that was not written, or a single broken value"
+	case nan == 0 && half:
+		what = fmt.Sprintf("an overflow of float16, whose largest value is 65504 (of a sum on the way, where the result itself would fit): %s where %s belongs", report.Shown(s.t[first]), report.Shown(s.r[first]))
+	case half:
+		what = "an overflow of float16, whose largest value is 65504, or a division by zero"
 	}
 	return fmt.Sprintf("%s: what is not finite begins here, in %s of the target, first in %s, column %d, and the inputs are finite", what, plural.Count(n, "value"), s.rowName(first/s.cols), first%s.cols)
 }
@@ -216,17 +225,17 @@ func mean(v []float64) float64 {
 	return n / float64(max(1, len(v)))
 }
 
-// cache is about decode steps alone.
+// cache is about rows that read what earlier steps have stored.
 func (s *suspect) cache() string {
-	if s.Of.Kind != topology.Attention || !s.wasClean || s.tokens.Position == nil {
+	h := s.share()
+	if s.Of.Kind != topology.Attention || !s.wasClean || s.tokens.Position == nil || len(s.wrongRows()) > 0 && h.lo == 0 {
 		return ""
 	}
-	for _, p := range s.tokens.Position {
-		if p == 0 {
-			return ""
-		}
+	from := h.lo
+	if len(s.wrongRows()) == 0 {
+		from = s.tokens.Position[0]
 	}
-	return fmt.Sprintf("the kv cache (its dtype, slots or block table): this module is right in earlier steps, which began at position 0, and wrong from position %d on, where it reads what was stored", s.tokens.Position[0])
+	return fmt.Sprintf("the kv cache (its dtype, slots or block table): this module is right in earlier steps, which began at position 0, and wrong from position %d on, where it reads what was stored", from)
 }
 
 // onlyLastRight reports whether of each request's rows the last one is right and
@@ -234,7 +243,7 @@ func (s *suspect) cache() string {
 func (s *suspect) onlyLastRight() bool {
 	wrong := 0
 	for i, p := range s.tokens.Position {
-		last := i+1 == s.rows || s.tokens.Position[i+1] != p+1
+		last := i+1 == s.rows || s.tokens.Request[i+1] != s.tokens.Request[i]
 		switch {
 		case !s.right(s.row[i]):
 			if wrong++; last {
@@ -269,11 +278,13 @@ func (s *suspect) fromPosition() string {
 	if lastRight < 0 || lastRight >= first || first == 0 {
 		return ""
 	}
-	if first == 1 {
-		if s.Of.Kind != topology.Attention {
-			return ""
-		}
+	switch {
+	case first == 1 && s.Of.Kind != topology.Attention:
+		return ""
+	case first == 1:
 		return "attention's scale or mask, or which keys it reads: position 0, which sees itself alone, is right, and all later ones are wrong"
+	case s.tokens.Cuts[first]:
+		return fmt.Sprintf("from the second chunk on: the cache or the context of a prompt that one session ran in chunks: positions up to %d are right, from %d on, where a chunk begins, they are wrong", lastRight, first)
 	}
 	return fmt.Sprintf("a window, mask or context limit of about %d: positions up to %d are right, from %d on they are wrong", first, lastRight, first)
 }

@@ -12,8 +12,8 @@ type Looker interface {
 	RankGaps(p *pairing.Pair) map[string]float64
 	// Clue is the likely cause; not ok where it is not known.
 	Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) (Clue, bool)
-	// TokenHint is the likely cause of other token ids.
-	TokenHint(c *pairing.Call) string
+	// Tokens is what the ids of a forward that ran others tell.
+	Tokens(f *pairing.Forward) TokenClue
 }
 
 // Sessions reads the sessions.
@@ -30,5 +30,5 @@ func (l Sessions) Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, w
 	return clueOf(c, p, rows, wasClean), true
 }
 
-// TokenHint compares the token ids themselves.
-func (l Sessions) TokenHint(c *pairing.Call) string { return tokenHint(pairing.TokenInputs(c)) }
+// Tokens compares the token ids themselves.
+func (l Sessions) Tokens(f *pairing.Forward) TokenClue { return tokensOf(f) }

@@ -43,6 +43,24 @@ func (j *noiseJudge) changedOnTheWay(p *pairing.Pair) string {
 	}
 }
 
+// otherRows tells of logits that are computed of other rows than the reference's;
+// "" where they are not.
+func otherRows(p *pairing.Pair) string {
+	other := p.Rows.Other()
+	if other == "" {
+		return ""
+	}
+	return fmt.Sprintf("logits are computed of other rows of what %s returned: %s (%s)", p.Rows.Of, other, report.Describe(p.Result))
+}
+
+// madeBy says where to look for what made an input that differs.
+func madeBy(p *pairing.Pair) string {
+	if p.Rows != nil {
+		return fmt.Sprintf("its rows are those of what %s returned", p.Rows.Of)
+	}
+	return "the modules that made it are not among the compared ones, so look there"
+}
+
 // sidesOf names the side on which the origin holds, and the other one.
 func sidesOf(o *pairing.Origin) (holds, other string) {
 	if o.InTarget {

@@ -128,13 +128,14 @@ func anyFailed(c *pairing.Call) bool {
 
 // inputRatio judges an input by the floor. Before any fault it can leave the
 // floor, and the emulation, only through modules that are not recorded.
-func (j *noiseJudge) inputRatio(c *pairing.Call, t *report.TensorDiff, floor float64) {
+func (j *noiseJudge) inputRatio(c *pairing.Call, p *pairing.Pair, floor float64) {
+	t := p.Result
 	f, ratio := t.NoiseRatio, j.ratioLimit
 	floor = max(floor, f.Noise)
 	out := f.TypicalEmulationGap() > j.slack()*j.inputLimit(c, floor, j.seen.Apart) || f.TensorLeaves(ratio, j.inputLimit(c, floor, j.seen.Excess))
 	switch {
 	case out && !j.failed:
-		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; the modules that made it are not among the compared ones, so look there", describeRatio(f, ratio)))
+		j.blame(c, t, fmt.Sprintf("this input has already left the floor: %s; %s", describeRatio(f, ratio), madeBy(p)))
 	default:
 		t.Verdict = inheritedIf(out || j.failed && f.Leaves(ratio, floor))
 	}

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -110,7 +111,7 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 			continue
 		}
 		g := report.GapOf(t)
-		if why := j.changedOnTheWay(p); why != "" && !j.failed && p.Bounds == nil {
+		if why := cmp.Or(otherRows(p), j.changedOnTheWay(p)); why != "" && !j.failed && p.Bounds == nil {
 			j.blame(c, t, why)
 			c.In.Add(j.handedBy(c, t))
 			c.HasInputs = true
@@ -120,13 +121,13 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 		case p.Bounds != nil:
 			j.bounded(c, p)
 		case t.NoiseRatio != nil:
-			j.inputRatio(c, t, floor)
+			j.inputRatio(c, p, floor)
 		case j.failed:
 			t.Verdict = inheritedIf(g > floor)
 		case report.IsInteger(t) && g > 0:
 			j.blame(c, t, report.IntegersDiffer(t))
 		case g > lim:
-			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; the modules that made it are not among the compared ones, so look there", report.Describe(t), report.Explained(t, lim, j.seen.Gap)))
+			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; %s", report.Describe(t), report.Explained(t, lim, j.seen.Gap), madeBy(p)))
 		default:
 			t.Verdict = report.Pass
 		}

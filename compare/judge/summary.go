@@ -84,11 +84,24 @@ func describeSide(s *il.Session, fs []*pairing.Forward, side int) report.Side {
 
 // summarise gives every module call its verdict and its worst tensors.
 func summarise(r *report.Report, fs []*pairing.Forward) {
+	nearTies(r)
 	for _, f := range fs {
 		for _, c := range f.Calls {
 			if c.Report != nil {
 				summariseCall(c.Report, c)
 			}
+		}
+	}
+}
+
+// nearTies takes back the near ties of logits that a fault has reached: the gap
+// of their rows is the fault's, and beside that every tie is near.
+func nearTies(r *report.Report) {
+	for _, t := range r.Tensors {
+		if t.Logits != nil && t.Logits.NearTies > 0 && t.Verdict != report.Pass {
+			l := *t.Logits
+			l.NearTies = 0
+			t.Logits = &l
 		}
 	}
 }

@@ -17,7 +17,8 @@ type Forward struct {
 	Calls  []*Call // in execution order; parents before their children
 	Top    []*Call // those that no other call contains
 	Work   BatchMatch
-	Why    string // work is not the same
+	Why    string  // work is not the same
+	Rows   *Tokens // nil where they cannot be told
 
 	OtherLength bool // the two sides embed unequal numbers of tokens
 }

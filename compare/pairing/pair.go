@@ -116,6 +116,7 @@ type Pair struct {
 	Noise       *il.Slot           // of a reference that is a replay: how far the target's tensor is off; nil for unknown
 	Bits        [2]string          // hashes of both tensors, in a part and of a part
 	Origin      *Origin            // what it was handed on from
+	Rows        *RowOrigin         // the rows it is a selection of; nil for no selection
 	Finding     string             // the ranks of either side that differ where all must be alike, "" for none
 	OddRank     string             // which of them is off from the reference, "" where that is not known
 	Rank        string             // the device that holds the largest difference; "" for a tensor of one device

@@ -1,53 +1,86 @@
 package pairing
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/compare/report"
-	"github.com/ilref/ilref/topology"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 )
 
-// Tokens are the rows of a forward, as the target's positions and ids tell.
-type Tokens struct{ Request, Position, Ids []int }
+// Tokens are the rows of a forward: the request of each, in order of
+// appearance in the session (-1 for padding), its position and its id.
+type Tokens struct {
+	Request, Position []int
+	Ids               []int        // nil where the session does not tell
+	Cuts              map[int]bool // positions at which one session, as it was run, begins a chunk and the other does not
+}
 
-// TokensOf reads which token each row of a forward is: a new request begins
-// where positions do not go on.
-func TokensOf(f *Forward) *Tokens {
-	c := f.Find(func(c *Call) bool {
-		_, pos := TokenInputs(c)
-		return pos != nil && c.Of.Kind != topology.Embedding
-	})
-	_, pos := TokenInputs(c)
-	if pos == nil {
-		return nil
-	}
-	t := &Tokens{Position: pos, Request: make([]int, len(pos))}
-	for i := 1; i < len(pos); i++ {
-		t.Request[i] = t.Request[i-1]
-		if pos[i] != pos[i-1]+1 {
-			t.Request[i]++
+// ReadRows gives every forward its rows, by the layout of the target, or of the
+// reference where the target tells none; both have the same rows. Raw are the
+// sessions as they were run, which may be in other chunks.
+func ReadRows(fs []*Forward, ref, target *il.Session, raw [2]*il.Session) {
+	layout, err := requests.Layout(target)
+	if err != nil {
+		if layout, err = requests.Layout(ref); err != nil {
+			return
 		}
 	}
-	if _, ids := TokenInputs(f.Find(IsEmbedding)); len(ids) == len(pos) {
-		t.Ids = ids
+	cuts := cutsOf(raw)
+	for _, f := range fs {
+		i := slices.IndexFunc(layout, func(r requests.Rows) bool { return r.Step == f.Number })
+		if i < 0 {
+			continue
+		}
+		f.Rows = &Tokens{Request: layout[i].Request, Position: layout[i].Position, Cuts: cuts}
+		if _, ids := TokenInputs(f.Find(IsEmbedding)); len(ids) == len(f.Rows.Position) {
+			f.Rows.Ids = ids
+		}
 	}
-	return t
+}
+
+// cutsOf are the positions behind the first at which only one of two sessions
+// begins a chunk.
+func cutsOf(raw [2]*il.Session) map[int]bool {
+	var starts [2]map[int]bool
+	for side, s := range raw {
+		layout, err := requests.Layout(s)
+		if err != nil {
+			return nil
+		}
+		starts[side] = map[int]bool{}
+		for _, r := range layout {
+			for i, p := range r.Position {
+				if p > 0 && (i == 0 || r.Request[i] != r.Request[i-1]) {
+					starts[side][p] = true
+				}
+			}
+		}
+	}
+	out := map[int]bool{}
+	for side := range starts {
+		for p := range starts[side] {
+			if !starts[1-side][p] {
+				out[p] = true
+			}
+		}
+	}
+	return out
 }
 
 // NameTokens names the worst token of every tensor that has a row a token.
 func NameTokens(fs []*Forward, text func(id int) string) {
 	for _, f := range fs {
-		var rows *Tokens // read where the first is wanted
+		if f.Rows == nil {
+			continue
+		}
 		for _, c := range f.Calls {
 			for _, p := range c.Slots {
 				t := p.Result
 				if t == nil || t.Gap.WorstToken == nil || t.Gap.Identical() || isLogits(c) {
 					continue
 				}
-				if rows == nil {
-					if rows = TokensOf(f); rows == nil {
-						rows = &Tokens{}
-					}
-				}
-				t.Token = rows.name(t, text)
+				t.Token = f.Rows.name(t, text)
 			}
 		}
 	}
@@ -58,7 +91,7 @@ func (r *Tokens) name(t *report.TensorDiff, text func(id int) string) *report.To
 	for _, d := range t.Shape[:max(0, len(t.Shape)-1)] {
 		n *= d
 	}
-	if n != len(r.Position) || i >= n {
+	if n != len(r.Position) || i >= n || r.Request[i] < 0 {
 		return nil
 	}
 	out := &report.Token{Request: r.Request[i], Position: r.Position[i]}

@@ -53,7 +53,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 			}
 			call := Call{Forward: i, At: at, Step: x.Step, Module: x.Module, Call: x.Index, Slots: make([]Slot, len(x.Slots))}
 			if f.Work == pairing.OtherTokens && pairing.IsEmbedding(x) {
-				call.TokenHint = diagnose.Sessions{Notes: &c.Notes}.TokenHint(x)
+				call.Tokens = diagnose.Sessions{Notes: &c.Notes}.Tokens(f)
 			}
 			for k, p := range x.Slots {
 				s := &call.Slots[k]
@@ -99,7 +99,7 @@ func sideOf(s *il.Session) Side {
 }
 
 func slotOf(p *pairing.Pair) Slot {
-	out := Slot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits}
+	out := Slot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits, Rows: p.Rows}
 	t := p.Result
 	if t == nil {
 		return out

@@ -203,7 +203,9 @@ func (s *Slot) check(bounds int) error {
 		return fmt.Errorf("fate %q: a tensor that was compared has figures, and no other", s.Fate)
 	case s.Bounds != nil && (*s.Bounds < 0 || *s.Bounds >= bounds):
 		return fmt.Errorf("bounds %d of %d", *s.Bounds, bounds)
-	case t == nil && (s.Rank != nil || len(s.RankGaps)+len(s.Clues) > 0):
+	case s.Rows != nil && len(s.Rows.Ref) != len(s.Rows.Target):
+		return fmt.Errorf("rows %d and %d", len(s.Rows.Ref), len(s.Rows.Target))
+	case t == nil && (s.Rank != nil || s.Rows != nil || len(s.RankGaps)+len(s.Clues) > 0):
 		return errors.New("says of a tensor that was not compared what only comparing it tells")
 	case t == nil:
 		return nil

@@ -9,7 +9,7 @@ import (
 // looked knows what the parts have looked up in advance.
 type looked struct {
 	slots  map[*pairing.Pair]*Slot
-	tokens map[*pairing.Call]string
+	tokens map[*pairing.Call]diagnose.TokenClue // by the call that embeds them
 }
 
 func (l looked) RankGaps(p *pairing.Pair) map[string]float64 { return l.slots[p].RankGaps }
@@ -25,4 +25,6 @@ func (l looked) Clue(c *pairing.Call, p *pairing.Pair, _ *pairing.Tokens, wasCle
 	return diagnose.Clue{}, false
 }
 
-func (l looked) TokenHint(c *pairing.Call) string { return l.tokens[c] }
+func (l looked) Tokens(f *pairing.Forward) diagnose.TokenClue {
+	return l.tokens[f.Find(pairing.IsEmbedding)]
+}

@@ -145,7 +145,7 @@ func (p *Report) whole() Report {
 
 // forwardsOf builds the tree of calls of all parts.
 func forwardsOf(parts []*Report) ([]*pairing.Forward, looked, error) {
-	look := looked{map[*pairing.Pair]*Slot{}, map[*pairing.Call]string{}}
+	look := looked{map[*pairing.Pair]*Slot{}, map[*pairing.Call]diagnose.TokenClue{}}
 	total, have := 0, 0
 	for _, f := range parts[0].Forwards {
 		total += f.Calls
@@ -195,7 +195,7 @@ func architectureOf(parts []*Report) *topology.Architecture {
 
 func (c *Call) call(p *Report, arch *topology.Architecture, look looked) *pairing.Call {
 	out := &pairing.Call{Step: c.Step, Module: c.Module, Of: arch.Of(c.Module), Index: c.Call}
-	look.tokens[out] = c.TokenHint
+	look.tokens[out] = c.Tokens
 	for i := range c.Slots {
 		pair := c.Slots[i].pair(p, c)
 		look.slots[pair] = &c.Slots[i]
@@ -207,7 +207,7 @@ func (c *Call) call(p *Report, arch *topology.Architecture, look looked) *pairin
 func (s *Slot) pair(p *Report, c *Call) *pairing.Pair {
 	out := &pairing.Pair{
 		Key: report.Key{Step: c.Step, Module: c.Module, Call: c.Call, Direction: s.Direction, Slot: s.Slot}, Status: pairing.Status(slices.Index(fates, s.Fate)), Why: s.Why, Bits: s.Bits,
-		Finding: s.Finding,
+		Finding: s.Finding, Rows: s.Rows,
 	}
 	if s.Rank != nil {
 		out.Rank, out.Ranked = *s.Rank, true

@@ -3,6 +3,7 @@
 package partial
 
 import (
+	"github.com/ilref/ilref/compare/diagnose"
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
@@ -88,7 +89,7 @@ type Call struct {
 	Call    int    `json:"call"`
 	Slots   []Slot `json:"slots"`
 
-	TokenHint string `json:"token_hint,omitzero"` // of a forward that ran other tokens
+	Tokens diagnose.TokenClue `json:"tokens,omitzero"` // of a forward that ran others
 }
 
 // Slot is a pair of tensors, and what the parts' judge must know of it.
@@ -104,6 +105,7 @@ type Slot struct {
 	Finding  string             `json:"finding,omitzero"`
 	Rank     *string            `json:"rank,omitzero"` // that holds the largest difference
 	RankGaps map[string]float64 `json:"rank_gaps,omitzero"`
+	Rows     *pairing.RowOrigin `json:"rows,omitzero"`  // that logits are computed of
 	Clues    []Clue             `json:"clues,omitzero"` // should it be at fault
 }
 

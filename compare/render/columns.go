@@ -26,7 +26,7 @@ var columns = []column{
 	}},
 	{"shape", "", func(t *report.TensorDiff) string { return tensor.ShapeString(t.Shape) }},
 	{"rank", "the device whose gap this is, the worst of all", func(t *report.TensorDiff) string { return t.Rank }},
-	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *report.TensorDiff) string { return report.Num(t.Gap.RelL2) }},
+	{"rel_l2", "‖target − reference‖ / ‖reference‖", func(t *report.TensorDiff) string { return report.RelL2(t) }},
 	{"local", "rel_l2 against what the right module returns for the same inputs", func(t *report.TensorDiff) string {
 		if t.ReplayGap == nil {
 			return ""
@@ -87,7 +87,7 @@ var columns = []column{
 		}
 		return amount(t.Gap.Target, 4)
 	}},
-	{"1−cos", "1 − cosine similarity", func(t *report.TensorDiff) string { return report.Num(t.Gap.OneMinus) }},
+	{"1−cos", "1 − cosine similarity", func(t *report.TensorDiff) string { return report.Angle(t) }},
 	{"norm ratio", "‖target‖ / ‖reference‖", func(t *report.TensorDiff) string { return amount(t.Gap.NormRatio, 6) }},
 	{"scale−1", "of the factor that brings the reference nearest to the target", func(t *report.TensorDiff) string {
 		if t.Gap.Scale == nil {

@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 
-	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/report"
 )
 
@@ -195,7 +194,13 @@ func jsonProblems(ps []report.Problem) []jsonProblem {
 
 func jsonKeyOf(k report.Key) jsonKey { return jsonKey(k) }
 
-func jsonGapOf(g *metric.Gap) jsonGap {
+// jsonGapOf has no relative figures of integers that differ.
+func jsonGapOf(t *report.TensorDiff) jsonGap {
+	g := t.Gap
+	if report.IsInteger(t) && !g.Identical() {
+		none := number(math.NaN())
+		return jsonGap{number(g.MaxAbs), g.MaxAbsAt, none, none, none, none, number(report.MismatchedShare(g))}
+	}
 	return jsonGap{
 		number(g.MaxAbs), g.MaxAbsAt, number(g.Cosine()), number(g.OneMinus), number(g.RelL2), number(g.NormRatio),
 		number(report.MismatchedShare(g)),
@@ -206,13 +211,13 @@ func jsonWorstOf(t *report.TensorDiff) *jsonWorst {
 	if t == nil {
 		return nil
 	}
-	return &jsonWorst{t.Direction, t.Slot, jsonGapOf(t.Gap)}
+	return &jsonWorst{t.Direction, t.Slot, jsonGapOf(t)}
 }
 
 func jsonTensorOf(t *report.TensorDiff) jsonTensor {
 	out := jsonTensor{
 		jsonKey: jsonKeyOf(t.Key), DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
-		Shape: notNil(t.Shape), Numel: t.Gap.Numel, Rank: t.Rank, jsonGap: jsonGapOf(t.Gap),
+		Shape: notNil(t.Shape), Numel: t.Gap.Numel, Rank: t.Rank, jsonGap: jsonGapOf(t),
 		Equal: t.Gap.Equal, NaN: t.Gap.NaN, Inf: t.Gap.Inf, Verdict: t.Verdict,
 	}
 	if t.Gap.MaxAbsAt != nil {

@@ -145,7 +145,7 @@ func jsonModuleOf(m *report.CallDiff) jsonModule {
 	if !math.IsNaN(m.Local) {
 		out.Accumulated = number(m.Outputs.Gap.RelL2)
 		if m.Inputs != nil {
-			out.Inherited = number(m.Inputs.Gap.RelL2)
+			out.Inherited = jsonGapOf(m.Inputs).RelL2
 		}
 	}
 	return out

@@ -204,7 +204,7 @@ func figures(m *report.CallDiff) string {
 	var parts []string
 	for _, t := range []*report.TensorDiff{m.Inputs, m.Outputs} {
 		if t != nil {
-			parts = append(parts, fmt.Sprintf("%s: rel_l2 %s, max_abs %s, 1-cos %s", report.SlotName(t.Key), report.Num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), report.Num(t.Gap.OneMinus)))
+			parts = append(parts, fmt.Sprintf("%s: rel_l2 %s, max_abs %s, 1-cos %s", report.SlotName(t.Key), report.RelL2(t), amount(t.Gap.MaxAbs, 3), report.Angle(t)))
 		}
 	}
 	if len(parts) == 0 {

@@ -113,10 +113,10 @@ func markdownHead(x *measure) string {
 func markdownRow(m *report.CallDiff, x *measure) string {
 	var in, out, special, maxAbs, cosine string
 	if t := m.Inputs; t != nil {
-		in = report.Num(t.Gap.RelL2)
+		in = report.RelL2(t)
 	}
 	if t := m.Outputs; t != nil {
-		out, maxAbs, cosine = report.Num(t.Gap.RelL2), amount(t.Gap.MaxAbs, 3), report.Num(t.Gap.OneMinus)
+		out, maxAbs, cosine = report.RelL2(t), amount(t.Gap.MaxAbs, 3), report.Angle(t)
 		if v := x.out(t); v >= 0 {
 			special = x.write(v)
 		}

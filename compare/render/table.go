@@ -105,12 +105,12 @@ func addModule(tab *texttab.Table, m *report.CallDiff, e shownEvidence) {
 	cells := []texttab.Cell{{Text: strconv.Itoa(m.Step)}, {Text: m.Name()}, {}, {}, {}, {}, {}, {}}
 	if t := m.Outputs; t != nil {
 		g := t.Gap
-		for i, s := range []string{report.Num(g.RelL2), report.Amount(g.MaxAbs), report.Num(g.OneMinus), ratio(g.NormRatio), report.Percent(report.MismatchedShare(g))} {
+		for i, s := range []string{report.RelL2(t), report.Amount(g.MaxAbs), report.Angle(t), ratio(g.NormRatio), report.Percent(report.MismatchedShare(g))} {
 			cells[2+i] = figure(s)
 		}
 	}
 	if m.Inputs != nil {
-		cells[7] = figure(report.Num(m.Inputs.Gap.RelL2))
+		cells[7] = figure(report.RelL2(m.Inputs))
 	}
 	cells = append(cells, e.cells(m)...)
 	tab.Add(append(cells, verdictCell(m))...)
@@ -273,8 +273,8 @@ func tensorTable(r *report.Report) *texttab.Table {
 		}
 		tab.Add(texttab.Cell{Text: strconv.Itoa(t.Step)}, texttab.Cell{Text: il.CallName(t.Module, t.Call)}, texttab.Cell{Text: name},
 			texttab.Cell{Text: report.TypeNames(t)}, texttab.Cell{Text: tensor.ShapeString(t.Shape)},
-			figure(report.Num(g.RelL2)), figure(report.Amount(g.MaxAbs)), texttab.Cell{Text: at}, texttab.Cell{Text: ref}, texttab.Cell{Text: tgt},
-			figure(report.Num(g.OneMinus)), figure(ratio(g.NormRatio)), figure(report.Percent(report.MismatchedShare(g))),
+			figure(report.RelL2(t)), figure(report.Amount(g.MaxAbs)), texttab.Cell{Text: at}, texttab.Cell{Text: ref}, texttab.Cell{Text: tgt},
+			figure(report.Angle(t)), figure(ratio(g.NormRatio)), figure(report.Percent(report.MismatchedShare(g))),
 			figure(bothSides(g.NaN)), figure(bothSides(g.Inf)), verdictStyle(t.Verdict))
 	}
 	return tab

@@ -132,8 +132,12 @@ func (t *textWriter) rule() {
 			rows, agree, ties = rows+l.Rows, agree+l.Agree, ties+l.NearTies
 		}
 	}
+	near := ""
+	if ties > 0 {
+		near = fmt.Sprintf(", %d of them near ties (closer than the row's gap)", ties)
+	}
 	if n := rows - agree; n > 0 {
-		t.line("Other token chosen: in %d of %s of logits, %d of them near ties (closer than the row's gap).", n, plural.Count(rows, "row"), ties)
+		t.line("Other token chosen: in %d of %s of logits%s.", n, plural.Count(rows, "row"), near)
 	}
 }
 

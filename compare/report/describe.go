@@ -28,6 +28,23 @@ func Num(v float64) string {
 	return fmt.Sprintf("%.1e", v)
 }
 
+// RelL2 writes the relative gap of a tensor. Integers have none: ids are names,
+// and 300 is no nearer to 301 than to 7; how many differ is what there is.
+func RelL2(t *TensorDiff) string {
+	if n := t.Gap.Values - t.Gap.Equal; IsInteger(t) && n > 0 {
+		return fmt.Sprintf("%d differ", n)
+	}
+	return Num(t.Gap.RelL2)
+}
+
+// Angle writes 1 - cosine, "–" of integers that differ.
+func Angle(t *TensorDiff) string {
+	if IsInteger(t) && !t.Gap.Identical() {
+		return "–"
+	}
+	return Num(t.Gap.OneMinus)
+}
+
 // Amount writes a difference in three digits, in the tensor's own unit.
 func Amount(v float64) string {
 	if math.IsInf(v, 0) {

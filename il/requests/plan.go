@@ -97,12 +97,7 @@ type span struct{ request, lo, hi int }
 
 func (p *planner) step(index int, rec recorded) (Step, error) {
 	rows := len(rec.positions) - padding(rec)
-	spans := p.split(index, rec, rows, true)
-	if rec.logits >= 0 && rec.logits != len(spans) { // one request may hold what looks like several
-		if merged := p.split(index, rec, rows, false); rec.logits == len(merged) {
-			spans = merged
-		}
-	}
+	spans := p.spans(index, rec, rows)
 	out := Step{Number: rec.step}
 	for _, sp := range spans {
 		c := Chunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
@@ -127,6 +122,18 @@ func (p *planner) step(index int, rec recorded) (Step, error) {
 		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{0}})
 	}
 	return out, nil
+}
+
+// spans reads the rows before the padding; the number of logits rows chooses
+// between the readings.
+func (p *planner) spans(index int, rec recorded, rows int) []span {
+	spans := p.split(index, rec, rows, true)
+	if rec.logits >= 0 && rec.logits != len(spans) { // one request may hold what looks like several
+		if merged := p.split(index, rec, rows, false); rec.logits == len(merged) {
+			return merged
+		}
+	}
+	return spans
 }
 
 // padding counts the rows at the end of a step that are token 0 at position 0:

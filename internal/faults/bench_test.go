@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,31 @@ type Bench struct {
 	edits   []func(*model.CausalLM) // of the checkpoint, before any run
 	prompts [][]int                 // the first is every run's; the second joins it in batches
 	outputs [][]int
+	tb      testing.TB         // that the sessions last for
+	others  map[string]Setting // of faults that ask for another run than Ref
+}
+
+// setting is how a fault's run computes without the fault.
+func (b *Bench) setting(f Fault) Setting {
+	if !f.Batch && f.DType == tensor.Invalid {
+		return Setting{}
+	}
+	key := fmt.Sprint(f.Batch, f.DType)
+	if s, ok := b.others[key]; ok {
+		return s
+	}
+	s := Setting{DType: f.DType}
+	if f.Batch {
+		s.Plan = Mixed(b.Config.VocabSize)
+	}
+	exact := s
+	exact.DType = tensor.Float64
+	s.right = &sessions{b.Session(b.tb, s), b.Session(b.tb, exact)}
+	if b.others == nil {
+		b.others = map[string]Setting{}
+	}
+	b.others[key] = s
+	return s
 }
 
 // Setting is how a run computes beside its fault.
@@ -45,7 +71,12 @@ type Setting struct {
 	Order  func(*Run)   // of summation; nil for the engine's
 	Inject func(*Run)   // nil for none
 	Plan   *requests.Plan
+
+	right *sessions // the runs of this setting without a fault, where they are at hand
 }
+
+// sessions are a run without a fault, and the same in float64.
+type sessions struct{ ref, oracle *il.Session }
 
 // plain reports whether nothing of a setting is given.
 func (s Setting) plain() bool {
@@ -54,7 +85,7 @@ func (s Setting) plain() bool {
 
 // NewBench prepares a model: gopher-1m, or a folder of testdata/architectures.
 func NewBench(tb testing.TB, name string, edits ...func(*model.CausalLM)) *Bench {
-	b := &Bench{Name: name, dir: filepath.Join(fixture.Architectures(), name), edits: edits}
+	b := &Bench{tb: tb, Name: name, dir: filepath.Join(fixture.Architectures(), name), edits: edits}
 	if name == "gopher-1m" {
 		b.dir = fixture.Checkpoint(name)
 	}

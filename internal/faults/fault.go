@@ -3,6 +3,7 @@ package faults
 import (
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -13,6 +14,8 @@ type Fault struct {
 	Hint   string                   // what the hint must say: one of the texts between bars
 	Where  Place                    // the call that must be named
 	Needs  func(*model.Config) bool // the models that can have it; nil for all
+	DType  tensor.DType             // of the run; bfloat16 where it is not given
+	Batch  bool                     // of a batch of chunked and of short prompts, instead of one request
 	Inject func(*Run)
 	Tokens func(*requests.Plan) // instead of Inject: what the model is given
 
@@ -24,7 +27,7 @@ var rope = topology.InLayer(0, topology.RotaryName) // one object, registered un
 // All lists the faults.
 func All() []Fault {
 	var all []Fault
-	for _, group := range [][]Fault{ropeFaults(), normFaults(), linearFaults(), attentionFaults(), outputFaults(), tokenFaults(), rankFaults()} {
+	for _, group := range [][]Fault{ropeFaults(), normFaults(), linearFaults(), attentionFaults(), outputFaults(), batchFaults(), tokenFaults(), rankFaults()} {
 		all = append(all, group...)
 	}
 	return all

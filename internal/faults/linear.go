@@ -2,6 +2,7 @@ package faults
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model"
@@ -78,6 +79,37 @@ func linearFaults() []Fault {
 			},
 		},
 		{
+			Name: "an update twice", What: "a low-rank update of layer 0's q and v is in the weight twice",
+			Hint:  "a low-rank update of the weight",
+			Where: Place{Module: topology.InLayer(0, topology.QKVProjName)},
+			Inject: func(r *Run) {
+				parts := get[*nn.Linear](r.Model, topology.InLayer(0, topology.QKVProjName)).Parts
+				for _, i := range []int{q, v} {
+					parts[i].Weight = nn.Dense{Weight: updated(dense(parts[i].Weight), 0.2)}
+				}
+			},
+		},
+		{
+			Name: "a LoRA", What: "layer 1's down_proj has the update of an adapter that was not asked for",
+			Hint:  "a low-rank update of the weight",
+			Where: Place{Module: topology.InLayer(1, topology.DownProjName)},
+			Inject: func(r *Run) {
+				p := &get[*nn.Linear](r.Model, topology.InLayer(1, topology.DownProjName)).Parts[0]
+				p.Weight = nn.Dense{Weight: updated(dense(p.Weight), 0.3)}
+			},
+		},
+		{
+			Name: "block scales permuted", What: "layer 1's gate_up_proj has the scales of the next blocks of 16 rows",
+			Hint:  "the scale factors of",
+			Where: Place{Module: topology.InLayer(1, topology.GateUpProjName)},
+			Inject: func(r *Run) {
+				parts := get[*nn.Linear](r.Model, topology.InLayer(1, topology.GateUpProjName)).Parts
+				for i := range parts {
+					parts[i].Weight = nn.Dense{Weight: otherScales(dense(parts[i].Weight), 16)}
+				}
+			},
+		},
+		{
 			Name: "gelu for silu", What: "every layer's activation is gelu(gate)·up",
 			Hint:   "another activation function: the target's output is gelu",
 			Where:  Place{Module: topology.InLayer(0, topology.ActFnName)},
@@ -121,6 +153,58 @@ func swapHeads(d int) func(i int) int {
 		}
 		return i
 	}
+}
+
+// updated adds to a weight the product of two random matrices of rank 4, of a
+// size in units of the weight's own.
+func updated(w *tensor.Tensor, size float64) *tensor.Tensor {
+	const rank = 4
+	columns := w.Shape[1]
+	random := func(n int, multiply func(row int, v []float64)) []float64 {
+		out := slices.Repeat([]float64{1}, n)
+		multiply(0, out)
+		for i := range out {
+			out[i]--
+		}
+		return out
+	}
+	normal := noise(1)
+	b := random(rank*columns, normal)
+	square := 0.0
+	edited(w, func(_ int, v []float64) {
+		for _, x := range v {
+			square += float64(x*x) / float64(w.Numel())
+		}
+	})
+	scale := size * math.Sqrt(square/rank)
+	return edited(w, func(_ int, v []float64) {
+		a := random(rank, normal)
+		for i := range v {
+			for k := range rank {
+				v[i] += scale * a[k] * b[k*columns+i]
+			}
+		}
+	})
+}
+
+// otherScales multiplies each (n, n) block of a weight by the scale that
+// quantizing gives the block below it, over its own: the largest value's.
+func otherScales(w *tensor.Tensor, n int) *tensor.Tensor {
+	blocks := (w.Shape[0] + n - 1) / n
+	scales := make([]map[int]float64, blocks) // by row and column of blocks
+	edited(w, func(row int, v []float64) {
+		if row%n == 0 {
+			scales[row/n] = map[int]float64{}
+		}
+		for i, x := range v {
+			scales[row/n][i/n] = max(scales[row/n][i/n], math.Abs(x))
+		}
+	})
+	return edited(w, func(row int, v []float64) {
+		for i := range v {
+			v[i] *= scales[(row/n+1)%blocks][i/n] / scales[row/n][i/n]
+		}
+	})
 }
 
 // quantized rounds a weight to float8_e4m3fn and back, the largest value

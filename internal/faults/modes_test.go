@@ -37,8 +37,11 @@ type mode struct {
 var modes = []mode{
 	{"two", func(*testing.T, *Bench, Setting, *il.Session) compare.Evidence { return compare.Evidence{} }},
 	{"floor", func(t *testing.T, b *Bench, right Setting, _ *il.Session) compare.Evidence {
-		if right.plain() {
+		switch {
+		case right.plain():
 			return compare.Evidence{Oracle: b.Oracle, Floor: b.Ref}
+		case right.right != nil:
+			return compare.Evidence{Oracle: right.right.oracle, Floor: right.right.ref}
 		}
 		exact := right
 		exact.DType = tensor.Float64

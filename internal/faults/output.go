@@ -29,6 +29,12 @@ func outputFaults() []Fault {
 			row(3, func(v []float64) { clear(v) })),
 		at("one NaN", "one value of layer 1's attention", "a single broken value", Place{Module: topology.InLayer(1, topology.AttnName)},
 			row(5, func(v []float64) { v[7] = math.NaN() })),
+		{
+			Name: "overflow of float16", What: "a sum on the way to one value of layer 1's down_proj is beyond 65504",
+			Hint:  "an overflow of float16",
+			Where: Place{Module: topology.InLayer(1, topology.DownProjName)}, DType: tensor.Float16,
+			Inject: leaving(topology.InLayer(1, topology.DownProjName), 0, row(2, func(v []float64) { v[9] = math.Inf(1) })),
+		},
 		at("2 % scale of a linear", "layer 0's o_proj", factor, Place{Module: topology.InLayer(0, topology.OProjName)}, scale(1.02)),
 		at("2 % scale of an activation", "layer 1's act_fn", factor, Place{Module: topology.InLayer(1, topology.ActFnName)}, scale(1.02)),
 		at("2 % scale in decode", "layer 1's o_proj from step 1 on", factor, Place{Step: 1, Module: topology.InLayer(1, topology.OProjName)}, scale(1.02)),
@@ -80,6 +86,27 @@ func tokenFaults() []Fault {
 					}
 				}
 			},
+		},
+		{
+			Name: "double BOS", What: "the prompt begins with its first token twice",
+			Hint:  "BOS twice",
+			Where: embed,
+			Tokens: func(p *requests.Plan) {
+				for i := range p.Steps {
+					c := &p.Steps[i].Chunks[0]
+					if i == 0 {
+						c.IDs = append([]int{c.IDs[0]}, c.IDs...)
+					} else {
+						c.Start++
+					}
+				}
+			},
+		},
+		{
+			Name: "the sampler", What: "another token is chosen by the same logits",
+			Hint:   "the sampler|a near tie",
+			Where:  Place{Step: 1, Module: topology.EmbedTokensName},
+			Tokens: func(p *requests.Plan) { p.Steps[1].Chunks[0].IDs[0]++ },
 		},
 		{
 			Name: "another token", What: "the tokenizer gives another id in the middle of the prompt",

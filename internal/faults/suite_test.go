@@ -96,7 +96,11 @@ func TestSuite(t *testing.T) {
 
 // fault compares runs with the fault with the reference.
 func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
-	var right Setting
+	right := b.setting(f)
+	ref := b.Ref
+	if right.right != nil {
+		ref = right.right.ref
+	}
 	if f.Tokens != nil {
 		right.Plan = b.Plan()
 		f.Tokens(right.Plan)
@@ -105,9 +109,9 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 		if i > 0 && b.Name != benches[0] {
 			continue // the harder noise on one model alone: it costs as much again
 		}
-		target := b.target(t, f, Setting{Order: o.order, Inject: f.Inject, Plan: right.Plan})
+		target := b.target(t, f, Setting{DType: right.DType, Order: o.order, Inject: f.Inject, Plan: right.Plan})
 		for _, m := range modes {
-			out, _ := judge(t, b, m, right, b.Ref, target)
+			out, _ := judge(t, b, m, right, ref, target)
 			out.name, out.column = f.Name, column{m, o.name}.String()
 			out.right = out.verdict == report.Fail && out.place == f.Where
 			out.hinted = slices.ContainsFunc(strings.Split(f.Hint, "|"), func(s string) bool { return strings.Contains(out.hint, s) })

@@ -1,0 +1,40 @@
+package requests
+
+import "github.com/ilref/ilref/il"
+
+// Rows is what the rows of a forward pass are, one element a row.
+type Rows struct {
+	Step     int   // the number of its directory
+	Request  []int // in order of appearance, as in a Plan; -1 for padding
+	Position []int
+}
+
+// Layout reads the rows of every forward pass as Read does. It needs no tokens
+// but those that tell padding, so it also reads sessions that cannot be re-run:
+// of a filtered one, or of requests that began before it.
+func Layout(s *il.Session) ([]Rows, error) {
+	steps, err := readSteps(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{Plan: &Plan{Dir: s.Dir}}
+	var out []Rows
+	for i, rec := range steps {
+		r := Rows{Step: rec.step, Position: rec.positions}
+		for _, sp := range p.spans(i, rec, len(rec.positions)-padding(rec)) {
+			if sp.request == len(p.requests) {
+				p.requests = append(p.requests, &tracked{})
+			}
+			q := p.requests[sp.request]
+			q.len, q.last = rec.positions[sp.hi-1]+1, i
+			for range sp.hi - sp.lo {
+				r.Request = append(r.Request, sp.request)
+			}
+		}
+		for len(r.Request) < len(r.Position) {
+			r.Request = append(r.Request, -1)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
