@@ -75,6 +75,7 @@ func (r *replayer) begin(st *il.Step) {
 			cache = nn.NewCache()
 			r.caches[c.Request] = cache
 		}
+		cache.Truncate(c.Start) // draft tokens that were rejected
 		r.spans = append(r.spans, nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: cache})
 		row += len(c.IDs)
 	}
@@ -280,7 +281,7 @@ func (r *replayer) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 		start := r.plans[r.step.Number].Chunks[i].Start
 		for _, st := range states {
 			if have := sp.Cache.State(st).Len(); have != start {
-				return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged", have, start-1)
+				return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged (an earlier step was not, or they came from a prefix cache)", have, start-1)
 			}
 		}
 		spans[i] = sp
