@@ -94,6 +94,7 @@ type chunk struct {
 	seq    *sequence
 	ids    []int
 	sample bool // the last row's logits are wanted
+	drafts int  // and those of so many rows before it
 }
 
 // sequence is a request's cache and the number of tokens it holds.
@@ -102,12 +103,20 @@ type sequence struct {
 	len   int
 }
 
+// truncate forgets the tokens from n on: draft tokens that were rejected.
+func (s *sequence) truncate(n int) {
+	if n < s.len {
+		s.cache.Truncate(n)
+		s.len = n
+	}
+}
+
 func (e *Engine) newSequence() *sequence {
 	return &sequence{cache: nn.NewCache()}
 }
 
 // step runs one forward pass over the chunks, ends the step, and returns the
-// logits (N, V) of the chunks that sample, nil where none does.
+// logits (N, V) of the rows that sample, nil where none does.
 func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
 	hidden := e.forward(e.Hooks, chunks)
 	if err := e.Hooks.StepDone(); err != nil {
@@ -117,7 +126,7 @@ func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
 }
 
 // forward computes the rows of the chunks and returns the hidden states (N, H)
-// of the last row of each chunk that samples, nil where none does.
+// of the rows that sample, nil where none does.
 func (e *Engine) forward(hooks nn.Hooks, chunks []chunk) *tensor.Tensor {
 	var ids, positions, last []int
 	s := &nn.Step{Numerics: e.numerics, Hooks: hooks, Compute: e.compute}
@@ -127,8 +136,8 @@ func (e *Engine) forward(hooks nn.Hooks, chunks []chunk) *tensor.Tensor {
 		}
 		s.Spans = append(s.Spans, nn.Span{Lo: len(ids) - len(c.ids), Hi: len(ids), Cache: c.seq.cache})
 		c.seq.len += len(c.ids)
-		if c.sample {
-			last = append(last, len(ids)-1)
+		for i := c.drafts; c.sample && i >= 0; i-- {
+			last = append(last, len(ids)-1-i)
 		}
 	}
 	hidden := e.Model.Forward(s, tensor.FromInts(tensor.Int32, ids, len(ids)), tensor.FromInts(tensor.Int64, positions, len(ids)))

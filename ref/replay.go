@@ -290,7 +290,7 @@ func (r *view) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 		start := r.plans[r.step.Number].Chunks[i].Start
 		for _, st := range states {
 			if have := sp.Cache.State(st).Len(); have != start {
-				return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged", have, start-1)
+				return nil, fmt.Errorf("the keys and values of positions %d to %d were not logged (an earlier step was not, or they came from a prefix cache)", have, start-1)
 			}
 		}
 		spans[i] = sp

@@ -59,7 +59,7 @@ func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, part Part, rec R
 
 // plan reads the rows of all steps as requests, where they are recorded.
 func (r *replayer) plan(s *il.Session, histories [][]int) error {
-	plan, err := requests.Read(s, histories)
+	plan, err := rowsFor(s, histories)
 	if err != nil {
 		r.noPlan = err
 		return nil
@@ -68,6 +68,15 @@ func (r *replayer) plan(s *il.Session, histories [][]int) error {
 		r.plans[st.Number] = st
 	}
 	return r.engine.CheckPlan(plan)
+}
+
+// rowsFor reads whose the rows are. Replaying needs no tokens before them unless
+// some are given.
+func rowsFor(s *il.Session, histories [][]int) (*requests.Plan, error) {
+	if len(histories) == 0 {
+		return requests.ReadRows(s)
+	}
+	return requests.Read(s, histories)
 }
 
 // needStates finds the states inside the part's own modules.

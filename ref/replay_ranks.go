@@ -39,6 +39,7 @@ func (r *view) begin() {
 			cache = nn.NewCache()
 			r.caches[c.Request] = cache
 		}
+		cache.Truncate(c.Start) // draft tokens that were rejected
 		r.spans = append(r.spans, nn.Span{Lo: row, Hi: row + len(c.IDs), Cache: cache})
 		row += len(c.IDs)
 	}

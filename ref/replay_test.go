@@ -137,7 +137,7 @@ func TestReplayRotates(t *testing.T) {
 		reasons[fmt.Sprintf("step_%d %s %d", u.Step, u.Module, u.Call)] = u.Reason
 	}
 	require.Equal(t, "inputs 0 of model.layers.0.self_attn.rotary_emb was not logged", reasons["step_0 "+attn+" 0"])
-	require.Equal(t, "the keys and values of positions 0 to 10 were not logged", reasons["step_1 model.layers.1 0"])
+	require.Equal(t, "the keys and values of positions 0 to 10 were not logged (an earlier step was not, or they came from a prefix cache)", reasons["step_1 model.layers.1 0"])
 	require.NotContains(t, reasons, "step_0 model.layers.1 0")
 }
 

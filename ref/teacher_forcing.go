@@ -34,7 +34,8 @@ func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progre
 				seq = e.newSequence()
 				seqs[c.Request] = seq
 			}
-			chunks[j] = chunk{seq: seq, ids: c.IDs, sample: c.Sample}
+			seq.truncate(c.Start)
+			chunks[j] = chunk{seq: seq, ids: c.IDs, sample: c.Sample, drafts: c.Drafts}
 		}
 		logits, err := e.step(chunks)
 		if err != nil {
@@ -70,11 +71,17 @@ func (e *Engine) prefill(st requests.Step, seqs map[int]*sequence, previous int)
 	}
 }
 
+// choose takes the best token of every row of logits but those of rejected
+// draft tokens.
 func choose(st requests.Step, logits [][]float64) []SampledToken {
 	var out []SampledToken
+	row := 0
 	for _, c := range st.Chunks {
-		if c.Sample {
-			out = append(out, SampledToken{Step: st.Number, Request: c.Request, Token: argmax(logits[len(out)])})
+		for i := 0; c.Sample && i <= c.Drafts; i++ {
+			if i <= c.Drafts-c.Rejected {
+				out = append(out, SampledToken{Step: st.Number, Request: c.Request, Token: argmax(logits[row])})
+			}
+			row++
 		}
 	}
 	return out

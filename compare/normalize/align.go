@@ -30,16 +30,25 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 	n := Notes{ranks: ranks}
 	a, errA := layoutOf(ref, rows[0])
 	b, errB := layoutOf(target, rows[1])
-	if errA != nil || errB != nil {
+	if err := cmp.Or(errA, errB); err != nil || !a.whole() || !b.whole() {
 		if r, t, ok := alignSteps(ref, target); ok {
 			return r, t, n
 		}
-		if otherRows(ref, target) {
-			n.Warnings = append(n.Warnings, fmt.Sprintf("the sessions lay out their tokens in other ways, and their rows cannot be lined up: %v", cmp.Or(errA, errB)))
+		if err == nil && sameIDs(a, b) {
+			return ref, target, n
 		}
-		return ref, target, n
+		if err == nil {
+			err = cannotPlace(a, b)
+		}
+		if err != nil {
+			if otherRows(ref, target) {
+				n.Warnings = append(n.Warnings, fmt.Sprintf("the sessions lay out their tokens in other ways, and their rows cannot be lined up: %v", err))
+			}
+			return ref, target, n
+		}
 	}
 	m := match(a.tokens, b.tokens)
+	settleDrafts(a, b, m)
 	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
 		return ref, target, n
 	}
@@ -69,6 +78,9 @@ func sameLayout(a, b *layout, m matching) bool {
 			return false
 		}
 		for i, r := range p.rows {
+			if r.request == rejected && r == q.rows[i] && p.ids[i] == q.ids[i] {
+				continue
+			}
 			if to, ok := partner(m.to, r); !ok || to != q.rows[i] {
 				return false
 			}
@@ -110,7 +122,6 @@ type aligner struct {
 	notes      *Notes
 	used       []bool // the target's passes with a row that has a partner
 	usedLogits map[row]bool
-	padding    int
 }
 
 func (a *aligner) run() (*il.Session, *il.Session) {
@@ -164,10 +175,6 @@ func (s stepSet) list() []*il.Step {
 func (a *aligner) pass(p pass, refSteps, targetSteps stepSet) {
 	var keep, where []place
 	for i, r := range p.rows {
-		if r.request < 0 {
-			a.padding++
-			continue
-		}
 		to, ok := partner(a.to, r)
 		at, held := a.target.rows[to]
 		if !ok || !held {
@@ -178,7 +185,9 @@ func (a *aligner) pass(p pass, refSteps, targetSteps stepSet) {
 	}
 	calls := passCalls(a.ref.session, p.step)
 	if len(keep) == 0 {
-		refSteps.add(p.step, calls...)
+		if !notRun(p.rows, a.to, a.target) {
+			refSteps.add(p.step, calls...)
+		}
 		return
 	}
 	refSteps.add(p.step, a.rowsOf([]source{{calls, len(p.rows), stepName(p.step)}}, keep)...)

@@ -1,11 +1,5 @@
 package normalize
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
-
 // logits adds the logits of one pass of the reference, and the target's for the
 // same positions. Logits after a chunk that the other side does not end there
 // have no partner by nature.
@@ -34,7 +28,7 @@ func (a *aligner) logits(p pass, refSteps, targetSteps stepSet) {
 		refSteps.add(p.step+1, calls...)
 	case len(keep) > 0:
 		refSteps.add(p.step+1, a.rowsOf([]source{{calls, len(p.logits), stepName(p.step + 1)}}, keep)...)
-	case unfinished < len(ends):
+	case unfinished < len(ends) && !notRun(ends, a.to, a.target):
 		refSteps.add(p.step+1, calls...)
 	}
 	if p.logits != nil {
@@ -53,87 +47,4 @@ func (l *layout) goesOn(r row) bool {
 	at, held := l.rows[r]
 	next, more := l.rows[row{r.request, r.position + 1}]
 	return held && more && next.forward == at.forward
-}
-
-// leftover keeps what the reference has no row for: the passes of the target of
-// which no row has a partner, under step numbers that the reference does not
-// use, and its logits.
-func (a *aligner) leftover(refSteps, targetSteps stepSet) {
-	next := 0
-	for n := range refSteps {
-		next = max(next, n+1)
-	}
-	for i, q := range a.target.passes {
-		if a.used[i] {
-			continue
-		}
-		if q.step >= next {
-			next = q.step
-		}
-		targetSteps.add(next, passCalls(a.target.session, q.step)...)
-		if len(q.logits) > 0 && !slices.ContainsFunc(q.logits, func(r row) bool { return a.usedLogits[r] }) {
-			targetSteps.at(next + 1).Calls = append(slices.Clone(logitsCalls(a.target.session, q.step)), targetSteps.at(next+1).Calls...)
-		}
-		if next != q.step {
-			a.notes.Warnings = append(a.notes.Warnings, fmt.Sprintf("target: step_%d ran rows that the reference did not: listed as step_%d", q.step, next))
-		}
-		next++
-	}
-}
-
-// report says what was lined up and what was left out.
-func (a *aligner) report() {
-	for _, q := range a.target.passes {
-		for _, r := range q.rows {
-			if r.request < 0 {
-				a.padding++
-			}
-		}
-		for _, r := range q.logits {
-			if back, ok := partner(a.from, r); ok && !a.usedLogits[r] && a.ref.goesOn(back) {
-				a.notes.Unmatched++
-			}
-		}
-	}
-	a.notes.Unmatched += a.padding
-	a.notes.Warnings = append([]string{"the sessions lay out their tokens in other ways: rows are lined up by request and position"}, a.notes.Warnings...)
-	a.onlyOn("reference", "target", a.ref, a.to, a.target.rows)
-	a.onlyOn("target", "reference", a.target, a.from, a.ref.rows)
-}
-
-// onlyOn reports the rows that one side alone ran, a line a request.
-func (a *aligner) onlyOn(side, other string, l *layout, to []int, rows map[row]place) {
-	alone := make([][]int, len(l.tokens))
-	for r := range l.rows {
-		if r.request < 0 {
-			continue
-		}
-		p, ok := partner(to, r)
-		if _, held := rows[p]; !ok || !held {
-			alone[r.request] = append(alone[r.request], r.position)
-		}
-	}
-	for q, absent := range alone {
-		slices.Sort(absent)
-		switch {
-		case len(absent) == 0:
-		case to[q] < 0:
-			a.notes.Warnings = append(a.notes.Warnings, fmt.Sprintf("%s: %s did not run its request %d, which begins with %s (%d rows left out)",
-				side, "the "+other, q, firstTokens(l.tokens[q]), len(absent)))
-		default:
-			a.notes.Warnings = append(a.notes.Warnings, fmt.Sprintf("%s: the %s did not run %d rows of its request %d, from position %d on",
-				side, other, len(absent), q, absent[0]))
-		}
-	}
-}
-
-func firstTokens(ids []int) string {
-	var out []string
-	for _, id := range ids[:min(len(ids), 4)] {
-		out = append(out, fmt.Sprint(id))
-	}
-	if len(ids) > 4 {
-		out = append(out, "…")
-	}
-	return "the tokens " + strings.Join(out, " ")
 }

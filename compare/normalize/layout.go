@@ -1,7 +1,6 @@
 package normalize
 
 import (
-	"cmp"
 	"io"
 	"slices"
 
@@ -12,8 +11,13 @@ import (
 )
 
 // row is what a row of a forward pass computes: a position of a request.
-// Padding has request -1.
+// Padding has request -1, draft tokens that were rejected have -2.
 type row struct{ request, position int }
+
+const (
+	padding  = -1
+	rejected = -2
+)
 
 // place is where a row lies.
 type place struct{ forward, index int }
@@ -22,6 +26,7 @@ type place struct{ forward, index int }
 type pass struct {
 	step   int   // the number of its directory; its logits lie in the next
 	rows   []row // one a token
+	ids    []int // the tokens
 	ends   []row // the last rows of its chunks, of which logits are computed
 	logits []row // what the rows of its logits are; nil where not recorded
 }
@@ -30,7 +35,9 @@ type pass struct {
 type layout struct {
 	session *il.Session
 	passes  []pass
-	tokens  [][]int // of every request, by position
+	tokens  [][]int // of every request, by position; unknown before its start
+	starts  []int   // the first position of every request that the session ran: above 0 behind a prefix that it did not
+	drafts  []int   // of every request, its last rows that draft tokens gave and no later step accepted or rejected
 	rows    map[row]place
 	logits  map[row]place
 }
@@ -38,7 +45,7 @@ type layout struct {
 // layoutOf finds the rows of a session by the tokens and positions in rows,
 // which has the same forwards.
 func layoutOf(s, rows *il.Session) (*layout, error) {
-	plan, err := requests.Read(rows, nil)
+	plan, err := requests.ReadRows(rows)
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +54,7 @@ func layoutOf(s, rows *il.Session) (*layout, error) {
 		p := pass{step: st.Number}
 		for _, c := range st.Chunks {
 			p.add(c)
-			if c.Request >= 0 {
-				for len(l.tokens) <= c.Request {
-					l.tokens = append(l.tokens, nil)
-				}
-				l.tokens[c.Request] = append(append(l.tokens[c.Request], c.History...), c.IDs...)
-			}
+			l.add(c)
 		}
 		if recordedLogits(s, st.Number+1) != len(p.logits) {
 			p.logits = nil
@@ -66,6 +68,24 @@ func layoutOf(s, rows *il.Session) (*layout, error) {
 		l.passes = append(l.passes, p)
 	}
 	return l, nil
+}
+
+// add takes in the tokens of a chunk.
+func (l *layout) add(c requests.Chunk) {
+	if c.Request < 0 {
+		return
+	}
+	if c.Request == len(l.tokens) {
+		l.tokens = append(l.tokens, slices.Repeat([]int{unknown}, c.Start))
+		l.starts, l.drafts = append(l.starts, c.Start), append(l.drafts, 0)
+	}
+	l.tokens[c.Request] = append(l.tokens[c.Request], c.IDs[:len(c.IDs)-c.Rejected]...)
+	l.drafts[c.Request] = c.Drafts - c.Rejected
+}
+
+// whole reports whether the session ran all of its requests from their start.
+func (l *layout) whole() bool {
+	return !slices.ContainsFunc(l.starts, func(n int) bool { return n > 0 })
 }
 
 // withPositions adds the positions that transformers gives one sequence without
@@ -146,21 +166,26 @@ func withHFPositions(hf *il.Session) *il.Session {
 }
 
 func (p *pass) add(c requests.Chunk) {
+	p.ids = append(p.ids, c.IDs...)
+	if c.Request < 0 {
+		p.rows = append(p.rows, slices.Repeat([]row{{padding, 0}}, len(c.IDs))...)
+		return
+	}
+	kept := len(c.IDs) - c.Rejected
 	for k := range c.IDs {
 		r := row{c.Request, c.Start + k}
-		if c.Request < 0 {
-			r = row{-1, 0}
+		if k >= kept {
+			r.request = rejected
 		}
 		p.rows = append(p.rows, r)
 	}
-	if c.Request < 0 {
+	if !c.Sample {
+		p.ends = append(p.ends, p.rows[len(p.rows)-1])
 		return
 	}
-	end := row{c.Request, c.Start + len(c.IDs) - 1}
-	p.ends = append(p.ends, end)
-	if c.Sample {
-		p.logits = append(p.logits, end)
-	}
+	sampled := p.rows[len(p.rows)-1-c.Drafts:]
+	p.ends = append(p.ends, sampled...)
+	p.logits = append(p.logits, sampled...)
 }
 
 // recordedLogits counts the rows of logits in a step, -1 where there are none.
@@ -175,60 +200,6 @@ func recordedLogits(s *il.Session, step int) int {
 		}
 	}
 	return -1
-}
-
-// matching pairs the requests of two sessions: to[i] is the target's request
-// for the reference's i, -1 for none.
-type matching struct{ to, from []int }
-
-// match pairs requests by how many tokens they begin with in common, equal
-// ones in order. Requests that begin with other tokens have no partner.
-func match(ref, target [][]int) matching {
-	type pair struct{ r, t, common int }
-	var pairs []pair
-	for i, r := range ref {
-		for j, t := range target {
-			if n := commonPrefix(r, t); n > 0 {
-				pairs = append(pairs, pair{i, j, n})
-			}
-		}
-	}
-	slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(b.common, a.common) })
-	m := matching{slices.Repeat([]int{-1}, len(ref)), slices.Repeat([]int{-1}, len(target))}
-	for _, p := range pairs {
-		if m.to[p.r] < 0 && m.from[p.t] < 0 {
-			m.to[p.r], m.from[p.t] = p.t, p.r
-		}
-	}
-	return m
-}
-
-// inOrder pairs requests by their order of appearance.
-func inOrder(ref, target [][]int) matching {
-	m := matching{slices.Repeat([]int{-1}, len(ref)), slices.Repeat([]int{-1}, len(target))}
-	for i := range min(len(ref), len(target)) {
-		m.to[i], m.from[i] = i, i
-	}
-	return m
-}
-
-// common counts the tokens that paired requests begin with in common.
-func (m matching) common(ref, target [][]int) int {
-	n := 0
-	for i, j := range m.to {
-		if j >= 0 {
-			n += commonPrefix(ref[i], target[j])
-		}
-	}
-	return n
-}
-
-func commonPrefix(a, b []int) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
-		n++
-	}
-	return n
 }
 
 // partner is the same position of the request's partner.

@@ -33,7 +33,11 @@ type Chunk struct {
 	Start   int   // position of the first row
 	History []int // the tokens before Start, where no earlier step of the plan computes them
 	IDs     []int // one a row
-	Sample  bool  // a row of logits was recorded for it
+	Sample  bool  // a row of logits was recorded for it: of its last row
+
+	// Speculative decoding:
+	Drafts   int // rows before the last that have logits too
+	Rejected int // last rows that were thrown away: a later step runs their positions again
 }
 
 // history is a request whose tokens the user gave.
@@ -45,6 +49,7 @@ type history struct {
 // planner follows the requests of a session from step to step.
 type planner struct {
 	*Plan
+	open     bool // requests may begin with tokens that nothing tells
 	requests []*tracked
 }
 
@@ -53,14 +58,22 @@ type tracked struct {
 	last    int  // the index of the step that computed it last, -1 for none
 	known   bool // the tokens before the step are known
 	history *history
+	chunk   place // of the last rows
+	start   int   // their first position
+	ids     []int // their tokens
 }
+
+// place is a chunk of a plan.
+type place struct{ step, chunk int }
 
 // Read works out which rows of a session belong to which request.
 //
 // A row continues the request whose length equals its position, among equals
 // one that ran in the step before, then the lowest; position 0 starts one. A
 // run of token 0 at position 0 at the end of a step is padding. Where two
-// readings are possible, the recorded number of logits rows decides.
+// readings are possible, the recorded number of logits rows decides. A row
+// inside what its request ran last, with another token, replaces draft tokens
+// that speculative decoding rejected.
 //
 // histories supply what the session does not hold: the tokens of requests that
 // began before its first step, or all tokens where it recorded none.
@@ -69,11 +82,22 @@ func Read(s *il.Session, histories [][]int) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPlan(s.Dir, steps, histories)
+	return newPlan(s.Dir, steps, histories, false)
 }
 
-func newPlan(dir string, steps []recorded, histories [][]int) (*Plan, error) {
-	p := &planner{Plan: &Plan{Dir: dir}}
+// ReadRows is Read of a session that need not hold its requests from their
+// start: such a request begins at a Start above 0 without a History. It tells
+// whose the rows are, which is not enough to run them again.
+func ReadRows(s *il.Session) (*Plan, error) {
+	steps, err := readSteps(s)
+	if err != nil {
+		return nil, err
+	}
+	return newPlan(s.Dir, steps, nil, true)
+}
+
+func newPlan(dir string, steps []recorded, histories [][]int, open bool) (*Plan, error) {
+	p := &planner{Plan: &Plan{Dir: dir}, open: open}
 	for _, ids := range histories {
 		p.histories = append(p.histories, &history{ids: ids})
 	}
@@ -92,14 +116,10 @@ func newPlan(dir string, steps []recorded, histories [][]int) (*Plan, error) {
 	return p.Plan, nil
 }
 
-// span is a reading of consecutive rows: a request and where its rows end.
-type span struct{ request, lo, hi int }
-
 func (p *planner) step(index int, rec recorded) (Step, error) {
 	rows := len(rec.positions) - padding(rec)
-	spans := p.spans(index, rec, rows)
 	out := Step{Number: rec.step}
-	for _, sp := range spans {
+	for i, sp := range p.spans(index, rec, rows) {
 		c := Chunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
 		if sp.request == len(p.requests) {
 			p.requests = append(p.requests, &tracked{len: c.Start, last: -1})
@@ -109,10 +129,13 @@ func (p *planner) step(index int, rec recorded) (Step, error) {
 		if c.IDs, err = p.ids(rec, sp, c.Start); err != nil {
 			return out, err
 		}
-		if c.Start > 0 && r.last < 0 {
+		switch {
+		case r.last >= 0:
+			p.reject(r, r.len-c.Start)
+		case r.history != nil && c.Start > 0:
 			c.History = r.history.ids[:c.Start]
 		}
-		r.len, r.last = rec.positions[sp.hi-1]+1, index
+		r.len, r.last, r.start, r.chunk, r.ids = rec.positions[sp.hi-1]+1, index, c.Start, place{index, i}, c.IDs
 		out.Chunks = append(out.Chunks, c)
 	}
 	if err := markSampled(out.Chunks, rec.logits); err != nil {
@@ -122,18 +145,6 @@ func (p *planner) step(index int, rec recorded) (Step, error) {
 		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{0}})
 	}
 	return out, nil
-}
-
-// spans reads the rows before the padding; the number of logits rows chooses
-// between the readings.
-func (p *planner) spans(index int, rec recorded, rows int) []span {
-	spans := p.split(index, rec, rows, true)
-	if rec.logits >= 0 && rec.logits != len(spans) { // one request may hold what looks like several
-		if merged := p.split(index, rec, rows, false); rec.logits == len(merged) {
-			return merged
-		}
-	}
-	return spans
 }
 
 // padding counts the rows at the end of a step that are token 0 at position 0:
@@ -158,45 +169,6 @@ func padding(rec recorded) int {
 	return n
 }
 
-// split reads the rows from the first to the last. eager says what wins where
-// a row continues its neighbour and another request as well: the other
-// request, or the neighbour.
-func (p *planner) split(index int, rec recorded, rows int, eager bool) []span {
-	var spans []span
-	taken := map[int]bool{}
-	next := len(p.requests)
-	for i := range rows {
-		pos := rec.positions[i]
-		follows := i > 0 && pos == rec.positions[i-1]+1
-		other := p.continued(index, pos, taken)
-		if follows && (other < 0 || !eager) {
-			spans[len(spans)-1].hi = i + 1
-			continue
-		}
-		if other < 0 {
-			other = next
-			next++
-		}
-		taken[other] = true
-		spans = append(spans, span{other, i, i + 1})
-	}
-	return spans
-}
-
-// continued returns the request that a row at a position continues, or -1.
-func (p *planner) continued(index, pos int, taken map[int]bool) int {
-	best := -1
-	for r, t := range p.requests {
-		if pos == 0 || t.len != pos || taken[r] {
-			continue
-		}
-		if best < 0 || t.last == index-1 && p.requests[best].last != index-1 {
-			best = r
-		}
-	}
-	return best
-}
-
 // ids returns the tokens of a span, from the session or from the histories,
 // after finding the history of a request that the session does not hold from
 // its start.
@@ -211,7 +183,7 @@ func (p *planner) ids(rec recorded, sp span, start int) ([]int, error) {
 	}
 	r.known = r.known || r.history != nil || start == 0 && ids != nil
 	switch {
-	case ids != nil && r.known:
+	case ids != nil && (r.known || p.open):
 		return ids, nil
 	case ids != nil:
 		return nil, fmt.Errorf("row %d starts at position %d, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): %w",
@@ -238,25 +210,6 @@ func (p *planner) claim(start, end int, ids []int) *history {
 			h.used = true
 			return h
 		}
-	}
-	return nil
-}
-
-func markSampled(chunks []Chunk, logits int) error {
-	switch {
-	case logits < 0 || logits == len(chunks):
-		return nil
-	case logits > len(chunks):
-		return fmt.Errorf("%d rows of logits for %d requests: prompt logprobs and speculative decoding cannot be re-run", logits, len(chunks))
-	}
-	// Runners that skip the logits of unfinished prompts: those are the longest chunks.
-	order := make([]int, len(chunks))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return len(chunks[b].IDs) - len(chunks[a].IDs) })
-	for _, i := range order[:len(chunks)-logits] {
-		chunks[i].Sample = false
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func TestPlan(t *testing.T) {
 				{step: 0, ids: []int{1, 5, 9}, positions: []int{0, 1, 2}, logits: 1},
 				{step: 1, ids: []int{7}, positions: []int{3}, logits: -1},
 			},
-			want: []want{{{0, 0, nil, []int{1, 5, 9}, true}}, {{0, 3, nil, []int{7}, true}}},
+			want: []want{{{Request: 0, Start: 0, IDs: []int{1, 5, 9}, Sample: true}}, {{Request: 0, Start: 3, IDs: []int{7}, Sample: true}}},
 		},
 		{
 			name: "a batch, each row continuing the request of its length",
@@ -32,8 +32,8 @@ func TestPlan(t *testing.T) {
 				{step: 1, ids: []int{8, 9}, positions: []int{3, 2}, logits: 2},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {1, 0, nil, []int{1, 6, 7}, true}},
-				{{1, 3, nil, []int{8}, true}, {0, 2, nil, []int{9}, true}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 6, 7}, Sample: true}},
+				{{Request: 1, Start: 3, IDs: []int{8}, Sample: true}, {Request: 0, Start: 2, IDs: []int{9}, Sample: true}},
 			},
 		},
 		{
@@ -43,8 +43,8 @@ func TestPlan(t *testing.T) {
 				{step: 1, ids: []int{8, 9}, positions: []int{2, 3}, logits: 2},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {1, 0, nil, []int{1, 6, 7}, true}},
-				{{0, 2, nil, []int{8}, true}, {1, 3, nil, []int{9}, true}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 6, 7}, Sample: true}},
+				{{Request: 0, Start: 2, IDs: []int{8}, Sample: true}, {Request: 1, Start: 3, IDs: []int{9}, Sample: true}},
 			},
 		},
 		{
@@ -54,8 +54,8 @@ func TestPlan(t *testing.T) {
 				{step: 1, ids: []int{8, 9}, positions: []int{2, 3}, logits: 1},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {1, 0, nil, []int{1, 6, 7}, true}},
-				{{0, 2, nil, []int{8, 9}, true}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 6, 7}, Sample: true}},
+				{{Request: 0, Start: 2, IDs: []int{8, 9}, Sample: true}},
 			},
 		},
 		{
@@ -66,9 +66,9 @@ func TestPlan(t *testing.T) {
 				{step: 2, ids: []int{7}, positions: []int{2}, logits: 1},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {1, 0, nil, []int{1}, true}},
-				{{1, 1, nil, []int{6}, true}},
-				{{1, 2, nil, []int{7}, true}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1}, Sample: true}},
+				{{Request: 1, Start: 1, IDs: []int{6}, Sample: true}},
+				{{Request: 1, Start: 2, IDs: []int{7}, Sample: true}},
 			},
 		},
 		{
@@ -78,8 +78,8 @@ func TestPlan(t *testing.T) {
 				{step: 1, ids: []int{6, 0}, positions: []int{2, 0}, logits: 1},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {-1, 0, nil, []int{0}, false}, {-1, 0, nil, []int{0}, false}},
-				{{0, 2, nil, []int{6}, true}, {-1, 0, nil, []int{0}, false}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: -1, Start: 0, IDs: []int{0}}, {Request: -1, Start: 0, IDs: []int{0}}},
+				{{Request: 0, Start: 2, IDs: []int{6}, Sample: true}, {Request: -1, Start: 0, IDs: []int{0}}},
 			},
 		},
 		{
@@ -89,20 +89,20 @@ func TestPlan(t *testing.T) {
 				{step: 1, ids: []int{6, 7}, positions: []int{2, 1}, logits: 2},
 			},
 			want: []want{
-				{{0, 0, nil, []int{1, 5}, true}, {1, 0, nil, []int{0}, true}},
-				{{0, 2, nil, []int{6}, true}, {1, 1, nil, []int{7}, true}},
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{0}, Sample: true}},
+				{{Request: 0, Start: 2, IDs: []int{6}, Sample: true}, {Request: 1, Start: 1, IDs: []int{7}, Sample: true}},
 			},
 		},
 		{
 			name:  "logits of finished prompts only",
 			steps: []recorded{{step: 0, ids: []int{1, 1, 5, 6}, positions: []int{0, 0, 1, 2}, logits: 1}},
-			want:  []want{{{0, 0, nil, []int{1}, true}, {1, 0, nil, []int{1, 5, 6}, false}}},
+			want:  []want{{{Request: 0, Start: 0, IDs: []int{1}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 5, 6}}}},
 		},
 		{
 			name:      "a first step above 0 with its history",
 			histories: [][]int{{1, 5, 9}},
 			steps:     []recorded{{step: 4, ids: []int{7}, positions: []int{3}, logits: 1}},
-			want:      []want{{{0, 3, []int{1, 5, 9}, []int{7}, true}}},
+			want:      []want{{{Request: 0, Start: 3, History: []int{1, 5, 9}, IDs: []int{7}, Sample: true}}},
 		},
 		{
 			name:      "tokens from the history where the session has none",
@@ -111,7 +111,7 @@ func TestPlan(t *testing.T) {
 				{step: 0, positions: []int{0, 1, 2}, logits: 1},
 				{step: 1, positions: []int{3}, logits: 1},
 			},
-			want: []want{{{0, 0, nil, []int{1, 5, 9}, true}}, {{0, 3, nil, []int{7}, true}}},
+			want: []want{{{Request: 0, Start: 0, IDs: []int{1, 5, 9}, Sample: true}}, {{Request: 0, Start: 3, IDs: []int{7}, Sample: true}}},
 		},
 		{
 			name:  "a cached prefix",
@@ -135,7 +135,7 @@ func TestPlan(t *testing.T) {
 		{
 			name:  "more rows of logits than requests",
 			steps: []recorded{{step: 0, ids: []int{1, 5}, positions: []int{0, 1}, logits: 2}},
-			err:   "2 rows of logits for 1 requests: prompt logprobs and speculative decoding cannot be re-run",
+			err:   "2 rows of logits for 1 requests, which are not those of draft tokens of speculative decoding: prompt logprobs cannot be re-run",
 		},
 		{
 			name:      "a prompt that fits nothing",
@@ -145,7 +145,7 @@ func TestPlan(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			plan, err := newPlan("s", tc.steps, tc.histories)
+			plan, err := newPlan("s", tc.steps, tc.histories, false)
 			if tc.err != "" {
 				require.ErrorContains(t, err, tc.err)
 				return

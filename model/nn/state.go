@@ -23,6 +23,8 @@ type State interface {
 	// Fork returns a state that holds the same. What is added to one is not
 	// seen in the other.
 	Fork() State
+	// Truncate forgets the positions from n on.
+	Truncate(n int)
 }
 
 // StatesOf returns the modules with a state that m is or holds.
@@ -65,6 +67,13 @@ func (c *Cache) Fork() *Cache {
 	return f
 }
 
+// Truncate forgets the positions from n on.
+func (c *Cache) Truncate(n int) {
+	for _, s := range c.states {
+		s.Truncate(n)
+	}
+}
+
 // KeysAndValues is the state of an attention: a row a position, in the model's
 // dtype.
 type KeysAndValues struct {
@@ -78,6 +87,14 @@ func (s *KeysAndValues) Len() int { return s.n }
 // Fork returns the same rows.
 func (s *KeysAndValues) Fork() State {
 	return &KeysAndValues{slices.Clip(s.k), slices.Clip(s.v), s.n}
+}
+
+// Truncate forgets the rows from n on. Forks keep theirs.
+func (s *KeysAndValues) Truncate(n int) {
+	if n >= s.n {
+		return
+	}
+	s.k, s.v, s.n = slices.Clip(s.k[:len(s.k)/s.n*n]), slices.Clip(s.v[:len(s.v)/s.n*n]), n
 }
 
 // append adds the rows of k and v (n, nkv*D).
