@@ -111,14 +111,14 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 			continue
 		}
 		g := report.GapOf(t)
-		if why := cmp.Or(otherRows(p), j.changedOnTheWay(p)); why != "" && !j.failed && p.Bounds == nil {
+		if why := cmp.Or(otherRows(p), j.changedOnTheWay(p)); why != "" && !j.failed && !p.Bounds.Alone() {
 			j.blame(c, t, why)
 			c.In.Add(j.handedBy(c, t))
 			c.HasInputs = true
 			continue
 		}
 		switch lim := j.inputLimit(c, floor, j.seen.Gap); {
-		case p.Bounds != nil:
+		case p.Bounds.Alone():
 			j.bounded(c, p)
 		case t.NoiseRatio != nil:
 			j.inputRatio(c, p, floor)
@@ -131,6 +131,7 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 		default:
 			t.Verdict = report.Pass
 		}
+		j.boundedToo(c, p)
 		c.In.Add(j.handedBy(c, t))
 		c.HasInputs = true
 	}
@@ -168,6 +169,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 	for _, p := range c.Slots {
 		if p.Result != nil && p.Direction != report.Inputs {
 			j.output(c, p, floor)
+			j.boundedToo(c, p)
 		}
 	}
 	j.noteFallback(c)
@@ -178,7 +180,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 	t := p.Result
 	g, in, noise := report.GapOf(t), c.In.Gap, floor
-	if p.Bounds != nil {
+	if p.Bounds.Alone() {
 		j.bounded(c, p)
 		return
 	}

@@ -133,7 +133,7 @@ func suspicionOf(m *judge.Input, f *pairing.Forward, c *pairing.Call, p *pairing
 		return innocent
 	case t.Verdict == report.Fail || finding != "":
 		return suspected
-	case t.Gap.Identical() || f.Work != pairing.SameWork || m.Bounds.Set() || p.Bounds != nil || p.Direction != report.Inputs && len(c.Children) == 0:
+	case t.Gap.Identical() || f.Work != pairing.SameWork || m.Bounds.Set() || p.Bounds.Alone() || p.Direction != report.Inputs && len(c.Children) == 0:
 		return innocent
 	}
 	return unlikely

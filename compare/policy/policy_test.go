@@ -75,7 +75,7 @@ func TestParseErrors(t *testing.T) {
 		{head + "skip: true\n    reason: ' '", "p.yaml:3:5: skip without a reason: say why in reason"},
 		{head + "judge: default\n    reason: x", "p.yaml:4:5: reason is for skip: true"},
 		{head + "module: a", "p.yaml:3:5: the rule says nothing: give it bounds (max_abs, "},
-		{head + "max_abs: 1\n    judge: default\n    skip: true\n    reason: x", "p.yaml:3:5: the rule has both bounds and judge and skip; want one"},
+		{head + "max_abs: 1\n    judge: default\n    skip: true\n    reason: x", "p.yaml:3:5: the rule has both bounds and skip; want one"},
 		{head + "max_abs: -1", `p.yaml:3:14: max_abs: want a number, 0 or more, found "-1"`},
 		{head + "max_abs: .nan", "max_abs: want a number, 0 or more"},
 		{head + "max_rel_l2: .inf", "max_rel_l2: want a number, 0 or more"},

@@ -41,6 +41,10 @@ func (p *parser) rule(n *yaml.Node) (*report.PolicyRule, error) {
 		if k != "judge" && k != "skip" {
 			kind = "bounds"
 		}
+		if k == "judge" && len(acts) == 1 { // the default rule beside bounds
+			r.Bounds.Default = true
+			continue
+		}
 		if len(acts) == 0 || acts[len(acts)-1] != kind {
 			acts = append(acts, kind)
 		}

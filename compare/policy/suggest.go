@@ -121,7 +121,7 @@ func (k kind) write(w io.Writer, g *gaps) {
 		fmt.Fprintf(w, "    max_abs: 0\n")
 		return
 	}
-	fmt.Fprintf(w, "    max_rel_l2: %s # measured %.2g\n", up(max(Margin*g.relL2, g.ulp)), g.relL2)
+	fmt.Fprintf(w, "    judge: default\n    max_rel_l2: %s # measured %.2g\n", up(max(Margin*g.relL2, g.ulp)), g.relL2)
 	// Of two vectors at a relative distance of e, 1-cos is e²/2 at most but for
 	// terms of fourth order.
 	c := max(-1, 1-roundUp(max(Margin*Margin*g.oneMinus, g.ulp*g.ulp, 1e-15))) // what float64 tells from 1

@@ -16,7 +16,15 @@ type Bounds struct {
 	// MaxMismatched is the share of the values, 0 to 1, that RTol and ATol allow
 	// to be off by more; nil means none where one of them is set.
 	MaxMismatched *float64 `json:"max_mismatched,omitzero"`
+
+	// Default says, of the bounds of a policy's rule, that the default rule must
+	// be kept as well.
+	Default bool `json:"default,omitzero"`
 }
+
+// Alone reports whether bounds are given, and stand in the place of the default
+// rule.
+func (b *Bounds) Alone() bool { return b != nil && !b.Default }
 
 // Set reports whether there is any.
 func (b *Bounds) Set() bool {
