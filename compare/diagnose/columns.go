@@ -181,7 +181,7 @@ func (s *suspect) columnScale() string {
 func (s *suspect) columns() string {
 	wrong := s.wrongColumnList()
 	n, runs := len(wrong), runsOf(wrong)
-	if s.cols < 4 || n < 1 || n > 3*s.cols/4 || n > s.cols/2 && wrong[0] == 0 || len(runs) > maxRuns || !s.clearColumns() {
+	if s.cols < 4 || n < 1 || n > 3*s.cols/4 || n > s.cols/2 && wrong[0] == 0 || len(runs) > maxRuns && !dense(wrong) || !s.clearColumns() {
 		return ""
 	}
 	if n == 1 {
@@ -193,7 +193,7 @@ func (s *suspect) columns() string {
 		what = "a block of heads (one rank's, or which kv head a query head reads)"
 	case len(runs) == n:
 		what = "single output channels"
-	case len(runs) > 1:
+	case len(runs) > 1 && len(runs) <= maxRuns:
 		what = "some blocks of columns (the parts of ranks, of heads, or of some of the fused weights)"
 	}
 	return fmt.Sprintf("%s: only %s of %d are wrong, the others are within rounding", what, s.columnRanges(), s.cols)
@@ -243,6 +243,11 @@ func runsOf(n []int) [][2]int {
 	return out
 }
 
+// dense reports whether most columns between the first and the last are wrong.
+func dense(wrong []int) bool {
+	return 4*len(wrong) >= 3*(wrong[len(wrong)-1]-wrong[0]+1)
+}
+
 // columnRanges names the columns that are wrong; a range is named only where
 // all of it is.
 func (s *suspect) columnRanges() string {
@@ -252,7 +257,8 @@ func (s *suspect) columnRanges() string {
 	case len(wrong) == s.cols:
 		return "all columns"
 	case len(runs) > maxRuns:
-		return fmt.Sprintf("%d columns between %d and %d", len(wrong), wrong[0], wrong[len(wrong)-1])
+		first, last := wrong[0], wrong[len(wrong)-1]
+		return fmt.Sprintf("%d of the %d columns from %d to %d", len(wrong), last-first+1, first, last)
 	}
 	var out []string
 	for _, r := range runs {
