@@ -11,6 +11,8 @@ import (
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 )
@@ -83,8 +85,22 @@ func measureCopies(ctx context.Context, p *pairing.Pair, notes *normalize.Notes,
 	}
 	worst := slices.MaxFunc(all, func(a, b rankCopy) int { return report.CompareGaps(a.result.Gap, b.result.Gap) })
 	p.Result, p.Ref, p.Target = worst.result, holding(p.Ref, worst.ref), holding(p.Target, worst.target)
-	if len(rs) == 0 && len(ts) == len(all) {
-		p.OddRank = oddRank(all, notes)
+	p.Rounded = roundedAlike(ctx, p, rs, notes) && roundedAlike(ctx, p, ts, notes)
+	if len(rs) == 0 && notes.Whole(target) {
+		p.OddRank = oddRank(all)
+	}
+	return true
+}
+
+// roundedAlike reports whether copies of keys and values, which each rank computes
+// for itself, differ by no more than kernels of unlike devices do. What is whole on
+// every rank comes from one sum over all, and must be equal to the bit.
+func roundedAlike(ctx context.Context, p *pairing.Pair, copies []*il.TensorFile, notes *normalize.Notes) bool {
+	for k := 1; k < len(copies); k++ {
+		x, err := gapOfFiles(ctx, p, copies[0], copies[k], metric.DefaultTolerance)
+		if err != nil || notes.Whole(copies[0]) || !(report.GapOf(x) <= rounding.Noise(x.DTypes[1])) {
+			return false
+		}
 	}
 	return true
 }
@@ -102,12 +118,12 @@ func holding(s *il.Slot, f *il.TensorFile) *il.Slot {
 	return &il.Slot{Direction: s.Direction, Path: s.Path, Tensors: []*il.TensorFile{f}}
 }
 
-// oddRank says which rank's copy of a tensor that no part of is a rank's own is
-// off from the reference, "" where that is not one.
-func oddRank(all []rankCopy, notes *normalize.Notes) string {
+// oddRank says which rank's copy is off from the reference, "" where that is not
+// one.
+func oddRank(all []rankCopy) string {
 	byGap := slices.SortedFunc(slices.Values(all), func(a, b rankCopy) int { return cmp.Compare(report.GapOf(b.result), report.GapOf(a.result)) })
 	worst, next := byGap[0], byGap[1]
-	if at := worst.result.Gap.MaxAbsAt; at == nil || notes.RankOf(worst.target, at) != "" || report.GapOf(worst.result) == report.GapOf(next.result) {
+	if report.GapOf(worst.result) == report.GapOf(next.result) {
 		return ""
 	}
 	return fmt.Sprintf("it is rank %s that is off from the reference, by rel_l2 %s, the others by at most %s",

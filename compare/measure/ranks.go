@@ -13,6 +13,9 @@ import (
 // rankFinding describes the ranks of either side that differ where all must be
 // alike.
 func rankFinding(p *pairing.Pair, notes *normalize.Notes) string {
+	if p.Rounded {
+		return ""
+	}
 	var out []string
 	for _, side := range []struct {
 		name string

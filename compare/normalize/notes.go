@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Finding tells which ranks do not hold what they must in a tensor of a
@@ -66,6 +67,13 @@ func (n *Notes) RankOf(f *il.TensorFile, at []int) string {
 		}
 	}
 	return ""
+}
+
+// Whole reports whether all ranks must hold the whole of a tensor that is put
+// together, and not parts of it.
+func (n *Notes) Whole(f *il.TensorFile) bool {
+	x := n.ranks[f]
+	return x != nil && x.from[0].sharding == topology.Replicated
 }
 
 // Part is what one rank holds of a tensor: views of it.

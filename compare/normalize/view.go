@@ -3,7 +3,7 @@
 // to session, whose tensors are put together when they are opened:
 //
 //	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, hfshape.go, mapfile.go
-//	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
+//	ranks   the parts of tensor-parallel ranks                         ranks.go, kvcopies.go, assembly.go, rankcopies.go
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	align   rows by request and position                               align.go, layout.go
 package normalize

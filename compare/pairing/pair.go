@@ -118,6 +118,7 @@ type Pair struct {
 	Origin      *Origin            // what it was handed on from
 	Rows        *RowOrigin         // the rows it is a selection of; nil for no selection
 	Finding     string             // the ranks of either side that differ where all must be alike, "" for none
+	Rounded     bool               // ranks that compute the same keys and values differ by rounding alone: no finding
 	OddRank     string             // which of them is off from the reference, "" where that is not known
 	Rank        string             // the device that holds the largest difference; "" for a tensor of one device
 	Ranked      bool               // rank is known
