@@ -374,8 +374,8 @@ func TestCommonOnly(t *testing.T) {
 	require.Equal(t, 100.0, r.Coverage.Percent())
 
 	later := openDir(t, func() string {
-		dir := copySteps(t, open(t, base), 2)
-		require.NoError(t, os.Rename(filepath.Join(dir, "step_2"), filepath.Join(dir, "step_9")))
+		dir := copySteps(t, open(t, base), 3) // logits alone, which tell no tokens
+		require.NoError(t, os.Rename(filepath.Join(dir, "step_3"), filepath.Join(dir, "step_9")))
 		return dir
 	}())
 	r = run(t, open(t, base), later, Options{CommonOnly: true})

@@ -64,6 +64,28 @@ func negatives() []negative {
 		{name: "batch order", what: "two requests in the other order", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
 			return Setting{Plan: b.Batch(0, 1)}, Setting{Plan: b.Batch(1, 0), Order: Reversed}
 		}},
+		{name: "prefix cache", what: "the first 16 tokens of the prompt come from the prefix cache", settings: plan(func(_ *Bench, p *requests.Plan) { cached(p, 0, 16) })},
+		{name: "prefix cache as reference", what: "and the other way round", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			p := b.Plan()
+			cached(p, 0, 16)
+			return Setting{Plan: p}, Setting{Order: Reversed}
+		}},
+		{name: "prefix cache in a batch", what: "of two requests the second hits; the reference runs them in the other order", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			p := b.Batch(0, 1)
+			cached(p, 1, 16)
+			return Setting{Plan: b.Batch(1, 0)}, Setting{Plan: p, Order: Reversed}
+		}},
+		{name: "speculative decoding", what: "two draft tokens are run and rejected; every row has logits", settings: func(_ *testing.T, b *Bench) (Setting, Setting) {
+			p, q := b.Plan(), b.Plan()
+			for _, x := range []*requests.Plan{p, q} {
+				next := x.Steps[1].Chunks[0]
+				next.Start, next.IDs = next.Start+1, []int{b.outputs[0][1]}
+				x.Steps = append(x.Steps, requests.Step{Number: 2, Chunks: []requests.Chunk{next}})
+			}
+			c := &p.Steps[1].Chunks[0]
+			c.IDs, c.Drafts, c.Rejected = append(c.IDs, other(b.outputs[0][1]), 5), 2, 2
+			return Setting{Plan: q}, Setting{Plan: p, Order: Reversed}
+		}},
 		{name: "later steps", what: "the target ran seven forwards before", settings: plan(func(b *Bench, p *requests.Plan) {
 			for i := range p.Steps {
 				p.Steps[i].Number += 7
@@ -86,6 +108,15 @@ func chunked(p *requests.Plan, n int) {
 		p.Steps[i].Number = i
 	}
 }
+
+// cached takes the first n tokens of a request's prompt from a prefix cache.
+func cached(p *requests.Plan, request, n int) {
+	c := &p.Steps[0].Chunks[request]
+	c.Start, c.History, c.IDs = n, c.IDs[:n], c.IDs[n:]
+}
+
+// other is a token that is not the given one.
+func other(id int) int { return 3 + (id+1)%7 }
 
 // padded adds five padding rows to every step.
 func padded(p *requests.Plan) {
