@@ -71,6 +71,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	defer ckpt.Close()
+	e.Vocabulary = ckpt.Config.VocabSize
 	dir, err := os.MkdirTemp("", "ildiff-replay-")
 	if err != nil {
 		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)

@@ -5,6 +5,7 @@
 //	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, hfshape.go, mapfile.go
 //	ranks   the parts of tensor-parallel ranks                         ranks.go, assembly.go
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
+//	heads   the padding of the vocabulary in logits                    vocabulary.go
 //	align   rows by request and position                               align.go, layout.go
 package normalize
 
@@ -25,8 +26,9 @@ type Options struct {
 	// on others.
 	Canonical bool
 
-	KVHeads int    // key and value heads of the model; 0 is unknown
-	Before  *Notes // what is known of sessions that were prepared before; nil for none
+	KVHeads    int    // key and value heads of the model; 0 is unknown
+	Before     *Notes // what is known of sessions that were prepared before; nil for none
+	Vocabulary int    // columns that the logits of evidence have, 0 where it has none
 }
 
 // Notes is what the transforms found.
@@ -79,6 +81,8 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		joinedT, n.Warnings = oneRope(joinedT)
 		notes.add("target", Notes{Warnings: n.Warnings})
 	}
+	joinedR, joinedT, n.Warnings = commonVocabulary(joinedR, joinedT, o.Vocabulary)
+	notes.add("", Notes{Warnings: n.Warnings})
 	if o.StepOffset != nil {
 		t, err = shift(joinedT, *o.StepOffset)
 		return joinedR, t, notes, err
