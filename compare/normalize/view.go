@@ -59,10 +59,8 @@ func (n *Notes) add(side string, m Notes) {
 // Prepare makes target comparable with ref. The steps of both results are
 // those of ref. Sessions that need no change are returned as they are.
 func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes, err error) {
-	if o.Map != nil {
-		if target, err = o.Map.rename(ref, target); err != nil {
-			return nil, nil, notes, err
-		}
+	if target, err = o.Map.Rename(ref, target); err != nil {
+		return nil, nil, notes, err
 	}
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
@@ -122,6 +120,25 @@ func known(other *il.Session) *topology.Architecture {
 		return nil
 	}
 	return other.Architecture()
+}
+
+// Among is what a session holds of the modules of another.
+func Among(s, other *il.Session) *il.Session {
+	names := map[string]bool{}
+	for m := range other.Modules() {
+		names[m] = true
+	}
+	var steps []*il.Step
+	for _, st := range s.Steps {
+		out := &il.Step{Number: st.Number}
+		for _, c := range st.Calls {
+			if names[c.Module] {
+				out.Calls = append(out.Calls, c)
+			}
+		}
+		steps = append(steps, out)
+	}
+	return derive(s, steps)
 }
 
 // derive makes a session with other steps of one.
