@@ -83,6 +83,7 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 	c := &comparison{rawRef: ref, rawTarget: target, opts: opts}
 	opts.View.Canonical = opts.View.Canonical || opts.Evidence.Given() // ilref, which makes it, has no other names
 	opts.View.KVHeads = cmp.Or(opts.View.KVHeads, opts.Evidence.KVHeads)
+	opts.View.Vocabulary = opts.Evidence.Columns()
 	var err error
 	if c.ref, c.target, c.notes, err = normalize.Prepare(ref, target, opts.View); err != nil {
 		return nil, err

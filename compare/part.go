@@ -19,7 +19,11 @@ func MeasurePart(ctx context.Context, ref, target *il.Session, opts Options, p s
 	if err != nil {
 		return nil, err
 	}
-	c.sel.Own = partial.Assign(p, target, c.target, c.ref)
+	named, err := opts.View.Map.Rename(ref, target)
+	if err != nil {
+		return nil, err
+	}
+	c.sel.Own = partial.Assign(p, named, c.target, c.ref)
 	c.sel.Narrow(c.forwards)
 	var once sync.Once
 	var failed error

@@ -117,11 +117,11 @@ func (m *llamaDecoderLayer) Forward(s *nn.Step, in il.Tuple) il.Value {
 // Inputs are positions, hidden and residual, which is None before the first
 // layer.
 func (m *llamaDecoderLayer) Inputs() []nn.Input {
-	h := m.inputLayerNorm.Inputs()[0]
+	in := m.inputLayerNorm.Inputs()
 	if !m.inputLayerNorm.Fused {
-		return []nn.Input{nn.Ints(), h, nn.Fixed(nil)}
+		return []nn.Input{nn.Ints(), in[0], nn.Fixed(nil)}
 	}
-	return []nn.Input{nn.Ints(), h, h}
+	return []nn.Input{nn.Ints(), in[0], in[1]}
 }
 
 // llamaAttention is vLLM's LlamaAttention.

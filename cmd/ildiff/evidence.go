@@ -53,8 +53,9 @@ func (f *evidenceFlags) check() error {
 }
 
 // open opens the sessions, and makes the replay where a model is given, of the
-// target's calls in own (nil for all). The caller removes what it made.
-func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, own func(module string, call int) bool, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
+// target's calls in own (nil for all), under the names that a map gives them. The
+// caller removes what it made.
+func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, names *normalize.Map, own func(module string, call int) bool, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
 	remove = func() {}
 	e.RatioLimit = f.ratioLimit.v
 	if e.Replay, err = f.openReplay(target); err != nil {
@@ -71,13 +72,21 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	defer ckpt.Close()
+	e.Vocabulary = ckpt.Config.VocabSize
 	dir, err := os.MkdirTemp("", "ildiff-replay-")
 	if err != nil {
 		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
 	}
 	remove = func() { os.RemoveAll(dir) }
 	e.KVHeads = ckpt.Config.NumKeyValueHeads
-	canonical, notes := normalize.Canonical(target, reference, e.KVHeads)
+	named, err := names.Rename(reference, target)
+	if err != nil {
+		return e, remove, err
+	}
+	if names != nil { // what has no counterpart is no module of the checkpoint's
+		named = normalize.Among(named, reference)
+	}
+	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)

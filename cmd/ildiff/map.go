@@ -15,7 +15,8 @@ const mapLong = `Map proposes which module of TARGET is which of REFERENCE, for 
 modules have other names, as a file for ildiff --map. Modules of equal names need
 no line; transformers' names are known without a map. The proposal pairs modules
 of the same layer whose outputs are equally wide, the most similar names first:
-read it and correct it.
+read it and correct it. With --model the checkpoint computes the target's modules
+again under the reference's names.
 
 Each line's "reference" is a module's name, or a regular expression (Go's syntax)
 for the whole of it; in "target", $1 is its first group.`

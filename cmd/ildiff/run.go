@@ -26,8 +26,8 @@ REFERENCE and TARGET are session directories: those that hold step_0, step_1, â€
 Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
-their tokens in other ways (padding, chunks, batches, step numbers), and modules of
-transformers get vLLM's names. Steps are those of the reference. The table has one
+their tokens in other ways (padding, chunks, batches, step numbers), modules of
+transformers get vLLM's names, and logits lose the padding of the vocabulary. Steps are those of the reference. The table has one
 line a module call in execution order: the gap of its worst output and of its worst
 input. Below it stands where the sessions first part, and why.
 
@@ -183,7 +183,7 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 		return 0, err
 	}
 	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, nil, stderr)
+	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, opts.View.Map, nil, stderr)
 	defer remove()
 	if err != nil {
 		return 0, err

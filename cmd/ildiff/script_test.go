@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive, "crafted": crafted},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive, "crafted": crafted, "renamed": renameModules, "padded": padLogits},
 	})
 }
 

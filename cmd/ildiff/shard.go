@@ -41,8 +41,12 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 	if err != nil {
 		return err
 	}
+	named, err := opts.View.Map.Rename(ref, target)
+	if err != nil {
+		return err
+	}
 	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, partial.OwnCalls(part, target), stderr)
+	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, opts.View.Map, partial.OwnCalls(part, named), stderr)
 	defer remove()
 	if err != nil {
 		return err

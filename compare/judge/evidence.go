@@ -169,7 +169,7 @@ func (j *noiseJudge) ratio(c *pairing.Call, t *report.TensorDiff, noise, floor f
 	case f.WrongScale() && !in.Scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",
 			f.Scale.MinusOne, f.Scale.StdErr, max(f.Least, rounding.ScaleErrors*f.Scale.StdErr)))
-	case c.HasInputs && !c.InputsMissing && in.Apart == 0 && j.movesBits(t, f.EmulationGap):
+	case c.HasInputs && !c.InputsMissing && in.Apart == 0 && !wideResidual(c, 1) && j.movesBits(t, f.EmulationGap):
 		j.blame(c, t, fmt.Sprintf("its inputs are those of the emulation to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(f.EmulationGap)), report.Percent(rounding.EqualShare), describeRatio(f, ratio)))
 	}

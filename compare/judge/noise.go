@@ -64,6 +64,7 @@ type noiseJudge struct {
 	history    map[string]pairing.Propagated // by module: the keys and values it has stored
 	reported   bool                          // that the reference is suspect
 	rounds     bool                          // that a module rounds elsewhere
+	residual   bool                          // that the sides keep the residual stream in other types
 	alone      bool                          // of a part: what failed excuses nothing, for another part may tell that it did not
 
 	// Of the forward at hand:
@@ -173,6 +174,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 		}
 	}
 	j.noteFallback(c)
+	j.noteResidual(c)
 	j.remember(c)
 }
 
@@ -226,7 +228,7 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("inputs agree to the bit, outputs do not: %s", sliceBeyond(c, t, noise)))
 	case hidden(t.Gap, floor) && in <= floor*rounding.Far/2:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s", inputsAgree(c), describeHidden(t.Gap)))
-	case exact(c) && j.movesBits(t, t.Gap):
+	case exact(c) && wideResidual(c, 0) == wideResidual(c, 1) && j.movesBits(t, t.Gap):
 		j.blame(c, t, fmt.Sprintf("inputs are equal to the bit, but only %s of the output values are, and a module that rounds once keeps %s: %s",
 			report.Percent(equalOf(t.Gap)), report.Percent(rounding.EqualShare), report.Describe(t)))
 	}

@@ -24,6 +24,7 @@ type Evidence struct {
 	// how far Floor is from Oracle is what rounding costs. Both or none.
 	Oracle, Floor *il.Session
 	RatioLimit    float64 // times what rounding costs that the target may be off; 0 means DefaultRatioLimit
+	Vocabulary    int     // columns of the logits of all of them; 0 where not known but by reading them
 
 	KVHeads int // key and value heads of the model that made them; 0 is unknown
 
@@ -32,6 +33,18 @@ type Evidence struct {
 
 // Given reports whether there is any.
 func (e *Evidence) Given() bool { return e.Replay != nil || e.Oracle != nil }
+
+// Columns is how many columns the logits of the evidence have, 0 where it has
+// none.
+func (e *Evidence) Columns() int {
+	n := e.Vocabulary
+	for _, s := range []*il.Session{e.Replay, e.Oracle, e.Floor} {
+		if n == 0 && s != nil {
+			n = normalize.Vocabulary(s)
+		}
+	}
+	return n
+}
 
 // Rule is the best that the evidence allows.
 func (e *Evidence) Rule() report.Rule {

@@ -107,8 +107,12 @@ func lineAt(data []byte, offset int64) int {
 	return 1 + bytes.Count(data[:min(max(offset, 0), int64(len(data)))], []byte("\n"))
 }
 
-// rename gives the target's modules the names of the reference's.
-func (m *Map) rename(ref, target *il.Session) (*il.Session, error) {
+// Rename gives the target's modules the names of the reference's. A nil map
+// leaves them as they are.
+func (m *Map) Rename(ref, target *il.Session) (*il.Session, error) {
+	if m == nil {
+		return target, nil
+	}
 	refNames, targetNames := slices.Collect(ref.Modules()), slices.Collect(target.Modules())
 	to := map[string]string{} // the reference's name of a module of the target
 	for i, r := range m.Modules {

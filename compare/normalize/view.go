@@ -5,6 +5,7 @@
 //	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, hfshape.go, mapfile.go
 //	ranks   the parts of tensor-parallel ranks                         ranks.go, kvcopies.go, assembly.go, rankcopies.go
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
+//	heads   the padding of the vocabulary in logits                    vocabulary.go
 //	align   rows by request and position                               align.go, layout.go
 package normalize
 
@@ -25,8 +26,9 @@ type Options struct {
 	// on others.
 	Canonical bool
 
-	KVHeads int    // key and value heads of the model; 0 is unknown
-	Before  *Notes // what is known of sessions that were prepared before; nil for none
+	KVHeads    int    // key and value heads of the model; 0 is unknown
+	Before     *Notes // what is known of sessions that were prepared before; nil for none
+	Vocabulary int    // columns that the logits of evidence have, 0 where it has none
 }
 
 // Notes is what the transforms found.
@@ -57,10 +59,8 @@ func (n *Notes) add(side string, m Notes) {
 // Prepare makes target comparable with ref. The steps of both results are
 // those of ref. Sessions that need no change are returned as they are.
 func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes, err error) {
-	if o.Map != nil {
-		if target, err = o.Map.rename(ref, target); err != nil {
-			return nil, nil, notes, err
-		}
+	if target, err = o.Map.Rename(ref, target); err != nil {
+		return nil, nil, notes, err
 	}
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
@@ -79,6 +79,8 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		joinedT, n.Warnings = oneRope(joinedT)
 		notes.add("target", Notes{Warnings: n.Warnings})
 	}
+	joinedR, joinedT, n.Warnings = commonVocabulary(joinedR, joinedT, o.Vocabulary)
+	notes.add("", Notes{Warnings: n.Warnings})
 	if o.StepOffset != nil {
 		t, err = shift(joinedT, *o.StepOffset)
 		return joinedR, t, notes, err
@@ -118,6 +120,25 @@ func known(other *il.Session) *topology.Architecture {
 		return nil
 	}
 	return other.Architecture()
+}
+
+// Among is what a session holds of the modules of another.
+func Among(s, other *il.Session) *il.Session {
+	names := map[string]bool{}
+	for m := range other.Modules() {
+		names[m] = true
+	}
+	var steps []*il.Step
+	for _, st := range s.Steps {
+		out := &il.Step{Number: st.Number}
+		for _, c := range st.Calls {
+			if names[c.Module] {
+				out.Calls = append(out.Calls, c)
+			}
+		}
+		steps = append(steps, out)
+	}
+	return derive(s, steps)
 }
 
 // derive makes a session with other steps of one.

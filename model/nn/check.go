@@ -18,7 +18,7 @@ func CheckInputs(m Module, dtype tensor.DType, in il.Tuple) error {
 		}
 		width := input.Width
 		want := fmt.Sprintf("%s (T, %d)", dtype, width)
-		ok := x.DType == dtype && len(x.Shape) >= 2 && x.Shape[len(x.Shape)-1] == width
+		ok := (x.DType == dtype || input.Wide && isWider(x.DType, dtype)) && len(x.Shape) >= 2 && x.Shape[len(x.Shape)-1] == width
 		if input.Ints {
 			want = "integers (T,)"
 			ok = x.DType.IsInt() && len(x.Shape) == 1
@@ -33,3 +33,7 @@ func CheckInputs(m Module, dtype tensor.DType, in il.Tuple) error {
 	}
 	return nil
 }
+
+// isWider reports whether a residual stream may have type x where the modules
+// compute in dtype.
+func isWider(x, dtype tensor.DType) bool { return x == tensor.Float32 && dtype.Size() == 2 }

@@ -25,7 +25,8 @@ func NewRMSNorm(name string, spec *topology.Spec, weight *tensor.Tensor, eps flo
 
 // Forward maps x (…, H) to a new tensor of its shape. With a residual (T, H)
 // it is vLLM's fused_add_rms_norm, in place: residual += x, x = norm(residual),
-// and returns both.
+// and returns both. A residual stream in float32 beside a half type stays in
+// float32.
 func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 	x := in.Tensor(0)
 	if !m.Fused {
@@ -38,11 +39,11 @@ func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 
 // Inputs are x and, where it is fused, the residual.
 func (m *RMSNorm) Inputs() []Input {
-	h := Hidden(m.Weight.Shape[0])
+	h := m.Weight.Shape[0]
 	if m.Fused {
-		return []Input{h, h}
+		return []Input{Hidden(h), Residual(h)}
 	}
-	return []Input{h}
+	return []Input{Residual(h)}
 }
 
 // Params is the weight.
@@ -66,7 +67,7 @@ func (o *ops[F]) rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
 	o.parallel(src.n, func() func(int) {
 		row := make([]F, src.width)
 		return func(i int) {
-			o.load(row, o.dtype, src.bytes(i))
+			o.load(row, x.DType, src.bytes(i))
 			o.normalize(row, w, eps)
 			o.store(dst.bytes(i), o.dtype, row)
 		}
@@ -74,7 +75,8 @@ func (o *ops[F]) rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
 	return out
 }
 
-// addRMSNorm normalises the rounded sum, as fused_add_rms_norm does.
+// addRMSNorm normalises the rounded sum, as fused_add_rms_norm does; that of a
+// residual in float32 has no rounding.
 func (o *ops[F]) addRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 	xr, rr := rowsOf(x), rowsOf(residual)
 	w := make([]F, xr.width)
@@ -83,10 +85,12 @@ func (o *ops[F]) addRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 		row, res := make([]F, xr.width), make([]F, xr.width)
 		return func(i int) {
 			o.load(row, o.dtype, xr.bytes(i))
-			o.load(res, o.dtype, rr.bytes(i))
+			o.load(res, residual.DType, rr.bytes(i))
 			kernel.Add(row, res)
-			o.round(row) // z = r(x + residual)
-			o.store(rr.bytes(i), o.dtype, row)
+			if residual.DType == o.dtype {
+				o.round(row) // z = r(x + residual)
+			}
+			o.store(rr.bytes(i), residual.DType, row)
 			o.normalize(row, w, eps)
 			o.store(xr.bytes(i), o.dtype, row)
 		}

@@ -39,6 +39,7 @@ type Param struct {
 // Input describes an argument of a module.
 type Input struct {
 	Width int      // last dimension of a tensor of activations
+	Wide  bool     // activations that an engine may keep in float32 beside a half type
 	Ints  bool     // integers (T,) instead
 	Fixed bool     // the model's, in every call: Value
 	Value il.Value // None, or a module
@@ -49,6 +50,9 @@ func Ints() Input { return Input{Ints: true} }
 
 // Hidden describes activations (T, width).
 func Hidden(width int) Input { return Input{Width: width} }
+
+// Residual describes a residual stream (T, width).
+func Residual(width int) Input { return Input{Width: width, Wide: true} }
 
 // Fixed describes an argument that is the same in every call; nil is None.
 func Fixed(v il.Value) Input { return Input{Fixed: true, Value: v} }

@@ -19,15 +19,15 @@ func (m *RMSNorm) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation)
 	d.byRows(o, func() noiseRow {
 		add := make([]float32, x.width)
 		return func(i int, y0, v []float32) {
-			o.load(y0, o.dtype, x.bytes(i))
+			o.load(y0, x.t.DType, x.bytes(i))
 			if m.Fused {
-				o.load(add, o.dtype, residual.bytes(i))
+				o.load(add, residual.t.DType, residual.bytes(i))
 				for j := range y0 {
 					y0[j] += add[j]
 				}
 			}
 			if d.result == 0 {
-				if m.Fused { // as the kernels norm it
+				if m.Fused && residual.t.DType == o.dtype { // as the kernels norm it
 					o.round(y0)
 				}
 				d.norm(y0, v, w, m.Eps, m.Fused)
