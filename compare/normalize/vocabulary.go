@@ -114,7 +114,7 @@ func lastDim(t *tensor.Tensor) int {
 
 // describePadding says what the columns from n on hold.
 func describePadding(s *il.Session, n, columns int) string {
-	p := padding{least: math.Inf(1), most: math.Inf(-1)}
+	p := paddedVocabulary{least: math.Inf(1), most: math.Inf(-1)}
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			for _, slot := range c.Slots {
@@ -129,15 +129,15 @@ func describePadding(s *il.Session, n, columns int) string {
 	return fmt.Sprintf("the logits have %d columns, of which the last %d are padding of the vocabulary and are not compared (%s)%s", columns, columns-n, p.values(), p.wins())
 }
 
-// padding is what columns of padding hold.
-type padding struct {
+// paddedVocabulary is what columns of padding hold.
+type paddedVocabulary struct {
 	finite, masked, other int // other are NaN and +Inf
 	least, most           float64
 	rows, won             int // won are those whose largest logit is padding
 }
 
 // add looks at a tensor of logits.
-func (p *padding) add(t *tensor.Tensor, n, columns int) error {
+func (p *paddedVocabulary) add(t *tensor.Tensor, n, columns int) error {
 	last := lastDim(t)
 	if last < 1 || t.Shape[last] != columns {
 		return nil
@@ -162,7 +162,7 @@ func (p *padding) add(t *tensor.Tensor, n, columns int) error {
 }
 
 // count takes in the padding of a row and returns its largest value.
-func (p *padding) count(row []float64) float64 {
+func (p *paddedVocabulary) count(row []float64) float64 {
 	most := math.Inf(-1)
 	for _, x := range row {
 		switch {
@@ -192,7 +192,7 @@ func largest(v []float64) float64 {
 }
 
 // values writes what the padding holds.
-func (p *padding) values() string {
+func (p *paddedVocabulary) values() string {
 	finite := fmt.Sprintf("finite values from %.3g to %.3g", p.least, p.most)
 	if p.least == p.most {
 		finite = fmt.Sprintf("all %.3g", p.most)
@@ -209,7 +209,7 @@ func (p *padding) values() string {
 }
 
 // wins warns of padding that a sampler would choose.
-func (p *padding) wins() string {
+func (p *paddedVocabulary) wins() string {
 	if p.won == 0 {
 		return ""
 	}
