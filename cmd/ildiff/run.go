@@ -26,7 +26,8 @@ REFERENCE and TARGET are session directories: those that hold step_0, step_1, â€
 Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
-their tokens in other ways (padding, chunks, batches, step numbers), modules of
+their tokens in other ways (padding, chunks, batches, cached prefixes, draft
+tokens, step numbers), modules of
 transformers get vLLM's names, and logits lose the padding of the vocabulary. Steps are those of the reference. The table has one
 line a module call in execution order: the gap of its worst output and of its worst
 input. Below it stands where the sessions first part, and why.

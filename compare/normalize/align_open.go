@@ -23,14 +23,14 @@ func sameIDs(a, b *layout) bool {
 // telling is how many tokens tell that a request is another at other positions.
 const telling = 8
 
-// cannotPlace is an error where no request is in both sessions, or where one of
+// cannotPlace is an error where no request is known to be in both sessions, or where one of
 // the target that begins above position 0 is none of the reference's but ran
 // the tokens of one, at other positions: a fault to be found, which lining up
 // would take out of sight.
 func cannotPlace(a, b *layout) error {
 	m := match(a.tokens, b.tokens)
 	if !slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 }) {
-		return fmt.Errorf("no request of %s, of which the first begins %s, has the same tokens at the same positions in both", b.session.Dir, b.beginning(0))
+		return fmt.Errorf("no request of %s, of which the first begins %s, is told by its tokens and positions to be one of the reference's", b.session.Dir, b.beginning(0))
 	}
 	for q, at := range b.starts {
 		if at == 0 || m.from[q] != -1 {

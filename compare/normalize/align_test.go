@@ -89,7 +89,7 @@ func TestNotShifted(t *testing.T) {
 	_, tt, notes := Align(a, b)
 	require.Same(t, b, tt)
 	require.Len(t, notes.Warnings, 1)
-	require.Contains(t, notes.Warnings[0], "no request of memory, of which the first begins at position 11 with the tokens 300 300, has the same tokens at the same positions in both")
+	require.Contains(t, notes.Warnings[0], "no request of memory, of which the first begins at position 11 with the tokens 300 300, is told by its tokens and positions to be one of the reference's")
 }
 
 // Logits that only one side recorded are missing, whatever the layout.
@@ -225,6 +225,7 @@ func TestChunkLacksCall(t *testing.T) {
 }
 
 func TestMatch(t *testing.T) {
+	const u = unknown
 	for _, c := range []struct {
 		ref, target [][]int
 		to          []int
@@ -235,6 +236,16 @@ func TestMatch(t *testing.T) {
 		{[][]int{{1, 2, 3}}, [][]int{{1, 7}, {1, 2, 5}}, []int{1}},
 		{[][]int{{5}, {1}}, [][]int{{1}}, []int{-1, 0}},
 		{[][]int{{5, 6}}, [][]int{{6}}, []int{-1}},
+		// behind a prefix that was not run
+		{[][]int{{1, 2, 3, 4}, {1, 2, 5, 6}}, [][]int{{u, u, 5, 6}, {1, 2, 3, 4}}, []int{1, 0}},
+		{[][]int{{u, u, 5, 6}, {1, 2, 3, 4}}, [][]int{{1, 2, 3, 4}, {1, 2, 5, 6}}, []int{1, 0}},
+		{[][]int{{1, 2, 3, 4}}, [][]int{{u, u, 3, 4}}, []int{0}},
+		{[][]int{{1, 2, 3, 4}}, [][]int{{u, u, 4, 3}}, []int{-1}},
+		{[][]int{{1, 2, 3, 4}, {1, 2, 3, 4}}, [][]int{{u, u, 3, 4}, {u, u, 3, 4}}, []int{0, 1}}, // equal texts
+		{[][]int{{1, 2, 3, 4}, {1, 9, 3, 4}}, [][]int{{u, u, 3, 4}}, []int{-1, -1}},             // two texts
+		{[][]int{{1, 2, 3, 4}, {1, 9, 3, 4}}, [][]int{{u, u, 3, 4}, {1, 9, 3, 4}}, []int{0, 1}}, // the other is taken
+		{[][]int{{1, 2, 3, 4}}, [][]int{{u, u, 3, 4}, {u, u, 3, 4}}, []int{-1}},                 // one of two
+		{[][]int{{u, u, 3, 4}}, [][]int{{1, 2, 3, 4}, {1, 9, 3, 4}}, []int{unclear}},
 	} {
 		require.Equal(t, c.to, match(c.ref, c.target).to, "%v %v", c.ref, c.target)
 	}

@@ -114,7 +114,7 @@ func (a *aligner) onlyOn(side, other string, l *layout, to []int, o *layout) {
 	for q := range l.tokens {
 		slices.Sort(alone[q])
 		if n := before[q]; n > 0 {
-			a.warn("%s: %s of its request %d, before position %d, are not compared: the %s took them from its prefix cache or ran them in a step that was not logged",
+			a.warn("%s: %s of its request %d, before position %d, not compared: the %s took them from its prefix cache or ran them in a step that was not logged",
 				side, plural.Count(n, "row"), q, o.starts[to[q]], other)
 		}
 		switch {
@@ -130,9 +130,25 @@ func (a *aligner) onlyOn(side, other string, l *layout, to []int, o *layout) {
 				side, other, plural.Count(len(alone[q]), "row"), q, alone[q][0])
 		}
 	}
-	if n := l.count(rejected); n > 0 {
-		a.warn("%s: %s of draft tokens that speculative decoding rejected are not compared: the %s did not run them", side, plural.Count(n, "row"), other)
+	for _, n := range l.orphans() {
+		a.warn("%s: the logits in %s are of a forward that was not logged: they are not compared", side, stepName(n))
 	}
+	if n := l.count(rejected); n > 0 {
+		a.warn("%s: %s of draft tokens that speculative decoding rejected, not compared: the %s did not run them", side, plural.Count(n, "row"), other)
+	}
+}
+
+// orphans are the steps with the logits of a forward that the session does not
+// hold.
+func (l *layout) orphans() []int {
+	var out []int
+	for _, st := range l.session.Steps {
+		before := slices.ContainsFunc(l.passes, func(p pass) bool { return p.step == st.Number-1 })
+		if !before && logitsCalls(l.session, st.Number-1) != nil {
+			out = append(out, st.Number)
+		}
+	}
+	return out
 }
 
 func (a *aligner) warn(format string, args ...any) {

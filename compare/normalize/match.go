@@ -44,10 +44,10 @@ func match(ref, target [][]int) matching {
 		return cmp.Or(cmp.Compare(b.end, a.end), cmp.Compare(b.known, a.known))
 	})
 	m := newMatching(ref, target)
-	for i, p := range pairs {
+	for _, p := range pairs {
 		switch {
 		case !m.free(p):
-		case p.known == p.end || !m.ambiguous(p, pairs[i:], ref, target):
+		case p.known == p.end || !m.ambiguous(p, pairs, ref, target):
 			m.to[p.r], m.from[p.t] = p.t, p.r
 		case hasUnknown(target[p.t][:p.end]):
 			m.from[p.t] = unclear
@@ -58,13 +58,13 @@ func match(ref, target [][]int) matching {
 	return m
 }
 
-// ambiguous reports whether one of a pair agrees as well with a free request of
+// ambiguous reports whether one of a pair agrees as well with an unpaired request of
 // another text, or is one of more than could be told apart: there are fewer on
 // the side that knows their beginning.
 func (m matching) ambiguous(p agreeing, pairs []agreeing, ref, target [][]int) bool {
 	refs, targets := 0, 0
 	for _, q := range pairs {
-		if q.end != p.end || q.known != p.known || !m.free(q) {
+		if q.end != p.end || q.known != p.known || m.to[q.r] >= 0 || m.from[q.t] >= 0 {
 			continue
 		}
 		if q.t == p.t {

@@ -196,7 +196,7 @@ func (p *planner) ids(rec recorded, sp span, start int) ([]int, error) {
 	return r.history.ids[start:end], nil
 }
 
-var errHistory = errors.New("give the request's tokens from position 0 with --prompt-ids (once a request)")
+var errHistory = errors.New("give the request's tokens from position 0 with --prompt-ids of ilref run or ilref replay (once a request)")
 
 // claim takes the first unused history that reaches a request's first position
 // and does not contradict its tokens.

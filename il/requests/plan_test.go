@@ -116,12 +116,12 @@ func TestPlan(t *testing.T) {
 		{
 			name:  "a cached prefix",
 			steps: []recorded{{step: 0, ids: []int{7, 8}, positions: []int{16, 17}, logits: 1}},
-			err:   "row 0 starts at position 16, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): give the request's tokens from position 0 with --prompt-ids (once a request)",
+			err:   "row 0 starts at position 16, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): give the request's tokens from position 0 with --prompt-ids of ilref run or ilref replay (once a request)",
 		},
 		{
 			name:  "no tokens",
 			steps: []recorded{{step: 0, positions: []int{0, 1}, logits: 1}},
-			err:   "the session holds no tokens (model.embed_tokens was not logged): give the request's tokens from position 0 with --prompt-ids (once a request)",
+			err:   "the session holds no tokens (model.embed_tokens was not logged): give the request's tokens from position 0 with --prompt-ids of ilref run or ilref replay (once a request)",
 		},
 		{
 			name:      "a history without the generated tokens",
@@ -131,6 +131,54 @@ func TestPlan(t *testing.T) {
 				{step: 1, positions: []int{2}, logits: 1},
 			},
 			err: "row 0 is position 2, but a prompt given by --prompt-ids has 2 tokens: give the generated ones too",
+		},
+		{
+			name: "draft tokens, of which the last two are rejected",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5, 9}, positions: []int{0, 1, 2}, logits: 1},
+				{step: 1, ids: []int{7, 8, 6, 2}, positions: []int{3, 4, 5, 6}, logits: 4},
+				{step: 2, ids: []int{4, 3}, positions: []int{5, 6}, logits: 2},
+				{step: 3, ids: []int{9}, positions: []int{7}, logits: 1},
+			},
+			want: []want{
+				{{Request: 0, Start: 0, IDs: []int{1, 5, 9}, Sample: true}},
+				{{Request: 0, Start: 3, IDs: []int{7, 8, 6, 2}, Sample: true, Drafts: 3, Rejected: 2}},
+				{{Request: 0, Start: 5, IDs: []int{4, 3}, Sample: true, Drafts: 1}},
+				{{Request: 0, Start: 7, IDs: []int{9}, Sample: true}},
+			},
+		},
+		{
+			name: "draft tokens that pass the length of another request",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5, 9, 1, 5, 8, 6}, positions: []int{0, 1, 2, 0, 1, 2, 3}, logits: 2},
+				{step: 1, ids: []int{7, 8, 6, 4, 3}, positions: []int{3, 4, 5, 4, 5}, logits: 5},
+				{step: 2, ids: []int{2, 6}, positions: []int{4, 6}, logits: 2},
+			},
+			want: []want{
+				{{Request: 0, Start: 0, IDs: []int{1, 5, 9}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 5, 8, 6}, Sample: true}},
+				{{Request: 0, Start: 3, IDs: []int{7, 8, 6}, Sample: true, Drafts: 2, Rejected: 2}, {Request: 1, Start: 4, IDs: []int{4, 3}, Sample: true, Drafts: 1}},
+				{{Request: 0, Start: 4, IDs: []int{2}, Sample: true}, {Request: 1, Start: 6, IDs: []int{6}, Sample: true}},
+			},
+		},
+		{
+			name: "draft tokens beside a chunk of a prompt",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5, 1, 6, 7}, positions: []int{0, 1, 0, 1, 2}, logits: 2},
+				{step: 1, ids: []int{7, 8, 2, 3, 4, 5}, positions: []int{2, 3, 3, 4, 5, 6}, logits: 3},
+			},
+			want: []want{
+				{{Request: 0, Start: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 0, IDs: []int{1, 6, 7}, Sample: true}},
+				{{Request: 0, Start: 2, IDs: []int{7, 8}, Sample: true, Drafts: 1}, {Request: 1, Start: 3, IDs: []int{2, 3, 4, 5}, Sample: true}},
+			},
+		},
+		{
+			name: "the same token at the same position again is no draft that was replaced",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5}, positions: []int{0, 1}, logits: 1},
+				{step: 1, ids: []int{7, 8}, positions: []int{2, 3}, logits: 2},
+				{step: 2, ids: []int{8}, positions: []int{3}, logits: 1},
+			},
+			err: "step_2: row 0 starts at position 3, but the session does not hold the tokens before it",
 		},
 		{
 			name:  "more rows of logits than requests",
@@ -158,4 +206,19 @@ func TestPlan(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Requests that begin behind a cached prefix have rows, which is not enough to
+// run them again.
+func TestRowsBehindPrefix(t *testing.T) {
+	steps := []recorded{
+		{step: 0, ids: []int{1, 5, 7, 8}, positions: []int{0, 1, 16, 17}, logits: 2},
+		{step: 1, ids: []int{3, 4}, positions: []int{18, 2}, logits: 2},
+	}
+	plan, err := newPlan("s", steps, nil, true)
+	require.NoError(t, err)
+	require.Equal(t, []Chunk{{Request: 0, IDs: []int{1, 5}, Sample: true}, {Request: 1, Start: 16, IDs: []int{7, 8}, Sample: true}}, plan.Steps[0].Chunks)
+	require.Equal(t, []Chunk{{Request: 1, Start: 18, IDs: []int{3}, Sample: true}, {Request: 0, Start: 2, IDs: []int{4}, Sample: true}}, plan.Steps[1].Chunks)
+	_, err = newPlan("s", steps, nil, false)
+	require.EqualError(t, err, "s: step_0: row 2 starts at position 16, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): give the request's tokens from position 0 with --prompt-ids of ilref run or ilref replay (once a request)")
 }

@@ -26,7 +26,10 @@ func Layout(s *il.Session) ([]Rows, error) {
 				p.requests = append(p.requests, &tracked{})
 			}
 			q := p.requests[sp.request]
-			q.len, q.last = rec.positions[sp.hi-1]+1, i
+			q.len, q.last, q.start, q.ids = rec.positions[sp.hi-1]+1, i, rec.positions[sp.lo], nil
+			if rec.ids != nil {
+				q.ids = rec.ids[sp.lo:sp.hi]
+			}
 			for range sp.hi - sp.lo {
 				r.Request = append(r.Request, sp.request)
 			}

@@ -78,7 +78,7 @@ func (p *planner) replaced(rec recorded, i int, taken map[int]bool) int {
 		if t.start == 0 || pos <= t.start || pos >= t.len || taken[r] {
 			continue
 		}
-		if rec.ids != nil && t.ids[pos-t.start] == rec.ids[i] {
+		if rec.ids != nil && t.ids != nil && t.ids[pos-t.start] == rec.ids[i] {
 			continue
 		}
 		if best < 0 || t.last > p.requests[best].last {
