@@ -27,10 +27,10 @@ Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
 their tokens in other ways (padding, chunks, batches, cached prefixes, draft
-tokens, step numbers), modules of
-transformers get vLLM's names, and logits lose the padding of the vocabulary. Steps are those of the reference. The table has one
-line a module call in execution order: the gap of its worst output and of its worst
-input. Below it stands where the sessions first part, and why.
+tokens, step numbers), modules of transformers get vLLM's names, and logits lose the
+padding of the vocabulary. Steps are those of the reference. The table has one line a
+module call in execution order: the gap of its worst output and of its worst input.
+Below it stands where the sessions first part, and why.
 
 By default a module fails when its output has a gap that rounding and the gap of
 its inputs do not explain; another order of summation passes. With any of --rtol,
