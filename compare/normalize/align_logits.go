@@ -2,24 +2,26 @@ package normalize
 
 // logits adds the logits of one pass of the reference, and the target's for the
 // same positions. Logits after a chunk that the other side does not end there
-// have no partner by nature.
+// have no partner by nature, nor have those of rows that it did not run or that
+// were taken back.
 func (a *aligner) logits(p pass, refSteps, targetSteps stepSet) {
 	ends := p.logits
 	if ends == nil {
 		ends = p.ends
 	}
 	var keep, where []place
-	unfinished := 0
+	unfinished, notRun := 0, 0
 	for i, r := range ends {
 		to, ok := partner(a.to, r)
-		if !ok {
-			continue
-		}
-		if at, held := a.target.logits[to]; held {
+		at, held := a.target.logits[to]
+		switch {
+		case ok && held:
 			keep, where = append(keep, place{0, i}), append(where, at)
 			a.usedLogits[to] = true
-		} else if a.target.goesOn(to) {
+		case ok && a.target.goesOn(to):
 			unfinished++
+		case r.request == rejected || cached(a.to, a.target, r):
+			notRun++
 		}
 	}
 	calls := logitsCalls(a.ref.session, p.step)
@@ -28,7 +30,7 @@ func (a *aligner) logits(p pass, refSteps, targetSteps stepSet) {
 		refSteps.add(p.step+1, calls...)
 	case len(keep) > 0:
 		refSteps.add(p.step+1, a.rowsOf([]source{{calls, len(p.logits), stepName(p.step + 1)}}, keep)...)
-	case unfinished < len(ends) && !notRun(ends, a.to, a.target):
+	case unfinished+notRun < len(ends):
 		refSteps.add(p.step+1, calls...)
 	}
 	if p.logits != nil {

@@ -54,13 +54,14 @@ type planner struct {
 }
 
 type tracked struct {
-	len     int  // tokens computed before the step
-	last    int  // the index of the step that computed it last, -1 for none
-	known   bool // the tokens before the step are known
-	history *history
-	chunk   place // of the last rows
-	start   int   // their first position
-	ids     []int // their tokens
+	len      int  // tokens computed before the step
+	last     int  // the index of the step that computed it last, -1 for none
+	known    bool // the tokens before the step are known
+	decoding bool // its prompt is over
+	history  *history
+	chunk    place // of the last rows
+	start    int   // their first position
+	ids      []int // their tokens
 }
 
 // place is a chunk of a plan.
@@ -108,6 +109,9 @@ func newPlan(dir string, steps []recorded, histories [][]int, open bool) (*Plan,
 		}
 		p.Steps = append(p.Steps, st)
 	}
+	if err := p.markSampled(steps); err != nil {
+		return nil, err
+	}
 	for i, h := range p.histories {
 		if !h.used {
 			return nil, fmt.Errorf("%s: prompt %d given by --prompt-ids fits no request of the session", dir, i)
@@ -135,16 +139,25 @@ func (p *planner) step(index int, rec recorded) (Step, error) {
 		case r.history != nil && c.Start > 0:
 			c.History = r.history.ids[:c.Start]
 		}
-		r.len, r.last, r.start, r.chunk, r.ids = rec.positions[sp.hi-1]+1, index, c.Start, place{index, i}, c.IDs
+		r.ran(rec, sp, place{index, i})
+		r.ids = c.IDs
 		out.Chunks = append(out.Chunks, c)
 	}
-	if err := markSampled(out.Chunks, rec.logits); err != nil {
-		return out, err
-	}
+	p.noteDrafts(out.Chunks, rec.logits)
 	for range len(rec.positions) - rows {
 		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{0}})
 	}
 	return out, nil
+}
+
+// ran takes in the rows that a request ran in a step.
+func (r *tracked) ran(rec recorded, sp span, at place) {
+	start := rec.positions[sp.lo]
+	r.decoding = r.decoding || r.last >= 0 && (sp.hi-sp.lo == 1 || r.len > start)
+	r.len, r.last, r.start, r.chunk, r.ids = rec.positions[sp.hi-1]+1, at.step, start, at, nil
+	if rec.ids != nil {
+		r.ids = rec.ids[sp.lo:sp.hi]
+	}
 }
 
 // padding counts the rows at the end of a step that are token 0 at position 0:

@@ -222,3 +222,62 @@ func TestRowsBehindPrefix(t *testing.T) {
 	_, err = newPlan("s", steps, nil, false)
 	require.EqualError(t, err, "s: step_0: row 2 starts at position 16, but the session does not hold the tokens before it (an earlier step was not logged, or a prefix was cached): give the request's tokens from position 0 with --prompt-ids of ilref run or ilref replay (once a request)")
 }
+
+// Of rows that several requests could have run, the rows of logits tell whose they
+// are.
+func TestLogitsTell(t *testing.T) {
+	chunk := func(request, start, drafts, rejected int, ids ...int) Chunk {
+		return Chunk{Request: request, Start: start, IDs: ids, Sample: true, Drafts: drafts, Rejected: rejected}
+	}
+	for _, tc := range []struct {
+		name  string
+		steps []recorded
+		want  [][]Chunk
+	}{
+		{
+			name: "a chunk of a prompt and one of draft tokens, equally long: a later step rejects the drafts",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5, 1, 6}, positions: []int{0, 1, 0, 1}, logits: 2},
+				{step: 1, ids: []int{7, 90, 8, 9}, positions: []int{2, 3, 2, 3}, logits: 3},
+				{step: 2, ids: []int{10, 11}, positions: []int{3, 4}, logits: 2},
+			},
+			want: [][]Chunk{
+				{chunk(0, 0, 0, 0, 1, 5), chunk(1, 0, 0, 0, 1, 6)},
+				{chunk(0, 2, 1, 1, 7, 90), chunk(1, 2, 0, 0, 8, 9)},
+				{chunk(0, 3, 0, 0, 10), chunk(1, 4, 0, 0, 11)},
+			},
+		},
+		{
+			name: "a request that begins behind a cached prefix where its neighbour ends",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, positions: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}, logits: 1},
+				{step: 1, ids: []int{16, 70, 71}, positions: []int{15, 16, 17}, logits: 2},
+			},
+			want: [][]Chunk{
+				{chunk(0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)},
+				{chunk(0, 15, 0, 0, 16), chunk(1, 16, 0, 0, 70, 71)},
+			},
+		},
+		{
+			name: "draft chunks of two lengths, of which one alone has the rows of logits",
+			steps: []recorded{
+				{step: 0, ids: []int{1, 5, 6, 1}, positions: []int{0, 1, 2, 0}, logits: 2},
+				{step: 1, ids: []int{7, 8, 9, 10, 11}, positions: []int{3, 4, 1, 2, 3}, logits: 4},
+			},
+			want: [][]Chunk{
+				{chunk(0, 0, 0, 0, 1, 5, 6), chunk(1, 0, 0, 0, 1)},
+				{chunk(0, 3, 0, 0, 7, 8), chunk(1, 1, 2, 0, 9, 10, 11)},
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			plan, err := newPlan("s", tc.steps, nil, true)
+			require.NoError(t, err)
+			for i, st := range plan.Steps {
+				require.Equal(t, tc.want[i], st.Chunks, "step %d", i)
+			}
+		})
+	}
+	_, err := newPlan("s", []recorded{{step: 0, ids: make([]int, 20), positions: []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}, logits: 2}}, nil, false)
+	require.ErrorContains(t, err, "row 16 starts at position 16, but the session does not hold the tokens before it")
+}

@@ -1,6 +1,10 @@
 package requests
 
-import "github.com/ilref/ilref/il"
+import (
+	"slices"
+
+	"github.com/ilref/ilref/il"
+)
 
 // Rows is what the rows of a forward pass are, one element a row.
 type Rows struct {
@@ -21,19 +25,17 @@ func Layout(s *il.Session) ([]Rows, error) {
 	var out []Rows
 	for i, rec := range steps {
 		r := Rows{Step: rec.step, Position: rec.positions}
-		for _, sp := range p.spans(i, rec, len(rec.positions)-padding(rec)) {
+		var chunks []Chunk
+		for k, sp := range p.spans(i, rec, len(rec.positions)-padding(rec)) {
 			if sp.request == len(p.requests) {
-				p.requests = append(p.requests, &tracked{})
+				p.requests = append(p.requests, &tracked{last: -1})
 			}
-			q := p.requests[sp.request]
-			q.len, q.last, q.start, q.ids = rec.positions[sp.hi-1]+1, i, rec.positions[sp.lo], nil
-			if rec.ids != nil {
-				q.ids = rec.ids[sp.lo:sp.hi]
-			}
-			for range sp.hi - sp.lo {
-				r.Request = append(r.Request, sp.request)
-			}
+			p.requests[sp.request].ran(rec, sp, place{i, k})
+			rows := rec.positions[sp.lo:sp.hi]
+			chunks = append(chunks, Chunk{Request: sp.request, Start: rows[0], IDs: rows}) // their number alone is asked for
+			r.Request = append(r.Request, slices.Repeat([]int{sp.request}, len(rows))...)
 		}
+		p.noteDrafts(chunks, rec.logits)
 		for len(r.Request) < len(r.Position) {
 			r.Request = append(r.Request, -1)
 		}
