@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"testing"
 
 	"github.com/ilref/ilref/internal/reportcase"
@@ -11,17 +9,12 @@ import (
 // Every cause of a public report is answered as it should be, from two sessions
 // and with the model.
 func TestReports(t *testing.T) {
-	cases := reportcase.Open(t)
-	for name, c := range cases.List {
-		for way, more := range map[string][]string{"two": nil, "model": {"--model", cases.Checkpoint(c.Checkpoint)}} {
-			t.Run(name+"/"+way, func(t *testing.T) {
-				t.Parallel()
-				var stdout, stderr bytes.Buffer
-				code := run(context.Background(), append([]string{cases.Session(c.Reference), cases.Session(name)}, more...), &stdout, &stderr)
-				if wrong := c.Check(way, code, stdout.String()); wrong != "" {
-					t.Errorf("%s\n%s", wrong, stderr.String())
-				}
-			})
+	reportcase.Walk(t, run, []string{"two", "model"}, func(cs *reportcase.Cases, name, way, _ string) []string {
+		c := cs.List[name]
+		args := []string{cs.Session(c.Reference), cs.Session(name)}
+		if way == "model" {
+			args = append(args, "--model", cs.Checkpoint(c.Checkpoint))
 		}
-	}
+		return args
+	})
 }

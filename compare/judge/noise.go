@@ -212,6 +212,10 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 		return
 	}
 	lim := rounding.Limit(noise, floor, rounding.Gain(c.Of.Kind, t.Gap.Rows())*in)
+	slice := ""
+	if exact(c) && len(children) == 0 {
+		slice = sliceBeyond(c, t, noise)
+	}
 	switch {
 	case g == 0:
 	case report.IsInteger(t):
@@ -224,8 +228,8 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 		j.blame(c, t, fmt.Sprintf("gaps have grown to %s here, beyond the %s that rounding in %s accumulates to", report.Describe(t), report.Num(lim), report.TypeNames(t)))
 	case g > lim:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s, where %s", inputsAgree(c), report.Describe(t), report.Explained(t, lim, in)))
-	case exact(c) && len(children) == 0 && sliceBeyond(c, t, noise) != "":
-		j.blame(c, t, fmt.Sprintf("inputs agree to the bit, outputs do not: %s", sliceBeyond(c, t, noise)))
+	case slice != "":
+		j.blame(c, t, "inputs agree to the bit, outputs do not: "+slice)
 	case hidden(t.Gap, floor) && in <= floor*rounding.Far/2:
 		j.blame(c, t, fmt.Sprintf("%s, outputs do not: %s", inputsAgree(c), describeHidden(t.Gap)))
 	case exact(c) && wideResidual(c, 0) == wideResidual(c, 1) && j.movesBits(t, t.Gap):

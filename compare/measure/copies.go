@@ -3,7 +3,6 @@ package measure
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/rounding"
-
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 )
@@ -75,10 +73,7 @@ func measureCopies(ctx context.Context, p *pairing.Pair, notes *normalize.Notes,
 		x := rankCopy{ref: copyOf(rs, k, ref), target: copyOf(ts, k, target)}
 		var err error
 		if x.result, err = gapOfFiles(ctx, p, x.ref, x.target, tolerance); err != nil {
-			p.Status, p.Why, p.Result = pairing.Unreadable, err.Error(), nil
-			if u := (*unusable)(nil); errors.As(err, &u) {
-				p.Status = pairing.Skipped
-			}
+			unmeasured(p, err)
 			return false
 		}
 		all = append(all, x)

@@ -85,14 +85,18 @@ func (e *unusable) Error() string { return e.why }
 
 func measurePair(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) {
 	best, err := worstRank(ctx, p, tolerance)
-	var u *unusable
-	switch {
-	case err == nil:
-		p.Result = best
-	case errors.As(err, &u):
+	if err != nil {
+		unmeasured(p, err)
+		return
+	}
+	p.Result = best
+}
+
+// unmeasured leaves a pair without a result: it cannot be compared, or not be read.
+func unmeasured(p *pairing.Pair, err error) {
+	p.Status, p.Why, p.Result = pairing.Unreadable, err.Error(), nil
+	if u := (*unusable)(nil); errors.As(err, &u) {
 		p.Status, p.Why = pairing.Skipped, u.why
-	default:
-		p.Status, p.Why = pairing.Unreadable, err.Error()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -28,19 +29,12 @@ func LogitsRows(fs []*pairing.Forward) {
 				continue
 			}
 			for _, p := range c.Slots {
-				if ref, target := Files(p); ref != nil && p.Direction == report.Inputs && p.Result.Gap.Rows() > 0 && worstRow(p.Result) > otherRow {
+				if ref, target := Files(p); ref != nil && p.Direction == report.Inputs && p.Result.Gap.Rows() > 0 && rounding.WorstRow(p.Result.Gap) > otherRow {
 					p.Rows = pairing.NewRowOrigin(norm.Module, selected(ref, normed(norm.Ref)), selected(target, normed(norm.Target)))
 				}
 			}
 		}
 	}
-}
-
-func worstRow(t *report.TensorDiff) float64 {
-	if w := t.Gap.WorstToken; w != nil {
-		return w.RelL2
-	}
-	return t.Gap.RelL2
 }
 
 // normed is what a norm returns, beside the residual or alone.

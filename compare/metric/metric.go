@@ -71,10 +71,6 @@ type Scale struct {
 	// Signs is (rows larger - rows smaller) / √(both): beyond 4 rows agree on the
 	// direction, which neither one huge row nor noise that a row shares brings about.
 	Signs float64 `json:"signs"`
-	// Rows is the root mean square of the rows' own scales in units of their
-	// standard errors: 1 to 2 where values are rounded otherwise, for large ones
-	// weigh more, and far above where rows have factors of their own.
-	Rows float64 `json:"rows"`
 }
 
 // Worst is a row or a column.
@@ -206,7 +202,7 @@ func (m *meter) scale() *Scale {
 	}
 	k := m.rd / m.rr
 	rest := max(0, m.dd-float64(float64(k*k)*m.rr))
-	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs(), Rows: m.rows.scales()}
+	return &Scale{MinusOne: k, StdErr: math.Sqrt(rest / float64(max(1, m.n-1)) / m.rr), Signs: m.rows.signs()}
 }
 
 // foldBroadcast narrows the dimensions along which both tensors repeat one

@@ -12,9 +12,7 @@ type rows struct {
 	n        int
 	worstAt  int
 	worstRel float64
-	signed   [2]int  // rows with r·d below and above 0
-	nonzero  int     // rows with a reference
-	scaled2  float64 // Σ (scale / its standard error)² of them
+	signed   [2]int // rows with r·d below and above 0
 	sizes    [rowBuckets]int32
 }
 
@@ -33,21 +31,8 @@ func (r *rows) finish() {
 		r.signed[1]++
 	}
 	r.sizes[rowBucket(rel)]++
-	if r.now.rr > 0 {
-		r.nonzero++
-		r.scaled2 += r.scale2()
-	}
 	r.now, r.nonFinite = sums{}, 0
 	r.n++
-}
-
-// scale2 is (scale - 1)² of the row at hand over its variance by least squares.
-func (r *rows) scale2() float64 {
-	k2 := float64(r.now.rd*r.now.rd) / r.now.rr
-	if k2 == 0 || r.width < 2 {
-		return 0
-	}
-	return k2 / max(r.now.dd-k2, float64(k2*0x1p-40)) * float64(r.width-1)
 }
 
 // rowBuckets covers rel_l2 from 2^-64 to 2, below which it is 0 or as good.
@@ -72,9 +57,6 @@ func (r *rows) median() float64 {
 	return 0
 }
 
-// scales is the root mean square of the rows' scales in standard errors.
-func (r *rows) scales() float64 { return math.Sqrt(r.scaled2 / float64(max(r.nonzero, 1))) }
-
 // merge adds the rows that follow.
 func (r *rows) merge(o *rows) {
 	if o.worstRel > r.worstRel || r.n == 0 {
@@ -82,8 +64,6 @@ func (r *rows) merge(o *rows) {
 	}
 	r.signed[0] += o.signed[0]
 	r.signed[1] += o.signed[1]
-	r.nonzero += o.nonzero
-	r.scaled2 += o.scaled2
 	for i, n := range o.sizes {
 		r.sizes[i] += n
 	}

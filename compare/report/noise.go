@@ -49,8 +49,7 @@ func DescribeDrift(t *TensorDiff) string {
 func blockOf(t *TensorDiff) string {
 	b := t.Noise.Worst
 	columns := t.Shape[len(t.Shape)-1]
-	rows := t.Noise.Values / max(columns, 1)
-	allRows, allColumns := b.Rows == rows, b.Columns == columns
+	allRows, allColumns := b.Rows == t.Noise.Rows, b.Columns == columns
 	switch {
 	case allRows && allColumns:
 		return ""

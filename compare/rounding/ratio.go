@@ -108,12 +108,7 @@ func (f *NoiseRatio) TokenLeaves(ratio, excess float64) bool {
 func (f *NoiseRatio) TypicalEmulationGap() float64 { return Typical(f.EmulationGap) }
 
 // WorstRow is the gap to the emulation of the worst row.
-func (f *NoiseRatio) WorstRow() float64 {
-	if f.EmulationGap.WorstToken == nil {
-		return f.EmulationGap.RelL2
-	}
-	return f.EmulationGap.WorstToken.RelL2
-}
+func (f *NoiseRatio) WorstRow() float64 { return WorstRow(f.EmulationGap) }
 
 // excess is the part of the gap that rounding does not make, being independent
 // of it: of the tensor and of its worst token.

@@ -16,3 +16,11 @@ func SizeOf(g *metric.Gap) float64 {
 	}
 	return g.RelL2
 }
+
+// WorstRow is the rel_l2 of the worst row, that of all where there are no rows.
+func WorstRow(g *metric.Gap) float64 {
+	if g.WorstToken == nil {
+		return g.RelL2
+	}
+	return g.WorstToken.RelL2
+}

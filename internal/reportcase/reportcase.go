@@ -4,8 +4,11 @@
 package reportcase
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +64,24 @@ func Open(tb testing.TB) *Cases {
 		tb.Fatal(err)
 	}
 	return c
+}
+
+// Walk asks a program every case, by the ways of asking that args gives the
+// arguments of; dir is an empty folder for what the program writes.
+func Walk(t *testing.T, run func(ctx context.Context, args []string, stdout, stderr io.Writer) int, ways []string, args func(cs *Cases, name, way, dir string) []string) {
+	cases := Open(t)
+	for name, c := range cases.List {
+		for _, way := range ways {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				var stdout, stderr bytes.Buffer
+				code := run(context.Background(), args(cases, name, way, t.TempDir()), &stdout, &stderr)
+				if wrong := c.Check(way, code, stdout.String()); wrong != "" {
+					t.Errorf("%s\n%s", wrong, stderr.String())
+				}
+			})
+		}
+	}
 }
 
 // Session is the folder of a session.

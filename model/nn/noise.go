@@ -3,6 +3,7 @@ package nn
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/kernel"
@@ -39,7 +40,7 @@ type Noisy interface {
 func Deviation(s *Step, m Module, in il.Tuple, result int, recorded, replayed *tensor.Tensor) *tensor.Tensor {
 	noisy, ok := m.(Noisy)
 	o, half := s.ops.(*ops[float32])
-	if !ok || !half || o.dtype.Size() != 2 || recorded.DType != o.dtype || replayed.DType != o.dtype || !equalShapes(recorded, replayed) {
+	if !ok || !half || o.dtype.Size() != 2 || recorded.DType != o.dtype || replayed.DType != o.dtype || len(recorded.Shape) == 0 || !slices.Equal(recorded.Shape, replayed.Shape) {
 		return nil
 	}
 	d := &deviation{format: formatOf(o.dtype), result: result, recorded: rowsOf(recorded), replayed: rowsOf(replayed)}
@@ -51,18 +52,6 @@ func Deviation(s *Step, m Module, in il.Tuple, result int, recorded, replayed *t
 		}
 	}
 	return nil
-}
-
-func equalShapes(a, b *tensor.Tensor) bool {
-	if len(a.Shape) != len(b.Shape) || len(a.Shape) == 0 {
-		return false
-	}
-	for i := range a.Shape {
-		if a.Shape[i] != b.Shape[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // deviation is a result that is being held against the exact one.

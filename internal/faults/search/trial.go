@@ -34,7 +34,7 @@ type trial struct {
 
 // result is what a trial found.
 type result struct {
-	alarms []string // modes that called the difference a fault, and why
+	alarms map[string]string // by mode that called the difference a fault: why
 	fault  fault
 	size   float64         // of the fault, in units of noise: the rms of z in its place; NaN where there is no z
 	found  map[string]bool // by mode: named at its module
@@ -85,6 +85,7 @@ func (t *trial) run() (out result, err error) {
 	if err != nil {
 		return out, err
 	}
+	out.alarms = map[string]string{}
 	for mode, r := range map[string]func() (*report.Report, *il.Session, error){
 		"two":    func() (*report.Report, *il.Session, error) { return judged(reference, good, nil) },
 		"replay": func() (*report.Report, *il.Session, error) { return t.replayed(ckpt, reference, good, dir) },
@@ -95,7 +96,7 @@ func (t *trial) run() (out result, err error) {
 		}
 		out.measure(rep)
 		if rep.Verdict != report.Pass {
-			out.alarms = append(out.alarms, fmt.Sprintf("%s: %v %v %s %v: %s %s", mode, t.dtype, t.target, t.name, rep.Verdict, rep.FirstDivergence.Location(), rep.FirstDivergence.Why))
+			out.alarms[mode] = fmt.Sprintf("%v %v %s %v: %s %s", t.dtype, t.target, t.name, rep.Verdict, rep.FirstDivergence.Location(), rep.FirstDivergence.Why)
 		}
 	}
 	out.fault = newFault(t.rng, good)
