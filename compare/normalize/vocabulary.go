@@ -25,7 +25,10 @@ func Vocabulary(s *il.Session) int {
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			for _, slot := range c.Slots {
-				if n := lastOf(slot); isLogits(c, slot) && n > 0 {
+				if !isLogits(c, slot) {
+					continue // before its file is opened
+				}
+				if n := lastOf(slot); n > 0 {
 					return n
 				}
 			}

@@ -33,8 +33,12 @@ func openAs(path string, holds content) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(m, path, holds)
+}
+
+func parse(m *mmap.File, path string, holds content) (*File, error) {
 	f := &File{m: m, path: path}
-	err = mmap.Guard(path, func() error {
+	err := mmap.Guard(path, func() error {
 		err := m.Scattered(func() error { return f.parse(m.Bytes(), holds) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)

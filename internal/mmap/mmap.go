@@ -4,6 +4,7 @@ package mmap
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -11,17 +12,27 @@ import (
 	"unsafe"
 )
 
-// File is a read-only mapping of a whole file.
+// File is a read-only mapping of a whole file, or a copy of a small one.
 type File struct {
 	data []byte
+	read bool // a copy
 }
 
-// Open maps the file. A file that is empty gives no bytes, and one that is not
-// regular (a folder, a pipe) is an error. Where the system has no mapping the
-// file is read. Its first and last part, which say what it holds, are in memory
-// then, where the system can tell whether they are. Bytes stay valid until
-// Close; access them inside Guard.
-func Open(path string) (*File, error) {
+// A file up to this size is read: to map it, to fault its pages in and to take
+// the mapping from every processor again costs several times as much.
+const readUpTo = 1 << 16
+
+// Open maps the file, or reads one that is small. A file that is empty gives no
+// bytes, and one that is not regular (a folder, a pipe) is an error. Where the
+// system has no mapping the file is read. Its first and last part, which say what
+// it holds, are in memory then, where the system can tell whether they are. Bytes
+// stay valid until Close; access them inside Guard.
+func Open(path string) (*File, error) { return open(path, readUpTo) }
+
+// Map is Open for a file that is mapped however small it is.
+func Map(path string) (*File, error) { return open(path, 0) }
+
+func open(path string, readUpTo int64) (*File, error) {
 	// Before opening: opening a pipe would wait for its writer.
 	st, err := os.Stat(path)
 	if err != nil {
@@ -44,6 +55,8 @@ func Open(path string) (*File, error) {
 		return &File{}, nil
 	case size > math.MaxInt:
 		return nil, &fs.PathError{Op: "mmap", Path: path, Err: fmt.Errorf("%d bytes do not fit a 32-bit address space", size)}
+	case size <= readUpTo:
+		return readFile(f, int(size))
 	}
 	loadEdges(f, size)
 	data, err := mapFile(f, int(size))
@@ -57,6 +70,18 @@ func Open(path string) (*File, error) {
 	return m, nil
 }
 
+func readFile(f *os.File, size int) (*File, error) {
+	data := make([]byte, size)
+	_, err := io.ReadFull(f, data)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s: %w", f.Name(), ErrChanged)
+	case err != nil:
+		return nil, err
+	}
+	return &File{data: data, read: true}, nil
+}
+
 // Bytes returns the content of the file.
 func (f *File) Bytes() []byte { return f.data }
 
@@ -66,11 +91,14 @@ func (f *File) Close() error {
 	if f.data == nil {
 		return nil
 	}
+	data := f.data
+	f.data = nil
+	if f.read {
+		return nil
+	}
 	live.Lock()
 	delete(live.files, f)
 	live.Unlock()
-	data := f.data
-	f.data = nil
 	return unmapFile(data)
 }
 

@@ -27,6 +27,24 @@ func TestOpen(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+// A small file is a copy: what happens to it later does not matter, and nothing
+// is mapped.
+func TestOpenSmall(t *testing.T) {
+	path := write(t, bytes.Repeat([]byte{1}, readUpTo))
+	f, err := Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, os.Truncate(path, 0))
+	require.Equal(t, readUpTo, sum(f.Bytes()))
+	require.Empty(t, live.files)
+
+	r, err := os.Open(path)
+	require.NoError(t, err)
+	defer r.Close()
+	_, err = readFile(r, 1)
+	require.ErrorIs(t, err, ErrChanged)
+}
+
 func TestOpenEmpty(t *testing.T) {
 	f, err := Open(write(t, nil))
 	require.NoError(t, err)
