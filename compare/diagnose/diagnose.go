@@ -156,7 +156,10 @@ func newSuspect(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean
 	noise := max(rounding.Noise(d), rounding.Noise(p.Result.DTypes[0]))
 	s := &suspect{Call: c, pair: p, tokens: &pairing.Tokens{}, wasClean: wasClean, noise: rounding.Limit(noise, noise, rounding.Gain(c.Of.Kind, p.Result.Gap.Rows())*c.In.Gap)}
 	reference := p.Ref
-	if p.Replay != nil && p.Direction != report.Inputs { // a replay's inputs are the target's own
+	switch o := p.Origin; {
+	case o != nil && o.Err == nil && o.InRef && !o.InTarget: // the target's own tensor, changed where the reference hands it on
+		reference, s.noise = o.Of.Target, rounding.Noise(d)
+	case p.Replay != nil && p.Direction != report.Inputs: // a replay's inputs are the target's own
 		reference, s.noise = p.Replay, rounding.Noise(d)
 	}
 	if len(reference.Tensors) == 0 || len(p.Target.Tensors) == 0 {

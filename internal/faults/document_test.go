@@ -32,13 +32,13 @@ const preface = `# What ildiff finds
 Written by ` + "`go test ./internal/faults -run TestSuite -update`" + `; the same test, without -update, fails where this page is stale.
 
 Each fault is put into the engine from outside and the run compared with one that has none, on the same tokens (a prompt of %d, then
-%d by decoding), on gopher-1m and three random models (llama-yarn, qwen3, mistral-window) of two layers each. A cell counts the models
-on which the fault is reported as a failure *and* named at the right module and step, of those that can have it.
+%d by decoding), on gopher-1m, three random models (llama-yarn, qwen3, mistral-window) and gopher-1m with an outlier channel and a massive first
+token, of two layers each. A cell counts the models on which the fault is reported as a failure *and* named at the right module and step, of those that can have it.
 
 * **two** — two sessions. The target sums every matrix product in another order, as another kernel does.
 * **floor** — also a float64 oracle, and a clean run with the target's rounding points.
 * **replay** — also the target's calls computed again from its own recorded inputs.
-* **split-K** — the same three on gopher-1m under the hardest noise there is: two rounded partial sums in every product.
+* **split-K** — the same three on both gopher-1m under the hardest noise there is: two rounded partial sums in every product.
 * **hint** — ildiff gives the right likely cause, in how many of the cases that are named.
 
 `

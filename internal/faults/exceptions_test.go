@@ -15,5 +15,9 @@ func (e exception) covers(o outcome) bool {
 	return e.name == o.name && (e.columns == nil || slices.Contains(e.columns, o.column)) && (e.benches == nil || slices.Contains(e.benches, o.bench))
 }
 
-// exceptions is empty: all is right.
-var exceptions = []exception{}
+var exceptions = []exception{
+	{
+		name: "fp8 kv cache", columns: []string{"two, split-K", "floor, split-K"}, benches: []string{withOutliers},
+		why: "its gap of 1.9e-2 is less than attention may make of the gap before it, 3.0e-3: without the weights they cannot be told apart. A replay, which has the inputs, finds it",
+	},
+}

@@ -14,8 +14,22 @@ import (
 )
 
 // benches are the models: a trained one, and a random one of each kind that
-// can have faults of its own (rope scaling; bias and q/k norms; a window).
-var benches = []string{"gopher-1m", "llama-yarn", "qwen3", "mistral-window"}
+// can have faults of its own (rope scaling; bias and q/k norms; a window). In the
+// last, the first one with Outliers, a fault is small beside a massive first token,
+// and the gap of an input hides what it hands on.
+var benches = []string{"gopher-1m", "llama-yarn", "qwen3", "mistral-window", withOutliers}
+
+const withOutliers = "gopher-1m, outliers"
+
+// bench opens one of them.
+func bench(t *testing.T, name string) *Bench {
+	if name != withOutliers {
+		return NewBench(t, name)
+	}
+	b := NewBench(t, benches[0], Outliers)
+	b.Name = name
+	return b
+}
 
 // column is a mode under one kind of noise.
 type column struct {
@@ -75,7 +89,7 @@ func TestSuite(t *testing.T) {
 		for _, name := range benches {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				b := NewBench(t, name)
+				b := bench(t, name)
 				for _, f := range All() {
 					if f.Needs == nil || f.Needs(b.Config) {
 						t.Run(f.Name, func(t *testing.T) { s.fault(t, b, f) })
@@ -106,7 +120,7 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 		f.Tokens(right.Plan)
 	}
 	for i, o := range orders {
-		if i > 0 && b.Name != benches[0] {
+		if i > 0 && !strings.HasPrefix(b.Name, benches[0]) {
 			continue // the harder noise on one model alone: it costs as much again
 		}
 		target := b.target(t, f, Setting{DType: right.DType, Order: o.order, Inject: f.Inject, Plan: right.Plan})
@@ -132,7 +146,7 @@ func (s *scores) negative(t *testing.T, b *Bench, n negative) {
 	ref, target, right := n.sessions(t, b)
 	for _, m := range modes {
 		out, r := judge(t, b, m, right, ref, target)
-		if m.name == modes[0].name {
+		if m.name == modes[0].name && b.Name != withOutliers {
 			s.measure(r)
 		}
 		out.name, out.column, out.negative = n.name, m.name, true
@@ -149,21 +163,6 @@ func judge(t *testing.T, b *Bench, m mode, right Setting, ref, target *il.Sessio
 		out.place, out.why, out.hint = Place{d.Step, d.Module, d.Call}, d.Why, d.Hint
 	}
 	return out, r
-}
-
-// TestOutliers runs the differences that are no fault on a model whose residual
-// stream has outliers, which hide in the gap of an input what it hands on.
-func TestOutliers(t *testing.T) {
-	var s scores
-	b := NewBench(t, benches[0], Outliers)
-	for _, n := range negatives() {
-		s.negative(t, b, n)
-	}
-	for _, o := range s.all {
-		if !o.right {
-			t.Errorf("%s", o)
-		}
-	}
 }
 
 // check asserts that all is right but the exceptions, and that those still
