@@ -282,6 +282,44 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Where no token is recorded the number of rows tells of another prompt, before
+// any module is blamed for what follows from it.
+func TestOtherRowCount(t *testing.T) {
+	const mlp = "model.layers.0.mlp"
+	mlpAlone := func(dir string) {
+		steps, err := filepath.Glob(filepath.Join(dir, "step_*", "*"))
+		require.NoError(t, err)
+		for _, call := range steps {
+			if !strings.HasPrefix(filepath.Base(call), mlp) {
+				require.NoError(t, os.RemoveAll(call))
+			}
+		}
+	}
+	good := open(t, base)
+	ref := edited(t, good, mlpAlone)
+	require.Equal(t, 0, run(t, ref, edited(t, good, mlpAlone), Options{}).ExitCode())
+
+	target := edited(t, good, func(dir string) {
+		mlpAlone(dir)
+		files, err := filepath.Glob(filepath.Join(dir, "step_0", "*", "*.pt"))
+		require.NoError(t, err)
+		for _, f := range files {
+			x, closer, err := pt.OpenTensor(f)
+			require.NoError(t, err)
+			require.NoError(t, pt.WriteFile(f+".new", x.Narrow(0, 0, 7)))
+			require.NoError(t, closer.Close())
+			require.NoError(t, os.Rename(f+".new", f))
+		}
+		rewrite(t, file(dir, "step_1", mlp+"/outputs"), scaled(3)) // what another history may do
+	})
+	r := run(t, ref, target, Options{})
+	require.Equal(t, 3, r.ExitCode())
+	require.Nil(t, r.FirstDivergence)
+	require.Len(t, r.Workloads, 2)
+	require.Equal(t, "11 rows of tokens in the reference, 7 rows in the target (another prompt, chunks or a batch; embed_tokens, which would tell, is not recorded)", r.Workloads[0].Why)
+	require.Equal(t, "its tokens are not recorded, and those before differ", r.Workloads[1].Why)
+}
+
 // A fault that makes decoding go another way stays the first divergence.
 func TestFaultBeforeOtherTokens(t *testing.T) {
 	good := open(t, base)

@@ -37,6 +37,8 @@ func Workloads(fs []*Forward) {
 		case r == nil || t == nil: // not recorded: nothing new is known
 			if lost {
 				f.Work, f.Why = HistoryDiverged, "its tokens are not recorded, and those before differ"
+			} else if why := otherRowCount(f); why != "" {
+				lost, f.Work, f.Why = true, otherLayout, why
 			}
 		case slices.Equal(r, t):
 			if lost = lost && !f.startsAnew(); lost {
@@ -53,6 +55,46 @@ func Workloads(fs []*Forward) {
 		}
 		parted = parted && !f.Selected()
 	}
+}
+
+// otherRowCount tells by the shapes of a forward that its sides ran other tokens:
+// the first call with rows of both. "" where they have as many.
+func otherRowCount(f *Forward) string {
+	for _, c := range f.Calls {
+		if c.Of.Kind.IsHead() {
+			continue // of the sampled rows alone
+		}
+		r, t := rowsOfCall(c.Ref), rowsOfCall(c.Target)
+		if r > 0 && t > 0 {
+			if r == t {
+				return ""
+			}
+			return fmt.Sprintf("%s of tokens in the reference, %s in the target (another prompt, chunks or a batch; embed_tokens, which would tell, is not recorded)",
+				plural.Count(r, "row"), plural.Count(t, "row"))
+		}
+	}
+	return ""
+}
+
+// rowsOfCall is the number of rows of what a call takes or returns, 0 where that
+// is not known.
+func rowsOfCall(c *il.Call) int {
+	if c == nil {
+		return 0
+	}
+	n := 0
+	for _, s := range c.Slots {
+		if len(s.Tensors) == 0 || n > 0 {
+			continue
+		}
+		_ = s.Tensors[0].With(func(t *tensor.Tensor) error {
+			if len(t.Shape) == 2 && !t.DType.IsInt() {
+				n = t.Shape[0]
+			}
+			return nil
+		})
+	}
+	return n
 }
 
 // IsEmbedding reports whether a call looks up the tokens of a forward.
