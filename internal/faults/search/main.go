@@ -5,7 +5,7 @@
 //
 //	go run ./internal/faults/search -trials 1000 -seed 1 [CHECKPOINT-DIR ...]
 //
-// The tables that it prints are in docs/verdicts.md.
+// docs/fault-search.md is what it prints.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/ilref/ilref/internal/workers"
 )
@@ -52,5 +53,6 @@ func run(args []string, stdout, stderr io.Writer) error {
 			return fmt.Errorf("trial %d of seed %d: %w", i, *seed, err)
 		}
 	}
-	return write(stdout, results)
+	command := fmt.Sprintf("go run ./internal/faults/search -trials %d -seed %d -rows %d", *trials, *seed, *rows)
+	return write(stdout, strings.Join(append([]string{command}, fs.Args()...), " "), *rows, results)
 }

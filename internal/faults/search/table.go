@@ -6,8 +6,19 @@ import (
 	"math"
 )
 
-// write prints the rates in Markdown.
-func write(w io.Writer, rs []result) error {
+const preface = `# How often a verdict is right
+
+Printed by %s.
+
+Each trial draws a prompt of 1 to %d rows in a batch of 1 to 4, gopher-1m with or without outlier channels and a massive first
+token, bfloat16 or float16, a rounding profile, and sums that are reversed, split in two rounded halves or over two ranks. It is compared without a fault,
+and with an error of a random size in a random place of a random call. What is found is named at that call.
+
+`
+
+// write prints the rates in Markdown, command being what was run.
+func write(w io.Writer, command string, rows int, rs []result) error {
+	fmt.Fprintf(w, preface, "`"+command+"`", rows)
 	alarms := map[string]int{}
 	for _, r := range rs {
 		for mode := range r.alarms {
@@ -65,8 +76,7 @@ func write(w io.Writer, rs []result) error {
 		}
 		fmt.Fprintln(w)
 	}
-	_, err := fmt.Fprintln(w)
-	return err
+	return nil
 }
 
 func one(b bool) int {
