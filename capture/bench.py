@@ -1,10 +1,11 @@
-"""What il_capture costs: hooks that are not armed against no hooks on a decode step, and recording per GB.
+"""What il_capture costs: a capture that records no step against none on a decode step, and recording per GB.
 
   python3 bench.py [--device cuda] [--dtype float32] [--layers 16] [--hidden 2048] [--repeat 10]
 
-The model is a random Llama of a 1B geometry, made in memory. Two measurements of the idle cost: the decode step
-itself, with and without hooks in turns (its noise on a shared machine is larger than the cost), and the same
-tree of modules with tiny ones, where the hooks are most of the difference and their seconds a step can be told.
+The model is a random Llama of a 1B geometry, made in memory. The idle cost is measured twice: on the decode step
+itself, with and without a capture in turns (its noise on a shared machine is larger than the cost), and on a model
+with the same tree of tiny modules, in processor time of one thread. There also with hooks on every module that find
+nothing to record, which is what the modules of a recorded step cost before a byte is copied.
 """
 import argparse
 import json
@@ -48,31 +49,37 @@ class Decode:
             self.cache = model(torch.arange(3, 3 + prompt, device=self.device)[None]).past_key_values
         self.token = torch.tensor([[7]], device=self.device)
 
-    def step(self):
+    def step(self, clock=time.perf_counter):
         """Seconds of one step."""
         with torch.inference_mode():
             self.cache.crop(self.prompt)
             self.sync()
-            start = time.perf_counter()
+            start = clock()
             self.model(self.token, past_key_values=self.cache)
             self.sync()
-            return time.perf_counter() - start
+            return clock() - start
 
     def sync(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
 
-def idle(model, repeat, batch):
-    """Median seconds of a step without hooks and with hooks that are not armed, measured in turns."""
-    d, plain, hooked = Decode(model), [], []
+def idle(model, repeat, batch, clock=time.perf_counter):
+    """Median seconds of a step without a capture, with one that records no step, and with its hooks put on all the
+    same, measured in turns."""
+    d, plain, waiting, hooked = Decode(model), [], [], []
     d.step()
     with tempfile.TemporaryDirectory() as out:
         for _ in range(repeat):
-            plain += [d.step() for _ in range(batch)]
+            plain += [d.step(clock) for _ in range(batch)]
             with quiet(), il_capture.capture(model, NEVER, output_dir=out):
-                hooked += [d.step() for _ in range(batch)]
-    return statistics.median(plain), statistics.median(hooked)
+                waiting += [d.step(clock) for _ in range(batch)]
+            cap = il_capture.Capture(NEVER).attach(model)
+            for h in cap.hooks:
+                h.put(True)
+            hooked += [d.step(clock) for _ in range(batch)]
+            cap.detach()
+    return tuple(map(statistics.median, (plain, waiting, hooked)))
 
 
 class quiet:
@@ -111,12 +118,16 @@ def recording(model, prompt, folder):
 
 def measure(model, tiny, repeat, folder, prompt=64):
     """All figures of a model, as a dict; tiny has its tree of modules."""
-    plain, hooked = idle(model, repeat, 3)
-    small, small_hooked = idle(tiny, 2 * repeat, 20)
+    plain, waiting, _ = idle(model, repeat, 3)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    small, small_waiting, small_hooked = idle(tiny, 4 * repeat, 10, time.thread_time)
+    torch.set_num_threads(threads)
     modules = sum(1 for _ in tiny.named_modules()) - 1
-    cost = small_hooked - small
-    return {"modules": modules, "decode_step_s": plain, "with_idle_hooks_s": hooked, "measured_idle_share": hooked / plain - 1,
-            "idle_cost_s": cost, "idle_cost_per_module_us": cost / modules * 1e6, "idle_share": cost / plain, "recording": recording(model, prompt, folder)}
+    return {"modules": modules, "decode_step_s": plain, "decode_step_capture_waiting_s": waiting, "measured_idle_share": waiting / plain - 1,
+            "idle_cost_us": (small_waiting - small) * 1e6, "idle_share": (small_waiting - small) / plain,
+            "hooks_on_cost_us": (small_hooked - small) * 1e6, "hooks_on_us_a_module": (small_hooked - small) / modules * 1e6,
+            "hooks_on_share": (small_hooked - small) / plain, "recording": recording(model, prompt, folder)}
 
 
 def main():

@@ -46,6 +46,7 @@ VERSION = "1.0"
 SCHEMA = "il.session.v1"
 GIB = 1 << 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+ANOTHER = "another rank has stopped"
 
 
 class CaptureError(ValueError):
@@ -516,13 +517,23 @@ def _graph_capturing():
 
 
 class Hook:
-    """The two hooks of one module. They return None: what a module is given and returns never changes."""
-    __slots__ = ("capture", "name", "calls", "open", "count", "logits", "keywords", "cls", "fired")
+    """The two hooks of one module. They return None: what a module is given and returns never changes. They are
+    put on for the steps that are recorded alone, so that other steps run as without a capture."""
+    __slots__ = ("capture", "module", "name", "calls", "keywords", "logits", "handles", "open", "count", "fired")
 
-    def __init__(self, capture, name, calls, cls, keywords):
-        self.capture, self.name, self.calls, self.cls, self.keywords = capture, name, calls, cls, keywords
-        self.open, self.count, self.fired = [], 0, False
+    def __init__(self, capture, module, name, calls, keywords):
+        self.capture, self.module, self.name, self.calls, self.keywords = capture, module, name, calls, keywords
+        self.handles, self.open, self.count, self.fired = [], [], 0, False
         self.logits = name.rsplit(".", 1)[-1] == "logits_processor"
+
+    def put(self, on):
+        """Puts the hooks on the module, or takes them off."""
+        if on and not self.handles:
+            self.handles = [self.module.register_forward_pre_hook(self.before, with_kwargs=True), self.module.register_forward_hook(self.after, with_kwargs=True)]
+        elif not on and self.handles:
+            for h in self.handles:
+                h.remove()
+            self.handles, self.open, self.count = [], [], 0
 
     def before(self, module, args, kwargs):
         capture = self.capture
@@ -575,7 +586,7 @@ class Capture:
         self.pid, self.thread = os.getpid(), None
         self.dead = self.closed = self.began = self.opened = self.in_forward = self.lagging = False
         self.suppressed, self.phase, self.step, self.forwards = 0, "idle", 0, 0
-        self.hooks, self.handles, self.model, self.writer, self.facts = [], [], None, None, {}
+        self.hooks, self.handles, self.armed, self.model, self.writer, self.facts = [], [], "none", None, None, {}
         # the step that is recorded
         self.batch, self.cut, self.fired, self.order = None, "", 0, 0
         self.step_began = self.step_hook_seconds = 0.0
@@ -589,7 +600,7 @@ class Capture:
     # -- before the run --
 
     def attach(self, model, prefix=""):
-        """Puts hooks on every module but the root that the filter selects."""
+        """Finds the modules to record: every one but the root that the filter selects."""
         if not self.selected:
             return self
         self.model, self.cuda = model, torch.cuda.is_available()
@@ -612,10 +623,20 @@ class Capture:
         return KEYWORDS_OF.get(self.engine["name"], False) if k is None else k
 
     def hook(self, module, name, calls):
-        h = Hook(self, name, calls, type(module).__name__, self.keywords())
-        self.hooks.append(h)
-        self.handles.append(module.register_forward_pre_hook(h.before, with_kwargs=True))
-        self.handles.append(module.register_forward_hook(h.after, with_kwargs=True))
+        self.hooks.append(Hook(self, module, name, calls, self.keywords()))
+
+    def arm(self):
+        """Puts hooks on the modules that may be recorded in the step that is or comes next, and takes all others off."""
+        which = "none"
+        if self.began and not self.closed and not self.dead and self.forwards >= self.config["skip_steps"]:
+            if self.wants(self.step):
+                which = "all"
+            elif self.config["last_logits"] and self.wants(self.step - 1):
+                which = "logits"
+        if which != self.armed:
+            self.armed = which
+            for h in self.hooks:
+                h.put(which == "all" or which == "logits" and h.logits)
 
     def attach_root(self, model):
         """The root's hooks: its forward is a step."""
@@ -692,6 +713,7 @@ class Capture:
         self.thread, self.opened = threading.get_ident(), True
         if forward:
             self.begin_step(batch)
+        self.arm()
         self.update()
 
     def close_window(self):
@@ -720,11 +742,12 @@ class Capture:
             why = self.no_room()
             if why:
                 self.close("stopped", why)
+        self.arm()
 
     def no_room(self):
         """Why the next step is not begun, '' where it is."""
         if self.place.world > 1 and os.path.exists(os.path.join(self.dir, ".stop")):
-            return "another rank has stopped"
+            return ANOTHER
         limit = self.config["max_session_bytes"]
         if limit is not None and self.bytes * self.place.world >= limit:
             return f"max_session_bytes: {limit} bytes are written"
@@ -787,6 +810,7 @@ class Capture:
             self.close("stopped", self.cut)
         elif not self.more() and not (self.lagging and self.config["last_logits"]):
             self.close("complete")
+        self.arm()
         self.update()
 
     def end_lag(self):
@@ -794,6 +818,7 @@ class Capture:
         self.lagging = False
         if self.phase == "after" and not self.more():
             self.close("complete")
+        self.arm()
         self.update()
 
     def note_step(self):
@@ -881,10 +906,9 @@ class Capture:
 
     def record(self, call, direction, slots, side, line=False):
         """Copies the tensors and queues the call's files of one direction."""
-        late = self.late()
         files, stubs, size = [], [], 0
         for slot, t in slots:
-            why, c = self.stub_reason(t) or late, None
+            why, c = self.stub_reason(t) or self.late(size + t.numel() * t.element_size()), None
             if not why:
                 c, why = self.copy(t)
             if why:
@@ -892,9 +916,6 @@ class Capture:
             elif not self.config["device_names"] or self.label in self.config["device_names"]:
                 files.append((slot, c))
                 size += c.numel() * c.element_size()
-        limit = self.config["max_session_bytes"]
-        if limit is not None and not self.cut and (self.bytes + size) * self.place.world > limit:
-            self.cut = f"max_session_bytes: a step is larger than the {limit} bytes allow"
         start = time.monotonic()
         if self.writer.put(functools.partial(self.write_call, call, direction, files, stubs, side, line), size, self.patience()):
             self.bytes += size
@@ -919,9 +940,11 @@ class Capture:
         """Seconds of this step: all of them where an engine's time-out counts, else those of the recording."""
         return time.monotonic() - self.step_began if self.serving else self.step_hook_seconds
 
-    def late(self):
-        """Why the rest of this step is stubs, '' where it is not."""
-        limit = self.config["max_step_seconds"]
+    def late(self, size):
+        """Why the rest of this step is stubs, '' where it is not. size: of what is to be recorded now."""
+        limit, most = self.config["max_step_seconds"], self.config["max_session_bytes"]
+        if not self.cut and most is not None and (self.bytes + size) * self.place.world > most:
+            self.cut = f"max_session_bytes: a step is larger than the {most} bytes allow"
         if not self.cut and limit is not None and self.phase == "forward" and self.used() > limit:
             self.cut = f"time: a step took more than max_step_seconds, {limit} s"
             log(f"{self.cut}: the rest of it is left out, and it is the last. For larger prefills raise it, and vLLM's VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS")
@@ -1032,6 +1055,8 @@ class Capture:
         for h in self.handles:
             attempt(h.remove)
         self.handles = []
+        for h in self.hooks:
+            attempt(lambda: h.put(False))
 
     def close(self, status="complete", reason=""):
         """Ends the recording. What is queued is still written; the writer's thread puts the last session.json."""
@@ -1049,7 +1074,7 @@ class Capture:
             return
         if status == "stopped":
             log(f"the recording stops, the model goes on: {reason}")
-        if status != "complete" and self.place.world > 1:
+        if status != "complete" and self.place.world > 1 and reason != ANOTHER:
             attempt(lambda: append_line(os.path.join(self.dir, ".stop"), f"{self.label} {status}: {reason}"))
         self.writer.finish(self.finish)
 
@@ -1122,7 +1147,7 @@ class Capture:
         never = collections.defaultdict(list)
         for h in self.hooks:
             if not h.fired:
-                never[h.cls].append(h.name)
+                never[type(h.module).__name__].append(h.name)
         return {k: v if len(v) <= 8 else v[:7] + [f"and {len(v) - 7} more"] for k, v in never.items()}
 
 
@@ -1935,6 +1960,7 @@ class SGLangFactory:
                 calls = cap.filter.calls("logits_processor")
                 if calls is not None and not cap.closed:
                     cap.hook(module, "logits_processor", calls)
+                    cap.hooks[-1].put(cap.armed != "none")
             return
         self.known.add(id(module))
         self.begin(module)
