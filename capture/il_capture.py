@@ -991,9 +991,9 @@ class Capture:
         for slot, c in files:
             self.save_tensor(os.path.join(at, f"{slot}_{self.label.replace(':', '_')}.pt"), c)
         if self.writes_text:
-            for slot, stub in stubs:
-                write_text(os.path.join(at, slot + ".json"), json.dumps(stub, indent=2))
             write_text(os.path.join(at, direction + ".json"), json.dumps(side, indent=2))
+            for slot, stub in stubs:  # that of a bare result stands in the place of its side file, as the logger's does
+                write_text(os.path.join(at, slot + ".json"), json.dumps(stub, indent=2))
 
     def save_tensor(self, path, c):
         size = c.numel() * c.element_size()

@@ -424,7 +424,7 @@ class Fingerprints(Case):
         class Bad(torch.nn.Module):
             def forward(self, x):
                 x = x.clone()
-                x[1, 1], x[2, 2], x[3] = float("inf"), -float("inf"), 0
+                x[3] = 0
                 return x, torch.zeros(5), torch.tensor([0.0, -0.0]), torch.tensor([True, False]), torch.empty(0, 4), torch.randn(6, 3, dtype=torch.complex64), torch.full((5, 2), 1e200, dtype=torch.float64)
         model.model.bad = Bad()
         inner = model.model.forward
@@ -441,13 +441,14 @@ class Fingerprints(Case):
         self.assertEqual(len(got["tensors"]), len([x for x in files(self.path("tensors")) if x.endswith(".pt")]))
         if not BIN:
             self.skipTest("IL_BIN names no ildiff")
-        subprocess.run([os.path.join(BIN, "ildiff"), "baseline", "save", self.path("tensors"), "-o", self.path("baseline")], check=True, capture_output=True)
+        r = subprocess.run([os.path.join(BIN, "ildiff"), "baseline", "save", self.path("tensors"), "-o", self.path("baseline")], capture_output=True, text=True)
+        self.assertEqual(r.returncode, 0, r.stderr)
         with open(self.path("baseline")) as f:
             want = json.load(f)
         self.assertEqual(len(want["tensors"]), len(got["tensors"]))
         for w, g in zip(want["tensors"], got["tensors"]):
             self.assertEqual(w, g)
-        r = subprocess.run([os.path.join(BIN, "ildiff"), "baseline", "check", self.path("tensors"), self.path("fingerprint", "fingerprint.json")], capture_output=True, text=True)
+        r = subprocess.run([os.path.join(BIN, "ildiff"), "baseline", "check", self.path("fingerprint", "fingerprint.json"), self.path("tensors")], capture_output=True, text=True)
         self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
 
     def test_not_a_number(self):
@@ -573,10 +574,7 @@ class Failures(Case):
         self.assertLess(sum(x.numel() * x.element_size() for x in files(s).values() if isinstance(x, torch.Tensor)), 12_001)
         self.assertEqual([x for x in os.listdir(s) if x.startswith("step")], ["step_0"])
         self.assertEqual(session(s)["incomplete"]["steps_cut"], 1)
-        self.lint(s, 1 if BIN and "error" in self.lint_text(s) else 0)
-
-    def lint_text(self, s):
-        return subprocess.run([os.path.join(BIN, "ildiff"), "lint", s], capture_output=True, text=True).stdout
+        self.lint(s)
 
     def test_a_hook_raises(self):
         s = self.spoiled("failed", "KeyError: 'planted'", [mock.patch.object(il_capture, "describe", self.fails_after(10, KeyError("planted"), il_capture.describe))])
