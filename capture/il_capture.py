@@ -29,6 +29,7 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 import os
 import platform
 import re
@@ -362,7 +363,7 @@ def fingerprint(t):
         hi = -0.0 if bool(torch.signbit(good[good == 0]).all()) else 0.0
     total, squares = _running(zero, good).item(), _running(zero, good * good).item()
     f = {"dtype": dtype_name(t.dtype), "shape": list(t.shape), "numel": t.numel(), "sha256": hashlib.sha256(raw_bytes(t)).hexdigest(),
-         "min": lo, "max": hi, "mean": max(-limit, min(limit, total / n)) if n else 0.0, "rms": min(limit, (squares / n) ** 0.5) if n else 0.0,
+         "min": lo, "max": hi, "mean": max(-limit, min(limit, total / n)) if n else 0.0, "rms": min(limit, math.sqrt(squares / n)) if n else 0.0,
          "nan": int(torch.isnan(v).sum()), "inf": int(torch.isinf(v).sum()),
          "projected": _encoded(_project(torch.zeros(PROJECTIONS, dtype=torch.float64), 0, v, finite))}
     if n < v.numel():
@@ -387,7 +388,7 @@ def _rows(t, v, finite):
     for at in range(0, v.numel(), width):
         x, ok = v[at:at + width], finite[at:at + width]
         good = x[ok]
-        size = (_running(zero, good * good).item() / width) ** 0.5
+        size = math.sqrt(_running(zero, good * good).item() / width)
         if size not in (0.0, float("inf")):
             p = _project(p, at, x / size, ok)
     return p
