@@ -594,7 +594,7 @@ class Capture:
         # what has been recorded
         self.status, self.reason, self.first_error, self.created = "recording", "", "", now()
         self.recorded, self.prints, self.seen = [], {}, {}
-        self.files = self.bytes = self.tensors = self.memory_faults = 0
+        self.files = self.bytes = self.tensors = self.memory_faults = self.steps_cut = 0
         self.stubs, self.args_removed, self.renamed = collections.Counter(), set(), {}
         self.hook_seconds = self.wait_seconds = 0.0
 
@@ -735,6 +735,9 @@ class Capture:
             self.update()
 
     def begin_step(self, batch=None):
+        if self.in_forward:  # the last forward raised: what it has recorded stays a step of its own
+            self.steps_cut += self.fired > 0
+            self.next_step()
         self.phase, self.batch, self.fired, self.lagging = "forward", batch, 0, False
         self.step_began, self.step_hook_seconds = time.monotonic(), 0.0
         if not self.more():
@@ -771,9 +774,7 @@ class Capture:
     def root_before(self, module, args, kwargs):
         try:
             if self.of_root():
-                if self.in_forward and self.phase == "forward":  # the last forward raised
-                    self.end_step()
-                if self.phase != "forward":
+                if self.in_forward or self.phase != "forward":
                     self.begin_step()
                 self.in_forward = True
                 self.update()
@@ -800,19 +801,24 @@ class Capture:
             self.note_step()
             if not self.fired and len(self.recorded) == 1:
                 self.nothing_captured()
-        self.forwards += 1
-        counted = self.forwards > self.config["skip_steps"]
-        self.step += counted
+        counted = self.next_step()
         self.lagging = counted and (self.lag == 1 or self.loose and any(h.logits for h in self.hooks))
         self.phase = "after"
-        for h in self.hooks:
-            h.count, h.open = 0, []
         if self.cut:
             self.close("stopped", self.cut)
         elif not self.more() and not (self.lagging and self.config["last_logits"]):
             self.close("complete")
         self.arm()
         self.update()
+
+    def next_step(self):
+        """Counts the forward; tells whether it was a step."""
+        self.in_forward, self.forwards = False, self.forwards + 1
+        counted = self.forwards > self.config["skip_steps"]
+        self.step += counted
+        for h in self.hooks:
+            h.count, h.open = 0, []
+        return counted
 
     def end_lag(self):
         """What belonged to the last forward is done."""
@@ -1137,7 +1143,7 @@ class Capture:
             "numerics": numerics(), "versions": versions(), "env": environment(), "steps": self.recorded[:steps]}
         if self.closed:
             stopped = attempt(lambda: read_text(os.path.join(self.dir, ".stop")).splitlines(), [])
-            out["incomplete"] = {"stubs": dict(self.stubs), "tensors_lost": self.stubs["time"] + self.stubs["memory"], "steps_cut": int(bool(self.cut)),
+            out["incomplete"] = {"stubs": dict(self.stubs), "tensors_lost": self.stubs["time"] + self.stubs["memory"], "steps_cut": self.steps_cut + bool(self.cut),
                                  "ranks_stopped": sorted({x.split(" ")[0] for x in stopped})}
             out["never_called"] = self.never_called()
             out["cost"] = {"hook_seconds": round(self.hook_seconds, 3), "wait_seconds": round(self.wait_seconds, 3), "tensors": self.tensors, "files": self.files, "bytes": self.bytes}
@@ -1786,8 +1792,8 @@ class WorkerExtension:
             if w.runner is None:  # not installed before: the engine is up
                 w.ready = True
                 w.wrap_runner()
+            w.begin(read_config(c), run_id or w.run_id() + (f"-{w.starts + 1}" if w.starts else ""))
             w.starts += 1
-            w.begin(read_config(c), run_id or w.run_id() + (f"-{w.starts}" if w.starts > 1 else ""))
             return json.dumps(w.capture.state())
         except Exception as e:
             return json.dumps({"error": str(e) if isinstance(e, CaptureError) else f"{type(e).__name__}: {e}"})
