@@ -453,10 +453,15 @@ func FuzzParseFileName(f *testing.F) {
 func FuzzDecodeSide(f *testing.F) {
 	f.Add([]byte(`{"type": "tuple", "items": [{"type": "tensor", "shape": [11], "dtype": "torch.int64", "numel": 11}, null, {"type": "X", "string_repr": "\ud800"}]}`))
 	f.Add([]byte(`{"type": "dict", "length": 30, "keys": ["a"], "sample": {"a": 1.5, "b": true}, "note": ""}`))
+	f.Add([]byte(`{"type": "tuple", "items": [], "kwargs": {"position_ids": {"type": "tensor", "shape": [1, 2], "dtype": "torch.int64", "numel": 2}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		v, err := decodeSide(data)
 		if err == nil {
 			_, err = encodeSide(v)
+			require.NoError(t, err)
+		}
+		if d, err := decodeKeywords(data); err == nil && d != nil {
+			_, err = encodeSide(d)
 			require.NoError(t, err)
 		}
 	})

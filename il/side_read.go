@@ -48,6 +48,40 @@ func (c *Call) Values(dir Direction) (Value, error) {
 	return v, nil
 }
 
+// Keywords reads what the side file says of the keyword arguments that were
+// recorded, as Values does; nil where it says nothing, which vLLM's logger never
+// does. A keyword names its slot.
+func (c *Call) Keywords(dir Direction) (Dict, error) {
+	path, ok := c.side[dir]
+	if !ok {
+		return nil, nil
+	}
+	data, err := sidefile.Read(path, maxSideFile)
+	if err != nil {
+		return nil, err
+	}
+	d, err := decodeKeywords(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: kwargs: %w", path, err)
+	}
+	return d, nil
+}
+
+// decodeKeywords reads the member kwargs of the text of a side file.
+func decodeKeywords(data []byte) (Dict, error) {
+	o, err := readObject(data)
+	if err != nil || !o.has("kwargs") {
+		return nil, nil // Values tells of what is no object
+	}
+	if o.values["kwargs"].Kind() != '{' {
+		return nil, errNotObject
+	}
+	budget := maxSideReads * max(len(data), 1<<16)
+	v, err := decodeDict(o.values["kwargs"], nesting{left: &budget})
+	d, _ := v.(Dict)
+	return d, err
+}
+
 // readStub reads a stub: {"shape": …, "dtype": …, "device": …, "numel": …,
 // "skipped": …}.
 func readStub(path string) (*Stub, error) {

@@ -68,6 +68,14 @@ func (e edit) text(name string) string {
 
 func (e edit) copy(from, to string) { e.write(to, e.text(from)) }
 
+// keyword records the first argument of a call of step 0 as a keyword too, of
+// which the side file says as much.
+func (e edit) keyword(call, said string) {
+	e.copy("step_0"+call+"inputs_0_cuda_0.pt", "step_0"+call+"inputs_scale_cuda_0.pt")
+	side := strings.TrimRight(e.text("step_0"+call+"inputs.json"), "}\n ")
+	e.write("step_0"+call+"inputs.json", side+`, "kwargs": `+said+"}")
+}
+
 // values replaces a tensor by what change makes of its values.
 func (e edit) values(name string, change func(v []float64)) {
 	x := e.read(name)

@@ -164,6 +164,15 @@ func TestRules(t *testing.T) {
 		{"a tensor that the side file does not list", plain, func(e edit) {
 			e.copy("step_0"+act1+"inputs_0_cuda_0.pt", "step_0"+act1+"inputs_1_cuda_0.pt")
 		}, true, []wanted{{Error, "side-file-mismatch", 0, "model.layers.1.mlp.act_fn inputs_1", "that inputs.json does not list"}}},
+		{"keyword arguments beside the others", plain, func(e edit) {
+			e.keyword(act1, `{"scale": {"type": "tensor", "shape": [11, 352], "dtype": "torch.bfloat16", "numel": 3872}, "bias": null}`)
+		}, true, nil},
+		{"a keyword argument of another shape", plain, func(e edit) {
+			e.keyword(act1, `{"scale": {"type": "tensor", "shape": [1, 352], "dtype": "torch.bfloat16", "numel": 352}}`)
+		}, true, []wanted{{Error, "side-file-mismatch", 0, "model.layers.1.mlp.act_fn inputs_scale", "is bfloat16[11,352], but inputs.json says bfloat16[1,352]"}}},
+		{"keyword arguments that are no object", plain, func(e edit) {
+			e.keyword(act1, `3`)
+		}, true, []wanted{{Error, "unreadable-side-file", 0, "model.layers.1.mlp.act_fn inputs", "inputs.json: kwargs: expected a JSON object"}}},
 		{"a stub cut short", plain + "-max1000", func(e edit) {
 			e.write("step_0/model.layers.1.mlp.gate_up_proj/outputs_0.json", `{"shape": [1`)
 		}, false, []wanted{{Error, "unreadable-stub", 0, "model.layers.1.mlp.gate_up_proj outputs_0", "outputs_0.json"}}},

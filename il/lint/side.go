@@ -48,24 +48,33 @@ func (c *callFacts) readSides() {
 		case err != nil:
 			c.side = append(c.side, sideNote{kind: noteUnreadable, direction: d, err: err})
 		default:
-			c.compareSide(d, v)
+			keywords, err := c.Keywords(d)
+			if err != nil {
+				c.side = append(c.side, sideNote{kind: noteUnreadable, direction: d, err: err})
+			} else {
+				c.compareSide(d, v, keywords)
+			}
 		}
 		c.has[d], c.sides = true, true
 	}
 }
 
-func (c *callFacts) compareSide(d il.Direction, v il.Value) {
+func (c *callFacts) compareSide(d il.Direction, v il.Value, keywords il.Dict) {
 	listed := map[string]*tensor.Tensor{}
 	var paths []string
 	cut := false
-	walk(v, "", func(path string, t *tensor.Tensor, full bool) {
+	list := func(path string, t *tensor.Tensor, full bool) {
 		if !full {
 			cut = true
 			return
 		}
 		listed[path] = t
 		paths = append(paths, path)
-	})
+	}
+	walk(v, "", list)
+	for _, k := range keywords {
+		walk(k.Value, k.Key, list)
+	}
 	for _, p := range paths {
 		t := listed[p]
 		slot := c.Slot(d, p)
