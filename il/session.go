@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
@@ -32,6 +33,11 @@ type Session struct {
 
 	calls      map[callKey]*Call
 	unfinished string
+
+	made            *provenance.Record
+	madeErr         error                     // why session.json cannot be used
+	batches         map[int]*provenance.Batch // by step
+	lagContradicted bool                      // the order of the calls contradicts what made says of the logits
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that
@@ -176,6 +182,9 @@ func Open(dir string) (*Session, error) {
 		}
 		if step := filepath.Dir(dir); isStep(step) {
 			return nil, fmt.Errorf("%s is one call of a session: name the directory above %s", dir, step)
+		}
+		if why := nothingRecorded(dir); why != "" {
+			return nil, fmt.Errorf("%s holds no step: %s", dir, why)
 		}
 		return nil, fmt.Errorf("%s is not a session: expected the directories step_0, step_1, … in it, or one session below it", dir)
 	}
