@@ -82,7 +82,7 @@ func NewLogger(cfg *Config, opts LoggerOptions) (*Logger, error) {
 		return nil, err
 	}
 	l.made = maker{dir: l.dir, record: opts.Provenance}
-	if err := l.made.begin(cfg, opts.SessionID, l.device); err != nil {
+	if err := l.made.begin(cfg, l.device); err != nil {
 		return nil, err
 	}
 	return l, nil

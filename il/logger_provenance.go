@@ -5,30 +5,31 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/ilref/ilref/il/provenance"
 )
 
 // maker writes the provenance of a session that is being logged; without a record it
-// writes nothing.
+// writes nothing. Equal runs give equal bytes: neither times nor the session's name are
+// in it.
 type maker struct {
 	dir     string
 	record  *provenance.Record
 	batches *os.File // nil until there is one
+	size    int64    // of its whole lines
 	err     error    // the first that writing a batch met
 }
 
 // begin says that the session is being recorded, as cfg says, and how its files are
 // named.
-func (m *maker) begin(cfg *Config, id, device string) error {
+func (m *maker) begin(cfg *Config, device string) error {
 	if m.record == nil {
 		return nil
 	}
 	r := *m.record // the caller's stays as it is
 	m.record = &r
-	r.Status, r.Created = provenance.Recording, now()
-	r.Run.ID, r.Run.Variant, r.Run.Label = id, string(VariantA), "device"
+	r.Status = provenance.Recording
+	r.Run.Variant, r.Run.Label = string(VariantA), "device"
 	if r.Parallel.Ranks == nil {
 		r.Parallel.Ranks = []provenance.Rank{{Label: device}}
 	}
@@ -38,8 +39,6 @@ func (m *maker) begin(cfg *Config, id, device string) error {
 	}
 	return writeProvenance(&r, m.dir)
 }
-
-func now() string { return time.Now().UTC().Format(time.RFC3339) }
 
 // batch adds a forward's requests.
 func (m *maker) batch(b *provenance.Batch) {
@@ -52,12 +51,15 @@ func (m *maker) batch(b *provenance.Batch) {
 		m.batches, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
 	}
 	if err == nil {
-		_, err = m.batches.Write(line)
+		if _, err = m.batches.Write(line); err != nil {
+			_ = m.batches.Truncate(m.size) // a full disk takes a part of a line
+		}
 	}
 	if err != nil {
 		m.err = writeError(path, err)
 		return
 	}
+	m.size += int64(len(line))
 	rows := max(b.PaddedTokens, b.Tokens())
 	m.record.Steps = append(m.record.Steps, provenance.Step{Step: b.Step, Forward: b.Forward, Tokens: b.Tokens(), PaddedTokens: rows, Requests: len(b.ReqIDs)})
 }
@@ -74,7 +76,7 @@ func (m *maker) end(err error) error {
 		return nil
 	}
 	r := m.record
-	r.Status, r.Finished = provenance.Complete, now()
+	r.Status = provenance.Complete
 	if err == nil {
 		err = m.err
 	}

@@ -2,6 +2,7 @@ package il
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,9 @@ func (s *Session) Inherit(from *Session) {
 	s.unfinished = from.unfinished
 }
 
+// InheritBatches gives a session that was made from another the requests of its steps.
+func (s *Session) InheritBatches(from *Session) { s.batches = from.batches }
+
 // InheritShifted is Inherit of a session whose steps have other numbers.
 func (s *Session) InheritShifted(from *Session) {
 	s.Inherit(from)
@@ -44,15 +48,31 @@ func (s *Session) InheritShifted(from *Session) {
 
 // readProvenance reads session.json and batches.jsonl. What is wrong with them costs
 // the session nothing.
-func (s *Session) readProvenance() {
+func (s *Session) readProvenance(sc *scanner) {
 	var warnings []string
-	s.made, warnings, s.madeErr = provenance.Read(s.Dir)
+	if s.madeErr = sc.checkOwn(provenance.FileName); s.madeErr == nil {
+		s.made, warnings, s.madeErr = provenance.Read(s.Dir)
+	}
 	if s.madeErr != nil {
 		warnings = []string{s.madeErr.Error() + ": ignored"}
 	}
 	s.Warnings = append(s.Warnings, warnings...)
+	if err := sc.checkOwn(provenance.BatchesName); err != nil {
+		s.Warnings = append(s.Warnings, err.Error()+": ignored")
+		return
+	}
 	s.batches, warnings = provenance.ReadBatches(s.Dir)
 	s.Warnings = append(s.Warnings, warnings...)
+}
+
+// checkOwn refuses a file of the session's directory that is a link out of it.
+func (sc *scanner) checkOwn(name string) error {
+	path := filepath.Join(sc.dir, name)
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil // whoever reads it says so
+	}
+	return sc.check(path, fs.FileInfoToDirEntry(info))
 }
 
 // writeProvenance puts a record into a session's directory.

@@ -77,7 +77,7 @@ func scanSession(dir string) (*Session, error) {
 		}
 	}
 	s.Warnings = sc.warnings
-	s.readProvenance()
+	s.readProvenance(sc)
 	s.checkLag()
 	s.unfinished = sc.unfinished(steps, listed, s.made)
 	return s, nil

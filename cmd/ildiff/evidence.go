@@ -13,6 +13,7 @@ import (
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
@@ -87,8 +88,11 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		named = normalize.Among(named, reference)
 	}
 	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
+	for _, n := range ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical)).Notes {
+		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
+	}
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, "", dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {
@@ -104,12 +108,12 @@ func (f *evidenceFlags) openFloor(target *il.Session, e *compare.Evidence) error
 		return nil
 	}
 	command := fmt.Sprintf("ilref run --like %s --with-floor", target.Dir)
-	open := func(flag, dir string) (*il.Session, *il.Derived, error) {
+	open := func(flag, dir string) (*il.Session, *provenance.Derived, error) {
 		s, err := il.Open(dir)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
 		}
-		made, err := s.CheckDerived(il.Rerun, target, command)
+		made, err := s.CheckDerived(provenance.Rerun, target, command)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
 		}
@@ -148,7 +152,7 @@ func (f *evidenceFlags) openReplay(target *il.Session) (*il.Session, error) {
 		}
 		s, err := il.Open(dir)
 		if err == nil {
-			_, err = s.CheckDerived(il.Replay, target, "ilref replay "+target.Dir)
+			_, err = s.CheckDerived(provenance.Replay, target, "ilref replay "+target.Dir)
 		}
 		if err != nil {
 			return nil, err

@@ -115,7 +115,9 @@ func withPositions(s *il.Session) *il.Session {
 		}
 		steps = append(steps, out)
 	}
-	return il.NewSession(s.Dir, s.Variant, steps)
+	out := il.NewSession(s.Dir, s.Variant, steps)
+	out.Inherit(s)
+	return out
 }
 
 func positionsCall(positions []int) *il.Call {
@@ -162,7 +164,9 @@ func withHFPositions(hf *il.Session) *il.Session {
 		}
 		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: topology.PositionsSource.Module, Slots: slots})
 	}
-	return il.NewSession(hf.Dir, hf.Variant, steps)
+	out := il.NewSession(hf.Dir, hf.Variant, steps)
+	out.Inherit(hf)
+	return out
 }
 
 func (p *pass) add(c requests.Chunk) {

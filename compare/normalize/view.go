@@ -146,6 +146,7 @@ func derive(s *il.Session, steps []*il.Step) *il.Session {
 	slices.SortFunc(steps, func(a, b *il.Step) int { return a.Number - b.Number })
 	d := il.NewSession(s.Dir, s.Variant, steps)
 	d.Warnings = s.Warnings
+	d.Inherit(s)
 	return d
 }
 

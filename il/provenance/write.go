@@ -8,6 +8,5 @@ import (
 // Text is the record as a session.json.
 func (r Record) Text() ([]byte, error) {
 	r.Schema = Schema
-	data, err := json.Marshal(r, json.Deterministic(true), jsontext.WithIndent("  "))
-	return append(data, '\n'), err
+	return json.Marshal(r, json.Deterministic(true), jsontext.WithIndent("  "))
 }
