@@ -32,7 +32,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 		Reference: sideOf(c.RawRef), Target: sideOf(c.RawTarget),
 		Rule: c.Rule, Policy: c.Policy, RatioLimit: c.RatioLimit,
 		MinCoverage: c.MinCoverage, Bounds: c.Bounds, Layers: c.Layers,
-		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner},
+		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner}, Setup: c.Setup,
 	}
 	rules := map[*report.Bounds]int{} // bounds of the policy's rules, which pairs share
 	if policy != nil {

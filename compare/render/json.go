@@ -31,6 +31,8 @@ type jsonReport struct {
 	Modules         []jsonModule    `json:"modules"`
 	Tensors         []jsonTensor    `json:"tensors"`
 	Fallback        []string        `json:"fallback"` // calls that the rule's evidence lacks
+
+	Setup []report.SetupDifference `json:"setup,omitempty"` // in what the sessions say that they were made otherwise
 }
 
 type jsonSide struct {
@@ -143,6 +145,7 @@ func JSON(w io.Writer, r *report.Report) error {
 		Schema: report.Schema, Verdict: r.Verdict, Rule: r.Rule,
 		Reference: jsonSideOf(r.Reference), Target: jsonSideOf(r.Target), Coverage: jsonCoverageOf(r),
 		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Fallback: notNil(r.Fallback), Modules: []jsonModule{}, Tensors: []jsonTensor{},
+		Setup: r.Setup,
 	}
 	if d := r.FirstDivergence; d != nil {
 		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why, orNull(d.Hint)}

@@ -121,6 +121,9 @@ func junitProperties(r *report.Report, o Options) []junitProperty {
 	for _, f := range findings(r, o) {
 		out = append(out, junitProperty{"lint." + f.Severity, f.Message})
 	}
+	for _, d := range r.Setup {
+		out = append(out, junitProperty{"setup." + d.Name, d.Text})
+	}
 	return out
 }
 

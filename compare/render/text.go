@@ -26,6 +26,7 @@ func Text(w io.Writer, r *report.Report, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	t := &textWriter{Writer: b, report: r, opts: o}
 	t.header()
+	t.list("Made otherwise", report.SetupLines(r.Setup))
 	if len(r.Modules) > 0 {
 		tab := moduleTable(r)
 		if o.All {

@@ -176,6 +176,7 @@ type Side struct {
 // order: logits_processor of step n+1 is the last of forward n.
 type Report struct {
 	Reference, Target Side
+	Setup             []SetupDifference // in what the sessions say that they were made otherwise
 	Rule              Rule
 	Verdict           Verdict
 	FirstDivergence   *Divergence

@@ -32,7 +32,7 @@ var order = [][]string{
 	// A comparison, one line a stage.
 	{"compare/rounding", "compare/shard", "compare/normalize"},
 	{"compare/report"},
-	{"compare/pairing", "compare/render", "compare/policy", "compare/baseline"},
+	{"compare/pairing", "compare/render", "compare/policy", "compare/baseline", "compare/setup"},
 	{"compare/measure"},
 	{"compare/judge"},
 	{"compare/diagnose"},
