@@ -21,19 +21,11 @@ func (s *Session) Batch(step int) *provenance.Batch { return s.batches[step] }
 // HasBatches reports whether the session says of any forward which requests it ran.
 func (s *Session) HasBatches() bool { return len(s.batches) > 0 }
 
-// LogitsLag is how many steps after a forward its logits lie: 1 as vLLM's logger
-// writes them, 0 where the session's provenance says so.
-func (s *Session) LogitsLag() int {
-	if s.made != nil && s.made.Run.LogitsLag != nil && !s.lagContradicted {
-		return *s.made.Run.LogitsLag
-	}
-	return 1
-}
-
 // Inherit gives a session that was derived from another in memory, of the same steps,
 // what that one says of how it was made.
 func (s *Session) Inherit(from *Session) {
-	s.made, s.madeErr, s.batches, s.lagContradicted = from.made, from.madeErr, from.batches, from.lagContradicted
+	s.made, s.madeErr, s.batches = from.made, from.madeErr, from.batches
+	s.lagContradicted, s.logitsMoved = from.lagContradicted, from.logitsMoved
 	s.unfinished = from.unfinished
 }
 

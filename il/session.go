@@ -38,6 +38,7 @@ type Session struct {
 	madeErr         error                     // why session.json cannot be used
 	batches         map[int]*provenance.Batch // by step
 	lagContradicted bool                      // the order of the calls contradicts what made says of the logits
+	logitsMoved     bool                      // they lie in the step after their forward, whatever made says
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that

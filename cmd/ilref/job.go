@@ -81,6 +81,9 @@ func (j *job) planLike(recorded *il.Session, prompts [][]int, engine *ref.Engine
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err
 	}
+	if w := requests.Contradicted(like); w != "" {
+		warn(stderr, w)
+	}
 	plan, err := requests.Read(like, prompts)
 	if err != nil {
 		return err

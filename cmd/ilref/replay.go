@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
@@ -106,6 +107,9 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	}
 	if err := ref.CheckSession(session, engine.Model); err != nil {
 		return err
+	}
+	if w := requests.Contradicted(session); w != "" {
+		warn(stderr, w)
 	}
 	histories, err := f.promptTokens(nil, nil)
 	if err != nil {

@@ -32,7 +32,9 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture) (*il.Session, *hf
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
-	return derive(hf, m.steps.list()), m
+	out := derive(hf, m.steps.list())
+	out.LogitsMoved()
+	return out, m
 }
 
 type hfMapper struct {
