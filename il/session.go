@@ -85,6 +85,12 @@ type Slot struct {
 	Stub      *Stub         // what is left of a tensor that was too large, or nil
 }
 
+// Keyword reports whether the slot is of an argument that was given by keyword: its
+// path begins with no number. Hooks that see positional arguments alone are the rule.
+func (s *Slot) Keyword() bool {
+	return s.Direction != Outputs && s.Path != "" && (s.Path[0] < '0' || s.Path[0] > '9')
+}
+
 // Stub describes a tensor that was not written because of max_tensor_size.
 type Stub struct {
 	Shape  []int

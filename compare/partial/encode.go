@@ -19,6 +19,7 @@ import (
 var fates = []string{
 	pairing.Compared: "compared", pairing.MissingInReference: "missing_in_reference", pairing.MissingInTarget: "missing_in_target",
 	pairing.Skipped: "skipped", pairing.OtherWorkload: "other_workload", pairing.Unreadable: "unreadable", pairing.Excluded: "excluded",
+	pairing.Keyword: "keyword",
 }
 
 // suspects bounds how many tensors of a part get a hint in advance. The judge

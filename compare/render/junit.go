@@ -165,6 +165,9 @@ func problemsByCall(c *report.Coverage) map[callID]*callProblems {
 	for _, p := range c.Excluded {
 		at(p.Key).excluded = append(at(p.Key).excluded, report.SlotName(p.Key)+": left out by the policy, "+p.Why)
 	}
+	for _, p := range c.Keywords {
+		at(p.Key).excluded = append(at(p.Key).excluded, report.SlotName(p.Key)+": "+p.Why)
+	}
 	return out
 }
 

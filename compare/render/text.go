@@ -278,6 +278,10 @@ func (t *textWriter) outside(c *report.Coverage) {
 		t.line("Outside coverage: %s that the policy skips.", plural.Count(n, "tensor"))
 		t.list("Skipped by the policy", namesOf(c.Excluded))
 	}
+	if n := len(c.Keywords); n > 0 {
+		t.line("Outside coverage: %s by keyword, which one side alone recorded.", plural.Count(n, "argument"))
+		t.list("Arguments by keyword of one side alone", namesOf(c.Keywords))
+	}
 }
 
 func keyNames(keys []report.Key) []string {

@@ -142,6 +142,7 @@ type Coverage struct {
 	UnmatchedByNature  int       // rows outside the union: padding, logits of unfinished chunks
 	NoPartner          int       // tensors outside the union: the other side's modules have no place for them
 	Excluded           []Problem // tensors outside the union: the policy skips them, with its reason
+	Keywords           []Problem // tensors outside the union: arguments by keyword that one side alone recorded
 }
 
 // Union is the number of tensors that either session holds.

@@ -25,7 +25,7 @@ const (
 // the order of their rows.
 type Batch struct {
 	Step         int      `json:"step"`                   // the number of its directory
-	Forward      int      `json:"forward,omitzero"`       // counted from the start of the run
+	Forward      int      `json:"forward"`                // counted from the start of the run
 	ReqIDs       []string `json:"req_ids"`                // one a request
 	NumTokens    []int    `json:"num_tokens"`             // rows of each in this forward
 	NumComputed  []int    `json:"num_computed"`           // tokens of each that were computed before: the position of its first row
