@@ -36,7 +36,7 @@ func ArithmeticOf(p *provenance.Record, recorded tensor.DType) Arithmetic {
 	switch a.Rounding, why = profileOf(p); {
 	case why != "":
 		a.note("%s", why)
-	case a.Rounding == "" && p.Engine.Name != "":
+	case a.Rounding == "" && p.Engine.Name != "" && p.Engine.Name != EngineName:
 		a.note("no rounding profile is known for %s: --rounding chooses one", a.Engine)
 	}
 	a.noteKernels(p)
@@ -127,7 +127,8 @@ func releaseOf(version string) (major, minor int, build, ok bool) {
 func (a *Arithmetic) noteKernels(p *provenance.Record) {
 	native := p.Kernels.CustomOps["RMSNorm"]["forward_native"] > 0
 	for _, op := range []string{"rms_norm", "fused_add_rms_norm"} {
-		native = native || strings.Contains(string(p.Kernels.IROpPriority), `"`+op+`":["native"`)
+		order := string(p.Kernels.IROpPriority) // JSON, or as Python writes it
+		native = native || strings.Contains(order, `"`+op+`":["native"`) || strings.Contains(order, op+`=['native'`)
 	}
 	if native {
 		a.note("its RMSNorm ran as PyTorch's operations (native), which add the residual without rounding: no profile does, norms may be off by a rounding")
