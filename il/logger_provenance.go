@@ -60,6 +60,9 @@ func (m *maker) batch(b *provenance.Batch) {
 		return
 	}
 	m.size += int64(len(line))
+	if len(m.record.Steps) == provenance.MaxSteps {
+		return
+	}
 	rows := max(b.PaddedTokens, b.Tokens())
 	m.record.Steps = append(m.record.Steps, provenance.Step{Step: b.Step, Forward: b.Forward, Tokens: b.Tokens(), PaddedTokens: rows, Requests: len(b.ReqIDs)})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/tensor"
 )
 
 // EngineName is the engine of a session that an Engine has made, in its provenance.
@@ -60,9 +61,17 @@ func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance
 	if r.Model.ConfigSHA256, err = ckpt.ConfigDigest(); err != nil {
 		return nil, err
 	}
-	weights, err := ckpt.Fingerprints(e.DType())
-	for _, w := range weights {
-		r.Weights = append(r.Weights, provenance.Weight{Name: w.Name, Shape: w.Shape, DType: w.DType.String(), SHA256: w.SHA256})
-	}
+	r.Weights, err = Weights(ckpt, e.DType())
 	return r, err
+}
+
+// Weights are the parameters of a checkpoint that a session names, as an engine computes
+// with them in a type.
+func Weights(ckpt *model.Checkpoint, dtype tensor.DType) ([]provenance.Weight, error) {
+	var out []provenance.Weight
+	weights, err := ckpt.Fingerprints(dtype)
+	for _, w := range weights {
+		out = append(out, provenance.Weight{Name: w.Name, Shape: w.Shape, DType: w.DType.String(), SHA256: w.SHA256})
+	}
+	return out, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/setup"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/provenance"
@@ -91,6 +92,9 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	for _, n := range ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical)).Notes {
 		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
 	}
+	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
+		return e, remove, fmt.Errorf("--model: %w", err)
+	}
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, "", dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
@@ -99,6 +103,23 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))
 	}
 	return e, remove, nil
+}
+
+// tellOtherWeights warns where the target says that it ran other weights than the
+// checkpoint's, in the type that it computed in.
+func tellOtherWeights(target *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, stderr io.Writer) error {
+	p := target.Provenance()
+	if p == nil || len(p.Weights) == 0 || dtype == tensor.Invalid {
+		return nil
+	}
+	weights, err := ref.Weights(ckpt, dtype)
+	if err != nil {
+		return err
+	}
+	if other := setup.OtherWeights(weights, p.Weights); other != "" {
+		fmt.Fprintf(stderr, "ildiff: warning: %s and the checkpoint of --model: %s\n", terminal.Printable(target.Dir), terminal.Printable(other))
+	}
+	return nil
 }
 
 // openFloor opens the two runs of the target's tokens that tell what rounding

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -63,16 +62,12 @@ func fills(w provenance.Weight) bool {
 	return left <= 1
 }
 
-// WithCheckpoint tells that a session ran other weights than a checkpoint has, "" where
-// nothing says so.
-func WithCheckpoint(session *provenance.Record, checkpoint []provenance.Weight) string {
-	if session == nil {
-		return ""
-	}
+// OtherWeights tells that two lists are of other weights, "" where nothing says so.
+func OtherWeights(r, t []provenance.Weight) string {
 	f := &finder{}
-	f.weights(checkpoint, session.Weights)
+	f.weights(r, t)
 	if len(f.out) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s", f.out[0].Text)
+	return f.out[0].Text
 }

@@ -137,16 +137,18 @@ func (l *linter) saidOfSteps(said []provenance.Step) {
 		return
 	}
 	byNumber := map[int]provenance.Step{}
+	last := 0
 	for _, s := range said {
-		byNumber[s.Step] = s
+		byNumber[s.Step], last = s, max(last, s.Step)
 	}
+	all := len(said) < provenance.MaxSteps
 	have := map[int]bool{}
 	var unsaid, gone []int
 	for _, s := range l.steps {
 		have[s.number] = true
 		x, ok := byNumber[s.number]
 		if !ok {
-			if s.forward() {
+			if s.forward() && (all || s.number < last) {
 				unsaid = append(unsaid, s.number)
 			}
 			continue

@@ -192,6 +192,9 @@ type Numerics struct {
 	Deterministic          *bool  `json:"deterministic_algorithms,omitzero"`
 }
 
+// MaxSteps is how many steps a writer names, so that the file stays small: the first.
+const MaxSteps = 1000
+
 // Step is a recorded step.
 type Step struct {
 	Step         int `json:"step"`
