@@ -2,6 +2,7 @@
 // part: options in, a report out. Each stage is a package of its own, which
 // knows only those before it:
 //
+//	setup      in what the sessions say that they were made otherwise
 //	normalize  both sessions, made comparable tensor by tensor
 //	pairing    tensors by step, module, call, direction and slot; forwards that ran the same tokens
 //	measure    the gap of every pair, read block by block (metric), and what evidence tells of it
@@ -24,6 +25,7 @@ import (
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/setup"
 	"github.com/ilref/ilref/il"
 )
 
@@ -139,6 +141,7 @@ func (c *comparison) measured() *judge.Input {
 		RawRef: c.rawRef, RawTarget: c.rawTarget, Notes: c.notes, Forwards: c.forwards, Layers: c.layers,
 		Rule: o.Evidence.Rule(), Policy: o.Policy != nil, RatioLimit: o.Evidence.RatioLimit, Bounds: o.Bounds, MinCoverage: o.MinCoverage,
 		Unfinished: judge.Unfinished(c.rawRef.Unfinished(), c.rawTarget.Unfinished()),
+		Setup:      setup.Differences(c.rawRef.Provenance(), c.rawTarget.Provenance()),
 	}
 }
 

@@ -26,6 +26,16 @@ func TestPipes(t *testing.T) {
 	require.Contains(t, s.Steps[0].Calls[0].Slots[1].Stub.Reason, "is not a regular file")
 	require.Len(t, s.Warnings, 5)
 
+	// Nor do the files that say how the session was made cost it anything.
+	for _, p := range []string{"s/session.json", "s/batches.jsonl"} {
+		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, p), 0o644))
+	}
+	s, err = Open(dir)
+	require.NoError(t, err)
+	require.Len(t, s.Warnings, 7)
+	require.Contains(t, s.Warnings[5], "session.json is not a regular file but a pipe: ignored")
+	require.Contains(t, s.Warnings[6], "batches.jsonl is not a regular file but a pipe: ignored")
+
 	_, err = Open(filepath.Join(dir, "p"))
 	require.ErrorContains(t, err, "is a file, expected a session directory")
 	write(t, "x", dir, "t", "step_0", "m", "f")

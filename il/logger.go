@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/ilref/ilref/il/provenance"
 )
 
 // LoggerOptions are what a run decides about its session beside the Config.
@@ -17,10 +19,9 @@ type LoggerOptions struct {
 	// does not report.
 	Only func(step int, module string, call int, d Direction) bool
 
-	// Derived, where it is set, is written into the session with the Writer's
-	// name.
-	Derived Derived
-	Writer  Writer
+	// Provenance, where it is not nil, is written into the session when it begins
+	// and, with what was recorded, when it ends.
+	Provenance *provenance.Record
 }
 
 // Logger writes a session while a model runs, as variant A of vLLM's logger
@@ -45,6 +46,7 @@ type Logger struct {
 	writer     writer
 
 	logged int
+	made   maker
 }
 
 // NewLogger makes the session's directory, <output_dir>/<id>. A directory that
@@ -79,18 +81,11 @@ func NewLogger(cfg *Config, opts LoggerOptions) (*Logger, error) {
 	if err := makeSessionDir(l.dir); err != nil {
 		return nil, err
 	}
-	if err := l.provenance(Recording); err != nil {
+	l.made = maker{dir: l.dir, record: opts.Provenance}
+	if err := l.made.begin(cfg, l.device); err != nil {
 		return nil, err
 	}
 	return l, nil
-}
-
-// provenance writes what the session is derived from.
-func (l *Logger) provenance(status Status) error {
-	if l.opts.Derived == (Derived{}) {
-		return nil
-	}
-	return Provenance{Status: status, Writer: l.opts.Writer, Derived: l.opts.Derived}.write(l.dir)
 }
 
 // fileSafe reports whether a name can be a directory of its own on any system.
@@ -201,11 +196,7 @@ func (l *Logger) Finish(err error) error {
 	if e := l.Err(); err == nil { // which waits for what is being written
 		err = e
 	}
-	status := Complete
-	if err != nil {
-		status = Failed
-	}
-	if e := l.provenance(status); err == nil {
+	if e := l.made.end(err); err == nil {
 		err = e
 	}
 	return err

@@ -1,121 +1,99 @@
 package il
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/ilref/ilref/internal/sidefile"
+	"github.com/ilref/ilref/il/provenance"
 )
 
-// provenanceFile lies in a session's directory and says how the session was
-// made. Sessions of vLLM have none.
-const provenanceFile = "session.json"
+// Provenance is what the session says of how it was made, nil where it says nothing
+// that can be read.
+func (s *Session) Provenance() *provenance.Record { return s.made }
 
-// ProvenanceSchema is the version of a session.json.
-const ProvenanceSchema = "il.session.v1"
+// Batch is what the session says of the requests of a step's forward, nil where it
+// says nothing. It is not held against what was recorded.
+func (s *Session) Batch(step int) *provenance.Batch { return s.batches[step] }
 
-// maxProvenance bounds a session.json, which is read whole.
-const maxProvenance = 1 << 20
+// HasBatches reports whether the session says of any forward which requests it ran.
+func (s *Session) HasBatches() bool { return len(s.batches) > 0 }
 
-// Provenance is what a session says of how it was made. Nothing in it is
-// trusted for sizes or paths; members that are not known are ignored.
-type Provenance struct {
-	Schema  string  `json:"schema"`
-	Status  Status  `json:"status"`
-	Writer  Writer  `json:"writer"`
-	Derived Derived `json:"derived,omitzero"`
+// Inherit gives a session that was derived from another in memory, of the same steps,
+// what that one says of how it was made.
+func (s *Session) Inherit(from *Session) {
+	s.made, s.madeErr, s.batches = from.made, from.madeErr, from.batches
+	s.lagContradicted, s.logitsMoved = from.lagContradicted, from.logitsMoved
+	s.unfinished = from.unfinished
 }
 
-// Status says whether a run has written all of its session.
-type Status string
+// InheritBatches gives a session that was made from another the requests of its steps.
+func (s *Session) InheritBatches(from *Session) { s.batches = from.batches }
 
-// Statuses.
-const (
-	Recording Status = "recording"
-	Complete  Status = "complete"
-	Failed    Status = "failed"
-)
-
-// Writer is a program that writes sessions.
-type Writer struct {
-	Name    string `json:"name"`
-	Version string `json:"version,omitempty"`
+// InheritShifted is Inherit of a session whose steps have other numbers.
+func (s *Session) InheritShifted(from *Session) {
+	s.Inherit(from)
+	s.batches = nil
 }
 
-// Derived tells what a session was computed from, where that is another
-// session: its tokens, or also what its modules were given.
-type Derived struct {
-	What       Derivation `json:"what"`
-	Session    string     `json:"session"`    // Session.Fingerprint of that session
-	Checkpoint string     `json:"checkpoint"` // digest of the weights
-	DType      string     `json:"dtype"`      // of the arithmetic
-	Rounding   string     `json:"rounding,omitempty"`
-}
-
-// Derivation is how a session follows from another.
-type Derivation string
-
-// Derivations.
-const (
-	Replay Derivation = "replay" // every call from the inputs that were recorded of it
-	Rerun  Derivation = "rerun"  // its tokens and steps again
-)
-
-// Provenance reads what the session says of how it was made. It returns nil
-// where it says nothing.
-func (s *Session) Provenance() (*Provenance, error) {
-	path := filepath.Join(s.Dir, provenanceFile)
-	data, err := sidefile.Read(path, maxProvenance)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// readProvenance reads session.json and batches.jsonl. What is wrong with them costs
+// the session nothing.
+func (s *Session) readProvenance(sc *scanner) {
+	var warnings []string
+	if s.madeErr = sc.checkOwn(provenance.FileName); s.madeErr == nil {
+		s.made, warnings, s.madeErr = provenance.Read(s.Dir)
 	}
+	if s.madeErr != nil {
+		warnings = []string{s.madeErr.Error() + ": ignored"}
+	}
+	s.Warnings = append(s.Warnings, warnings...)
+	if err := sc.checkOwn(provenance.BatchesName); err != nil {
+		s.Warnings = append(s.Warnings, err.Error()+": ignored")
+		return
+	}
+	s.batches, warnings = provenance.ReadBatches(s.Dir)
+	s.Warnings = append(s.Warnings, warnings...)
+}
+
+// checkOwn refuses a file of the session's directory that is a link out of it.
+func (sc *scanner) checkOwn(name string) error {
+	path := filepath.Join(sc.dir, name)
+	info, err := os.Lstat(path)
 	if err != nil {
-		return nil, err
+		return nil // whoever reads it says so
 	}
-	p := &Provenance{}
-	if err := json.Unmarshal(data, p); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if p.Schema != ProvenanceSchema {
-		return nil, fmt.Errorf("%s: schema %q, expected %q", path, p.Schema, ProvenanceSchema)
-	}
-	return p, nil
+	return sc.check(path, fs.FileInfoToDirEntry(info))
 }
 
-// write puts the provenance into a session's directory.
-func (p Provenance) write(dir string) error {
-	p.Schema = ProvenanceSchema
-	data, err := json.Marshal(p, json.Deterministic(true), jsontext.WithIndent("  "))
+// writeProvenance puts a record into a session's directory.
+func writeProvenance(r *provenance.Record, dir string) error {
+	data, err := r.Text()
 	if err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", filepath.Join(dir, provenance.FileName), err)
 	}
-	return writeWhole(filepath.Join(dir, provenanceFile), append(data, '\n'))
+	return writeWhole(filepath.Join(dir, provenance.FileName), data)
 }
 
-// isProvenance reports whether an entry of a session's directory is a
-// session.json.
-func isProvenance(e os.DirEntry) bool { return e.Name() == provenanceFile && e.Type().IsRegular() }
+// isProvenance reports whether an entry of a session's directory is a file of its
+// provenance. What is of another kind is complained of when it is read.
+func isProvenance(e os.DirEntry) bool {
+	return slices.Contains([]string{provenance.FileName, provenance.BatchesName}, e.Name())
+}
 
 // CheckDerived refuses a session that was not made from another in the way
 // that is asked for. command is how such a session is made, for messages.
-func (s *Session) CheckDerived(what Derivation, from *Session, command string) (*Derived, error) {
-	p, err := s.Provenance()
-	if err != nil {
-		return nil, err
-	}
-	if p == nil || p.Derived.What != what {
-		return nil, fmt.Errorf("%s is not known to be a %s of %s: it has no %s that says so; make one with %s", s.Dir, what, from.Dir, provenanceFile, command)
-	}
-	if p.Status != Complete {
+func (s *Session) CheckDerived(what provenance.Derivation, from *Session, command string) (*provenance.Derived, error) {
+	p := s.made
+	switch {
+	case s.madeErr != nil:
+		return nil, s.madeErr
+	case p == nil || p.Derived.What != what:
+		return nil, fmt.Errorf("%s is not known to be a %s of %s: it has no %s that says so; make one with %s", s.Dir, what, from.Dir, provenance.FileName, command)
+	case p.Status != provenance.Complete:
 		return nil, fmt.Errorf("%s is not complete: the %s that writes it is still going, or ended early; make it again with %s", s.Dir, what, command)
-	}
-	if p.Derived.Session != from.Fingerprint() {
+	case p.Derived.Session != from.Fingerprint():
 		return nil, fmt.Errorf("%s is a %s of another session than %s, or of an earlier state of it; make it with %s", s.Dir, what, from.Dir, command)
 	}
 	return &p.Derived, nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/tensor"
@@ -32,6 +33,12 @@ type Session struct {
 
 	calls      map[callKey]*Call
 	unfinished string
+
+	made            *provenance.Record
+	madeErr         error                     // why session.json cannot be used
+	batches         map[int]*provenance.Batch // by step
+	lagContradicted bool                      // the order of the calls contradicts what made says of the logits
+	logitsMoved     bool                      // they lie in the step after their forward, whatever made says
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that
@@ -76,6 +83,12 @@ type Slot struct {
 	Path      string        // "" for a single result, "0", "0_1", a dict key
 	Tensors   []*TensorFile // one a device, in natural order of devices
 	Stub      *Stub         // what is left of a tensor that was too large, or nil
+}
+
+// Keyword reports whether the slot is of an argument that was given by keyword: its
+// path begins with no number. Hooks that see positional arguments alone are the rule.
+func (s *Slot) Keyword() bool {
+	return s.Direction != Outputs && s.Path != "" && (s.Path[0] < '0' || s.Path[0] > '9')
 }
 
 // Stub describes a tensor that was not written because of max_tensor_size.
@@ -176,6 +189,9 @@ func Open(dir string) (*Session, error) {
 		}
 		if step := filepath.Dir(dir); isStep(step) {
 			return nil, fmt.Errorf("%s is one call of a session: name the directory above %s", dir, step)
+		}
+		if why := nothingRecorded(dir); why != "" {
+			return nil, fmt.Errorf("%s holds no step: %s", dir, why)
 		}
 		return nil, fmt.Errorf("%s is not a session: expected the directories step_0, step_1, … in it, or one session below it", dir)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/internal/workers"
 )
@@ -76,19 +77,24 @@ func scanSession(dir string) (*Session, error) {
 		}
 	}
 	s.Warnings = sc.warnings
-	s.unfinished = sc.unfinished(steps, listed)
+	s.readProvenance(sc)
+	s.checkLag()
+	s.unfinished = sc.unfinished(steps, listed, s.made)
 	return s, nil
 }
 
 // unfinished tells of a last step that is still being written.
-func (sc *scanner) unfinished(steps []*rawStep, listed bool) string {
+func (sc *scanner) unfinished(steps []*rawStep, listed bool, made *provenance.Record) string {
 	if n := len(steps); listed && n > 0 && !steps[n-1].hasTxt {
 		return fmt.Sprintf("%s, the last step, has no %s, as others have: the run is still going, or died; wait for its end, or leave out the step",
 			filepath.Join(sc.dir, steps[n-1].name), callsFile)
 	}
-	p, err := (&Session{Dir: sc.dir}).Provenance()
-	if err == nil && p != nil && p.Status != Complete && p.Status != "" {
-		return fmt.Sprintf("its %s says that the run is %s: wait for its end, or record it again", provenanceFile, p.Status)
+	if made != nil && made.Status != provenance.Complete && made.Status != "" {
+		why := ""
+		if made.Reason != "" {
+			why = fmt.Sprintf(" (%s)", short(made.Reason))
+		}
+		return fmt.Sprintf("its %s says that the run is %s%s: wait for its end, or record it again", provenance.FileName, made.Status, why)
 	}
 	return ""
 }

@@ -65,8 +65,10 @@ type Engine struct {
 	Hooks Hooks
 
 	numerics nn.Numerics
+	rounding nn.Rounding
 	compute  nn.Computation // nil = a module's own Forward
 	maxLen   int
+	forwards int // so far
 }
 
 // NewEngine prepares a model to run.
@@ -86,15 +88,16 @@ func NewEngine(m *model.CausalLM, cfg Config) (*Engine, error) {
 	if cfg.MaxModelLen > 0 {
 		limit = cfg.MaxModelLen
 	}
-	return &Engine{Model: m, Hooks: NoHooks{}, numerics: numerics, maxLen: limit}, nil
+	return &Engine{Model: m, Hooks: NoHooks{}, numerics: numerics, rounding: cfg.Rounding, maxLen: limit}, nil
 }
 
 // chunk is the rows of one request in a step.
 type chunk struct {
-	seq    *sequence
-	ids    []int
-	sample bool // the last row's logits are wanted
-	drafts int  // and those of so many rows before it
+	request int // its number; -1 for padding
+	seq     *sequence
+	ids     []int
+	sample  bool // the last row's logits are wanted
+	drafts  int  // and those of so many rows before it
 }
 
 // sequence is a request's cache and the number of tokens it holds.
@@ -118,6 +121,7 @@ func (e *Engine) newSequence() *sequence {
 // step runs one forward pass over the chunks, ends the step, and returns the
 // logits (N, V) of the rows that sample, nil where none does.
 func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
+	e.tellBatch(chunks)
 	hidden := e.forward(e.Hooks, chunks)
 	if err := e.Hooks.StepDone(); err != nil {
 		return nil, err

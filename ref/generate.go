@@ -22,6 +22,7 @@ type Request struct {
 	Output   []int
 	Recorded [][]Logprob // one list a token of Output: the chosen token, then the most likely
 
+	index   int // among the requests
 	seq     *sequence
 	rng     *rand.Rand
 	next    int  // rows in the step being scheduled
@@ -44,8 +45,10 @@ func (r *Request) Finished() bool {
 	return n >= r.MaxTokens || r.stopped || n > 0 && slices.Contains(r.StopIDs, r.Output[n-1])
 }
 
-// seed starts the request's random numbers, by its place among the requests.
-func (r *Request) seed(index int) { r.rng = rand.New(rand.NewPCG(r.Sampling.Seed, uint64(index))) }
+// number gives the request its place among the requests, and its random numbers by it.
+func (r *Request) number(index int) {
+	r.index, r.rng = index, rand.New(rand.NewPCG(r.Sampling.Seed, uint64(index)))
+}
 
 // take appends the token that the logits of the last row give.
 func (r *Request) take(logits []float64) {
@@ -83,7 +86,7 @@ func (e *Engine) Generate(ctx context.Context, requests []*Request, maxBatchedTo
 			return fmt.Errorf("max-tokens %d: expected 1 or more", r.MaxTokens)
 		}
 		total += r.MaxTokens
-		r.seed(i)
+		r.number(i)
 	}
 	waiting := slices.Clone(requests)
 	var running []*Request
@@ -138,7 +141,7 @@ func (e *Engine) advance(batch slots) error {
 		for i := range ids {
 			ids[i] = r.token(r.seq.len + i)
 		}
-		chunks = append(chunks, chunk{seq: r.seq, ids: ids, sample: true})
+		chunks = append(chunks, chunk{request: r.index, seq: r.seq, ids: ids, sample: true})
 	}
 	logits, err := e.step(chunks)
 	if err != nil {

@@ -69,7 +69,7 @@ func TestSampling(t *testing.T) {
 	count := func(s Sampling) [4]int {
 		var n [4]int
 		r := Request{Sampling: s}
-		r.seed(0)
+		r.number(0)
 		for range 20000 {
 			n[s.choose(logits, r.rng)]++
 		}

@@ -35,7 +35,7 @@ func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progre
 				seqs[c.Request] = seq
 			}
 			seq.truncate(c.Start)
-			chunks[j] = chunk{seq: seq, ids: c.IDs, sample: c.Sample, drafts: c.Drafts}
+			chunks[j] = chunk{request: c.Request, seq: seq, ids: c.IDs, sample: c.Sample, drafts: c.Drafts}
 		}
 		logits, err := e.step(chunks)
 		if err != nil {

@@ -34,6 +34,9 @@ func result(module string) Source   { return Source{Module: module, Output: true
 // positions as an argument and not by keyword (releases before 5).
 var PositionsSource = Source{Module: "model.rotary_emb", Arg: "1"}
 
+// PositionsKeyword is the keyword by which later releases give the positions.
+const PositionsKeyword = "position_ids"
+
 // TransformersLogits are the logits' mappings; vLLM logs them one step later.
 var TransformersLogits = []Mapping{
 	{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}},

@@ -11,8 +11,10 @@ import (
 
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/normalize"
+	"github.com/ilref/ilref/compare/setup"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
@@ -87,14 +89,37 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		named = normalize.Among(named, reference)
 	}
 	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
+	for _, n := range ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical)).Notes {
+		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
+	}
+	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
+		return e, remove, fmt.Errorf("--model: %w", err)
+	}
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, "", dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))
 	}
 	return e, remove, nil
+}
+
+// tellOtherWeights warns where the target says that it ran other weights than the
+// checkpoint's, in the type that it computed in.
+func tellOtherWeights(target *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, stderr io.Writer) error {
+	p := target.Provenance()
+	if p == nil || len(p.Weights) == 0 || dtype == tensor.Invalid {
+		return nil
+	}
+	weights, err := ref.Weights(ckpt, dtype)
+	if err != nil {
+		return err
+	}
+	if other := setup.OtherWeights(weights, p.Weights); other != "" {
+		fmt.Fprintf(stderr, "ildiff: warning: %s and the checkpoint of --model: %s\n", terminal.Printable(target.Dir), terminal.Printable(other))
+	}
+	return nil
 }
 
 // openFloor opens the two runs of the target's tokens that tell what rounding
@@ -104,12 +129,12 @@ func (f *evidenceFlags) openFloor(target *il.Session, e *compare.Evidence) error
 		return nil
 	}
 	command := fmt.Sprintf("ilref run --like %s --with-floor", target.Dir)
-	open := func(flag, dir string) (*il.Session, *il.Derived, error) {
+	open := func(flag, dir string) (*il.Session, *provenance.Derived, error) {
 		s, err := il.Open(dir)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
 		}
-		made, err := s.CheckDerived(il.Rerun, target, command)
+		made, err := s.CheckDerived(provenance.Rerun, target, command)
 		if err != nil {
 			return nil, nil, fmt.Errorf("--%s: %w", flag, err)
 		}
@@ -148,7 +173,7 @@ func (f *evidenceFlags) openReplay(target *il.Session) (*il.Session, error) {
 		}
 		s, err := il.Open(dir)
 		if err == nil {
-			_, err = s.CheckDerived(il.Replay, target, "ilref replay "+target.Dir)
+			_, err = s.CheckDerived(provenance.Replay, target, "ilref replay "+target.Dir)
 		}
 		if err != nil {
 			return nil, err

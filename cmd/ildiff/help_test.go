@@ -14,7 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
-	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/cli/clitest"
 	"github.com/ilref/ilref/internal/fixture"
 )
@@ -41,8 +41,8 @@ func TestExamples(t *testing.T) {
 		}
 		paths[name] = fixture.Session(t, session)
 	}
-	require.NoError(t, setDerived(paths["S64"], paths["B"], il.Rerun, "float64"))
-	require.NoError(t, setDerived(paths["SEMU"], paths["B"], il.Rerun, "bfloat16"))
+	require.NoError(t, setDerived(paths["S64"], paths["B"], provenance.Rerun, "float64"))
+	require.NoError(t, setDerived(paths["SEMU"], paths["B"], provenance.Rerun, "bfloat16"))
 	paths["renamed"] = renamed(t, paths["A"])
 	save := "exec ildiff baseline save good-run -o llama.baseline\n"
 	clitest.Examples(t, newRoot(new(int), io.Discard, io.Discard), func(e *testscript.Env) error {

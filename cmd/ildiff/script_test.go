@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/fixture"
@@ -78,16 +79,16 @@ func derive(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.CopyFS(dir, os.DirFS(ts.MkAbs(args[1]))))
-	ts.Check(setDerived(dir, ts.MkAbs(args[2]), il.Derivation(args[3]), args[4]))
+	ts.Check(setDerived(dir, ts.MkAbs(args[2]), provenance.Derivation(args[3]), args[4]))
 }
 
 // setDerived lets a session say that it was made from another.
-func setDerived(dir, from string, what il.Derivation, dtype string) error {
+func setDerived(dir, from string, what provenance.Derivation, dtype string) error {
 	s, err := il.Open(from)
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(il.Provenance{Schema: il.ProvenanceSchema, Status: il.Complete, Derived: il.Derived{What: what, Session: s.Fingerprint(), DType: dtype}})
+	b, err := provenance.Record{Status: provenance.Complete, Derived: provenance.Derived{What: what, Session: s.Fingerprint(), DType: dtype}}.Text()
 	if err != nil {
 		return err
 	}

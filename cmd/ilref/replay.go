@@ -7,11 +7,14 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
@@ -47,7 +50,7 @@ The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 		Args:    exactArgs("a SESSION to replay"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.like = args[0]
-			return replaySession(cmd.Context(), &f, part, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return replaySession(cmd.Context(), &f, cmd.Flags(), part, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	fl := cmd.Flags()
@@ -69,7 +72,7 @@ The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 	return cmd
 }
 
-func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr io.Writer) error {
+func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part string, stdout, stderr io.Writer) error {
 	if err := f.checkWords(); err != nil {
 		return err
 	}
@@ -93,6 +96,8 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	recorded := session
 	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
+	f.recorded = recorded
+	f.takeArithmetic(ckpt.Config.DType, set, stderr)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
 		f.dtype = d.String()
 	}
@@ -103,17 +108,26 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if err := ref.CheckSession(session, engine.Model); err != nil {
 		return err
 	}
+	if w := requests.Contradicted(session); w != "" {
+		warn(stderr, w)
+	}
 	histories, err := f.promptTokens(nil, nil)
 	if err != nil {
 		return err
 	}
-	derived, err := f.derived(il.Replay, recorded, ckpt, engine.DType())
+	how, err := f.provenance(provenance.Replay, recorded, ckpt, engine)
 	if err != nil {
 		return err
 	}
-	logger, err := f.logger(engine.Model, session, derived, stderr)
+	logger, err := f.logger(engine.Model, session, how, stderr)
 	if err != nil {
 		return err
+	}
+	for _, st := range session.Steps { // whose the rows are stays as it was
+		if b := session.Batch(st.Number); b != nil {
+			logger.SkipTo(st.Number)
+			logger.Batch(*b)
+		}
 	}
 	fmt.Fprintln(stdout, "session", logger.Dir())
 	made, skipped, err := replayInto(ctx, logger, engine, ckpt, session, ref.Part{Histories: histories, Own: own, Ranks: &notes}, stderr)

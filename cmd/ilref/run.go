@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/cli"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
@@ -52,6 +52,8 @@ type runFlags struct {
 	logprobs         int
 	withFloor        bool
 	sampling         ref.Sampling
+
+	recorded *il.Session // that is run again, once it is open; nil for none
 }
 
 func newRunCommand() *cobra.Command {
@@ -143,6 +145,13 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 		return err
 	}
 	defer ckpt.Close()
+	if dir := f.session(); dir != "" {
+		if f.recorded, err = il.Open(dir); err != nil {
+			return err
+		}
+		warn(stderr, f.recorded.Warnings...)
+		f.takeArithmetic(ckpt.Config.DType, set, stderr)
+	}
 	engine, dtype, err := newEngine(ckpt, f, stderr)
 	if err != nil {
 		return err
@@ -173,14 +182,11 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 // execute computes the job, logs it, and returns the session's directory, ""
 // where nothing is logged. what names the session on standard output.
 func (f *runFlags) execute(ctx context.Context, engine *ref.Engine, ckpt *model.Checkpoint, job *job, what string, stdout, stderr io.Writer) (string, error) {
-	var derived il.Derived
-	if job.recorded != nil {
-		var err error
-		if derived, err = f.derived(il.Rerun, job.recorded, ckpt, engine.DType()); err != nil {
-			return "", err
-		}
+	made, err := f.provenance(provenance.Rerun, job.recorded, ckpt, engine)
+	if err != nil {
+		return "", err
 	}
-	logger, err := f.logger(engine.Model, job.like, derived, stderr)
+	logger, err := f.logger(engine.Model, job.like, made, stderr)
 	if err != nil {
 		return "", err
 	}
@@ -343,27 +349,13 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 	return engine, dtype, err
 }
 
-// derived says what a session is made of that follows from another.
-func (f *runFlags) derived(what il.Derivation, from *il.Session, ckpt *model.Checkpoint, dtype tensor.DType) (il.Derived, error) {
-	d := il.Derived{What: what, Session: from.Fingerprint(), DType: dtype.String()}
-	if dtype.Size() == 2 {
-		d.Rounding = f.rounding
-	}
-	var err error
-	d.Checkpoint, err = ckpt.Digest()
-	return d, err
-}
-
 // logger opens the session to write, nil where nothing is to be logged.
-func (f *runFlags) logger(m *model.CausalLM, like *il.Session, derived il.Derived, stderr io.Writer) (*il.Logger, error) {
+func (f *runFlags) logger(m *model.CausalLM, like *il.Session, made *provenance.Record, stderr io.Writer) (*il.Logger, error) {
 	cfg, err := f.ilConfig()
 	if err != nil {
 		return nil, err
 	}
-	opts := il.LoggerOptions{
-		SessionID: f.sessionID, DeviceLabel: f.deviceLabel,
-		Derived: derived, Writer: il.Writer{Name: "ilref", Version: cli.Version()},
-	}
+	opts := il.LoggerOptions{SessionID: f.sessionID, DeviceLabel: f.deviceLabel, Provenance: made}
 	switch {
 	case cfg != nil:
 		if err := cfg.Check(m.ModuleNames()); err != nil {

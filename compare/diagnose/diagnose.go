@@ -27,6 +27,7 @@ func Explain(r *report.Report, fs []*pairing.Forward, b *judge.Blamed, look Look
 		blameRank(r, b.Call, b.Pair, look.RankGaps(b.Pair))
 	}
 	hints(r, fs, look)
+	blameWeights(r)
 }
 
 // hints adds to every failing call, the first ones where there are many, its

@@ -22,6 +22,8 @@ type Input struct {
 	Bounds            report.Bounds // of all tensors
 	MinCoverage       *float64      // percent of the tensors of both sessions; nil means 100
 	Unfinished        []string      // why a session is not that of a run that has ended
+
+	Setup []report.SetupDifference // for the report: no verdict rests on it
 }
 
 // Blamed is the tensor of the first divergence, where one rank's part of it may
@@ -34,6 +36,7 @@ type Blamed struct {
 // Judge reaches the verdict. It reads no file.
 func (m *Input) Judge() (*report.Report, *Blamed) {
 	r := newReport(m.RawRef, m.RawTarget, m.Forwards)
+	r.Setup = m.Setup
 	takeNotes(r, &m.Notes)
 	switch {
 	case m.Bounds.Set():

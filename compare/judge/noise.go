@@ -105,7 +105,7 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 	for _, p := range c.Slots {
 		t := p.Result
 		switch {
-		case p.Direction != report.Inputs:
+		case p.Direction != report.Inputs || p.Status == pairing.Keyword:
 			continue
 		case t == nil:
 			c.InputsMissing = true

@@ -54,6 +54,8 @@ func countPair(r *report.Report, p *pairing.Pair) {
 		cov.Skipped = append(cov.Skipped, report.Problem{Key: p.Key, Why: p.Why, OtherTokens: false})
 	case pairing.Excluded:
 		cov.Excluded = append(cov.Excluded, report.Problem{Key: p.Key, Why: p.Why, OtherTokens: false})
+	case pairing.Keyword:
+		cov.Keywords = append(cov.Keywords, report.Problem{Key: p.Key, Why: p.Why})
 	case pairing.Unreadable:
 		cov.Unreadable = append(cov.Unreadable, report.Problem{Key: p.Key, Why: p.Why, OtherTokens: false})
 	}
@@ -111,6 +113,10 @@ func summariseCall(m *report.CallDiff, c *pairing.Call) {
 	for _, p := range c.Slots {
 		if p.Result != nil {
 			m.Compared++
+		}
+		if p.Status == pairing.Keyword {
+			m.Why = cmp.Or(m.Why, p.Why)
+			continue
 		}
 		m.Tensors++
 		switch {

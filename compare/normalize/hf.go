@@ -32,7 +32,9 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture) (*il.Session, *hf
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
-	return derive(hf, m.steps.list()), m
+	out := derive(hf, m.steps.list())
+	out.LogitsMoved()
+	return out, m
 }
 
 type hfMapper struct {
@@ -134,12 +136,20 @@ func (m *hfMapper) find(step int, f topology.Source) *il.Slot {
 }
 
 // keyOf names a slot as the table does: a module's first or only result is its
-// output.
+// output, and positions are one argument, however they were given.
 func keyOf(c *il.Call, s *il.Slot) topology.Source {
+	if isPositions(c, s) {
+		return topology.PositionsSource
+	}
 	if s.Direction == il.Outputs && (s.Path == "" || s.Path == "0") {
 		return topology.Source{Module: c.Module, Output: true}
 	}
 	return topology.Source{Module: c.Module, Output: s.Direction != il.Inputs, Arg: s.Path}
+}
+
+// isPositions recognises the positions that transformers' rotary embedding is given.
+func isPositions(c *il.Call, s *il.Slot) bool {
+	return c.Module == topology.PositionsSource.Module && s.Direction == il.Inputs && (s.Path == topology.PositionsSource.Arg || s.Path == topology.PositionsKeyword)
 }
 
 // slot is the slot that the sources make, each changed and all joined along

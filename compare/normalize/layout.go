@@ -115,7 +115,9 @@ func withPositions(s *il.Session) *il.Session {
 		}
 		steps = append(steps, out)
 	}
-	return il.NewSession(s.Dir, s.Variant, steps)
+	out := il.NewSession(s.Dir, s.Variant, steps)
+	out.Inherit(s)
+	return out
 }
 
 func positionsCall(positions []int) *il.Call {
@@ -139,7 +141,7 @@ func withHFPositions(hf *il.Session) *il.Session {
 		out := &il.Step{Number: st.Number, Calls: st.Calls}
 		steps = append(steps, out)
 		embed, rope := hf.Call(st.Number, topology.EmbedTokensName, 0), hf.Call(st.Number, topology.PositionsSource.Module, 0)
-		if embed == nil || rope != nil && rope.Slot(il.Inputs, topology.PositionsSource.Arg) != nil {
+		if embed == nil || rope != nil && slices.ContainsFunc(rope.Slots, func(s *il.Slot) bool { return isPositions(rope, s) }) {
 			continue
 		}
 		shape := slotShape(embed.Slot(il.Inputs, "0"))
@@ -162,7 +164,9 @@ func withHFPositions(hf *il.Session) *il.Session {
 		}
 		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: topology.PositionsSource.Module, Slots: slots})
 	}
-	return il.NewSession(hf.Dir, hf.Variant, steps)
+	out := il.NewSession(hf.Dir, hf.Variant, steps)
+	out.Inherit(hf)
+	return out
 }
 
 func (p *pass) add(c requests.Chunk) {

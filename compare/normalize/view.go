@@ -4,6 +4,7 @@
 //
 //	names   transformers' modules under vLLM's names, or a map file    names.go, hf.go, hfshape.go, mapfile.go
 //	ranks   the parts of tensor-parallel ranks                         ranks.go, kvcopies.go, assembly.go, rankcopies.go
+//	logits  of a forward, in the step after it                         il.WithLaterLogits
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	heads   the padding of the vocabulary in logits                    vocabulary.go
 //	align   rows by request and position                               align.go, layout.go
@@ -14,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -65,8 +67,13 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
+	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
 	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
+	if o.Before == nil {
+		notes.add("reference", contradicted(rows[0]))
+		notes.add("target", contradicted(rows[1]))
+	}
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
 	judged.lead = right
 	joinedR, n := right.join()
@@ -90,6 +97,14 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	return r, t, notes, nil
 }
 
+// contradicted notes that a session says of its requests what it did not record.
+func contradicted(s *il.Session) (n Notes) {
+	if w := requests.Contradicted(s); w != "" {
+		n.Warnings = []string{w}
+	}
+	return n
+}
+
 // Canonical gives a session by itself the form of one process of vLLM on one
 // device, in which ilref computes it again: transformers' modules have vLLM's
 // names, the parts of tensor-parallel ranks are put together, and the stages of
@@ -98,6 +113,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 // for unknown: see Ranks.
 func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
+	s = s.WithLaterLogits()
 	if isHF(s) {
 		s, _ = underVLLMNames(withHFPositions(s), known(other))
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
@@ -146,6 +162,7 @@ func derive(s *il.Session, steps []*il.Step) *il.Session {
 	slices.SortFunc(steps, func(a, b *il.Step) int { return a.Number - b.Number })
 	d := il.NewSession(s.Dir, s.Variant, steps)
 	d.Warnings = s.Warnings
+	d.Inherit(s)
 	return d
 }
 

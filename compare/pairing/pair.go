@@ -102,6 +102,7 @@ const (
 	OtherWorkload
 	Unreadable
 	Excluded // by the policy
+	Keyword  // an argument by keyword that one side alone recorded: outside the union
 )
 
 // Pair is one tensor of the union: nil stands for a session that lacks it.
@@ -151,6 +152,10 @@ func pairSlots(step int, c *Call, commonOnly bool) []*Pair {
 		switch {
 		case commonOnly && (p.Ref == nil || p.Target == nil):
 			continue
+		case p.Ref == nil && p.Target.Keyword():
+			p.Status, p.Why = Keyword, "an argument by keyword, which the target alone recorded"
+		case p.Target == nil && p.Ref.Keyword():
+			p.Status, p.Why = Keyword, "an argument by keyword, which the reference alone recorded"
 		case p.Ref == nil:
 			p.Status = MissingInReference
 		case p.Target == nil:

@@ -19,6 +19,7 @@ import (
 var fates = []string{
 	pairing.Compared: "compared", pairing.MissingInReference: "missing_in_reference", pairing.MissingInTarget: "missing_in_target",
 	pairing.Skipped: "skipped", pairing.OtherWorkload: "other_workload", pairing.Unreadable: "unreadable", pairing.Excluded: "excluded",
+	pairing.Keyword: "keyword",
 }
 
 // suspects bounds how many tensors of a part get a hint in advance. The judge
@@ -32,7 +33,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 		Reference: sideOf(c.RawRef), Target: sideOf(c.RawTarget),
 		Rule: c.Rule, Policy: c.Policy, RatioLimit: c.RatioLimit,
 		MinCoverage: c.MinCoverage, Bounds: c.Bounds, Layers: c.Layers,
-		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner},
+		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner}, Setup: c.Setup,
 	}
 	rules := map[*report.Bounds]int{} // bounds of the policy's rules, which pairs share
 	if policy != nil {

@@ -134,7 +134,7 @@ func option(name, value string) string {
 func (p *Report) whole() Report {
 	w := Report{
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, MinCoverage: p.MinCoverage, Bounds: p.Bounds,
-		PolicyBounds: p.PolicyBounds, Layers: p.Layers, Forwards: p.Forwards,
+		PolicyBounds: p.PolicyBounds, Layers: p.Layers, Forwards: p.Forwards, Setup: p.Setup,
 		Notes: notes{Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
 	}
 	for _, m := range p.Evidence {
@@ -241,6 +241,7 @@ func (p *Report) measured(fs []*pairing.Forward) *judge.Input {
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, Bounds: p.Bounds, MinCoverage: p.MinCoverage,
 		Notes:      normalize.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
 		Unfinished: judge.Unfinished(p.Reference.Unfinished, p.Target.Unfinished),
+		Setup:      p.Setup,
 	}
 }
 

@@ -40,8 +40,10 @@ type Report struct {
 	PolicyBounds []report.Bounds `json:"policy_bounds"` // those of the tensors' rules
 	Layers       int             `json:"layers"`        // of the model; 0 is unknown
 	Notes        notes           `json:"notes"`
-	Forwards     []Forward       `json:"forwards"` // all, whoever has measured them
-	Calls        []Call          `json:"calls"`    // those of the part
+
+	Setup    []report.SetupDifference `json:"setup,omitzero"` // in what the sessions were made otherwise
+	Forwards []Forward                `json:"forwards"`       // all, whoever has measured them
+	Calls    []Call                   `json:"calls"`          // those of the part
 
 	// What the caller has to say of the recordings: the first part does.
 	Warnings []string  `json:"warnings"`

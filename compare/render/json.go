@@ -31,6 +31,8 @@ type jsonReport struct {
 	Modules         []jsonModule    `json:"modules"`
 	Tensors         []jsonTensor    `json:"tensors"`
 	Fallback        []string        `json:"fallback"` // calls that the rule's evidence lacks
+
+	Setup []report.SetupDifference `json:"setup,omitempty"` // in what the sessions say that they were made otherwise
 }
 
 type jsonSide struct {
@@ -50,12 +52,14 @@ type jsonCoverage struct {
 	UnmatchedByNature  int           `json:"unmatched_by_nature"` // rows: padding, logits of unfinished chunks
 	NoPartner          int           `json:"no_partner"`          // tensors of one naming scheme alone
 	Excluded           int           `json:"excluded,omitempty"`  // tensors that the policy skips
+	Keywords           int           `json:"keywords,omitempty"`  // arguments by keyword of one side alone
 	Percent            number        `json:"percent"`
 	MinPercent         number        `json:"min_percent"`
 	Missing            []string      `json:"missing"`
 	SkippedTensors     []jsonProblem `json:"skipped_tensors"`
 	UnreadableTensors  []jsonProblem `json:"unreadable_tensors"`
 	ExcludedTensors    []jsonProblem `json:"excluded_tensors,omitempty"`
+	KeywordTensors     []jsonProblem `json:"keyword_tensors,omitempty"`
 }
 
 type jsonProblem struct {
@@ -143,6 +147,7 @@ func JSON(w io.Writer, r *report.Report) error {
 		Schema: report.Schema, Verdict: r.Verdict, Rule: r.Rule,
 		Reference: jsonSideOf(r.Reference), Target: jsonSideOf(r.Target), Coverage: jsonCoverageOf(r),
 		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Fallback: notNil(r.Fallback), Modules: []jsonModule{}, Tensors: []jsonTensor{},
+		Setup: r.Setup,
 	}
 	if d := r.FirstDivergence; d != nil {
 		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why, orNull(d.Hint)}
@@ -175,6 +180,7 @@ func jsonCoverageOf(r *report.Report) jsonCoverage {
 		Percent: number(c.Percent()), MinPercent: number(r.MinCoverage),
 		Missing: []string{}, SkippedTensors: jsonProblems(c.Skipped), UnreadableTensors: jsonProblems(c.Unreadable),
 		Excluded: len(c.Excluded), ExcludedTensors: jsonProblems(c.Excluded),
+		Keywords: len(c.Keywords), KeywordTensors: jsonProblems(c.Keywords),
 	}
 	for _, keys := range [][]report.Key{c.MissingInReference, c.MissingInTarget} {
 		for _, k := range keys {

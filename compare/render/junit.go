@@ -121,6 +121,9 @@ func junitProperties(r *report.Report, o Options) []junitProperty {
 	for _, f := range findings(r, o) {
 		out = append(out, junitProperty{"lint." + f.Severity, f.Message})
 	}
+	for _, d := range r.Setup {
+		out = append(out, junitProperty{"setup." + d.Name, d.Text})
+	}
 	return out
 }
 
@@ -161,6 +164,9 @@ func problemsByCall(c *report.Coverage) map[callID]*callProblems {
 	}
 	for _, p := range c.Excluded {
 		at(p.Key).excluded = append(at(p.Key).excluded, report.SlotName(p.Key)+": left out by the policy, "+p.Why)
+	}
+	for _, p := range c.Keywords {
+		at(p.Key).excluded = append(at(p.Key).excluded, report.SlotName(p.Key)+": "+p.Why)
 	}
 	return out
 }

@@ -47,6 +47,7 @@ func Markdown(w io.Writer, r *report.Report, o Options) error {
 		fmt.Fprintf(&b, "| %s | %s | %d | %s |\n", s.name, name(s.Dir), len(s.Steps), prose(strings.Join(s.DTypes, ", "), markdownName))
 	}
 	b.WriteByte('\n')
+	markdownSetup(&b, r)
 	for _, f := range fates(&r.Coverage) {
 		markdownList(&b, f)
 	}
@@ -66,6 +67,23 @@ func markdownFindings(b *strings.Builder, fs []Finding) {
 	if len(fs) > 0 {
 		b.WriteByte('\n')
 	}
+}
+
+// markdownSetup lists in what the sessions were made otherwise.
+func markdownSetup(b *strings.Builder, r *report.Report) {
+	lines := report.SetupLines(r.Setup)
+	if len(lines) == 0 {
+		return
+	}
+	b.WriteString("**Made otherwise:**\n\n")
+	for i, line := range lines {
+		if i == markdownNames || b.Len() > markdownLists {
+			fmt.Fprintf(b, "* … and %d more\n", len(lines)-i)
+			break
+		}
+		fmt.Fprintf(b, "* %s\n", prose(line, markdownWhy))
+	}
+	b.WriteByte('\n')
 }
 
 // markdownSummary is the table of the calls that fail, in execution order, and

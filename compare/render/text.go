@@ -26,6 +26,7 @@ func Text(w io.Writer, r *report.Report, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	t := &textWriter{Writer: b, report: r, opts: o}
 	t.header()
+	t.list("Made otherwise", report.SetupLines(r.Setup))
 	if len(r.Modules) > 0 {
 		tab := moduleTable(r)
 		if o.All {
@@ -276,6 +277,10 @@ func (t *textWriter) outside(c *report.Coverage) {
 	if n := len(c.Excluded); n > 0 {
 		t.line("Outside coverage: %s that the policy skips.", plural.Count(n, "tensor"))
 		t.list("Skipped by the policy", namesOf(c.Excluded))
+	}
+	if n := len(c.Keywords); n > 0 {
+		t.line("Outside coverage: %s by keyword, which one side alone recorded.", plural.Count(n, "argument"))
+		t.list("Arguments by keyword of one side alone", namesOf(c.Keywords))
 	}
 }
 

@@ -149,8 +149,11 @@ func coverage(c *report.Coverage) string {
 	return s
 }
 
-// excluded are tensors that stand outside coverage.
-const excluded = "left out by the policy"
+// Tensors that stand outside coverage.
+const (
+	excluded = "left out by the policy"
+	keywords = "given by keyword and recorded on one side alone"
+)
 
 // fate is one way not to be compared.
 type fate struct {
@@ -182,6 +185,7 @@ func fates(c *report.Coverage) []fate {
 		{what, len(c.Skipped), problems(c.Skipped)},
 		{"unreadable", len(c.Unreadable), problems(c.Unreadable)},
 		{excluded, len(c.Excluded), problems(c.Excluded)},
+		{keywords, len(c.Keywords), problems(c.Keywords)},
 	}
 }
 

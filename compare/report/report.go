@@ -142,6 +142,7 @@ type Coverage struct {
 	UnmatchedByNature  int       // rows outside the union: padding, logits of unfinished chunks
 	NoPartner          int       // tensors outside the union: the other side's modules have no place for them
 	Excluded           []Problem // tensors outside the union: the policy skips them, with its reason
+	Keywords           []Problem // tensors outside the union: arguments by keyword that one side alone recorded
 }
 
 // Union is the number of tensors that either session holds.
@@ -176,6 +177,7 @@ type Side struct {
 // order: logits_processor of step n+1 is the last of forward n.
 type Report struct {
 	Reference, Target Side
+	Setup             []SetupDifference // in what the sessions say that they were made otherwise
 	Rule              Rule
 	Verdict           Verdict
 	FirstDivergence   *Divergence

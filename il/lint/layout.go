@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/plural"
 )
 
@@ -46,6 +47,8 @@ var notes = []struct {
 }{
 	{"but without a directory", "", ""},
 	{"taken as the last calls", "", ""},
+	{provenance.FileName, Warning, "provenance"},
+	{provenance.BatchesName, Warning, "provenance"},
 	{"no step has a " + callsFile, Warning, "old-logger"},
 	{"has no " + callsFile, Warning, "no-call-list"},
 	{"ends within a line", Warning, "cut-call-list"},

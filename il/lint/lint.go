@@ -8,6 +8,7 @@
 //	slots     what a call recorded against what it should have  slots.go, side.go
 //	tokens    ids, positions, rows of a step                    tokens.go
 //	values    identities, frozen buffers, ranks, NaN            identity.go, frozen.go, ranks.go, values.go
+//	origin    what the session says of itself                   provenance.go
 //
 // No tensor is kept: a session of 100,000 takes 240 MB, its own structure included.
 package lint
@@ -87,7 +88,7 @@ func Session(ctx context.Context, s *il.Session, o Options) (*Result, error) {
 	}
 	for _, check := range []func(){
 		l.filterQuirks, l.layout, l.sequence, l.slots, l.unreadable, l.tokens, l.rows,
-		l.identities, l.frozen, l.ranks, l.nonFinite, l.constants,
+		l.identities, l.frozen, l.ranks, l.nonFinite, l.constants, l.provenance,
 	} {
 		if err := ctx.Err(); err != nil {
 			return nil, err

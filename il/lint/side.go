@@ -86,7 +86,7 @@ func (c *callFacts) compareSide(d il.Direction, v il.Value, keywords il.Dict) {
 		}
 	}
 	for _, s := range c.Slots {
-		if s.Direction == d && s.Stub == nil && listed[s.Path] == nil && !cut {
+		if s.Direction == d && s.Stub == nil && listed[s.Path] == nil && !cut && !s.Keyword() {
 			c.side = append(c.side, sideNote{kind: noteUnlisted, direction: d, path: s.Path})
 		}
 	}

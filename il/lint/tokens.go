@@ -174,10 +174,13 @@ func (l *linter) rows() {
 	before, last := -1, math.MinInt // rows of the forward before
 	for _, s := range l.steps {
 		want, from := s.rowCount()
+		if l.session.LogitsLag() == 0 { // they are of this forward
+			before, last = want, s.number-1
+		}
 		for _, c := range s.calls {
 			if c.spec.Kind == topology.Logits {
 				if f := c.firstMatrix(); f != nil && last == s.number-1 && before >= 0 && len(f.shape) == 2 && f.shape[0] > before {
-					l.add(Error, "row-count", c, f, "%s has %d rows, but the forward of step %d computed %d: files of two runs are mixed", f.name(), f.shape[0], last, before)
+					l.add(Error, "row-count", c, f, "%s has %d rows, but the forward of step %d computed %d: files of two runs are mixed", f.name(), f.shape[0], s.number-l.session.LogitsLag(), before)
 				}
 			}
 		}

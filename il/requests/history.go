@@ -15,6 +15,20 @@ type recorded struct {
 	positions []int // one a row
 	ids       []int // one a row; nil where model.embed_tokens was not logged
 	logits    int   // rows given to logits_processor, -1 where not logged
+
+	said []span // whose the rows are, as the session says; nil where it does not
+}
+
+// rowsOf is how many rows are of requests, the others being padding.
+func rowsOf(rec recorded) int {
+	if rec.said == nil {
+		return len(rec.positions) - padding(rec)
+	}
+	n := 0
+	for _, sp := range rec.said {
+		n = sp.hi
+	}
+	return n
 }
 
 // givenPositions recognises the decoder's modules whose first argument is
@@ -34,7 +48,7 @@ func readSteps(s *il.Session) ([]recorded, error) {
 		if !forward { // the logits of the last forward pass
 			continue
 		}
-		r := recorded{step: st.Number, logits: logitRows(s, st.Number+1)}
+		r := recorded{step: st.Number, logits: logitRows(s, st.Number+s.LogitsLag())}
 		var err error
 		if c := embeddingCall(st); c != nil {
 			if r.ids, err = ints(s, c, "0"); err != nil {
@@ -57,6 +71,16 @@ func readSteps(s *il.Session) ([]recorded, error) {
 		return nil, fmt.Errorf("%s: no step records a forward pass: nothing to re-run", s.Dir)
 	}
 	return out, nil
+}
+
+// readRows is readSteps with what the session says of its requests, where that is what
+// it recorded (Contradicted).
+func readRows(s *il.Session) ([]recorded, error) {
+	steps, err := readSteps(s)
+	if err == nil && s.HasBatches() {
+		_ = takeBatches(s, steps)
+	}
+	return steps, err
 }
 
 func embeddingCall(st *il.Step) *il.Call {

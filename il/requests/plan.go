@@ -67,7 +67,8 @@ type tracked struct {
 // place is a chunk of a plan.
 type place struct{ step, chunk int }
 
-// Read works out which rows of a session belong to which request.
+// Read works out which rows of a session belong to which request: by what the session
+// says of them (batches.jsonl), where that is what it recorded, else by their positions.
 //
 // A row continues the request whose length equals its position, among equals
 // one that ran in the step before, then the lowest; position 0 starts one. A
@@ -79,7 +80,7 @@ type place struct{ step, chunk int }
 // histories supply what the session does not hold: the tokens of requests that
 // began before its first step, or all tokens where it recorded none.
 func Read(s *il.Session, histories [][]int) (*Plan, error) {
-	steps, err := readSteps(s)
+	steps, err := readRows(s)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func Read(s *il.Session, histories [][]int) (*Plan, error) {
 // start: such a request begins at a Start above 0 without a History. It tells
 // whose the rows are, which is not enough to run them again.
 func ReadRows(s *il.Session) (*Plan, error) {
-	steps, err := readSteps(s)
+	steps, err := readRows(s)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func newPlan(dir string, steps []recorded, histories [][]int, open bool) (*Plan,
 }
 
 func (p *planner) step(index int, rec recorded) (Step, error) {
-	rows := len(rec.positions) - padding(rec)
+	rows := rowsOf(rec)
 	out := Step{Number: rec.step}
 	for i, sp := range p.spans(index, rec, rows) {
 		c := Chunk{Request: sp.request, Start: rec.positions[sp.lo], Sample: true}
@@ -144,8 +145,12 @@ func (p *planner) step(index int, rec recorded) (Step, error) {
 		out.Chunks = append(out.Chunks, c)
 	}
 	p.noteDrafts(out.Chunks, rec.logits)
-	for range len(rec.positions) - rows {
-		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{0}})
+	for i := rows; i < len(rec.positions); i++ {
+		id := 0
+		if rec.ids != nil {
+			id = rec.ids[i]
+		}
+		out.Chunks = append(out.Chunks, Chunk{Request: -1, IDs: []int{id}})
 	}
 	return out, nil
 }

@@ -17,7 +17,7 @@ type Rows struct {
 // but those that tell padding, so it also reads sessions that cannot be re-run:
 // of a filtered one, or of requests that began before it.
 func Layout(s *il.Session) ([]Rows, error) {
-	steps, err := readSteps(s)
+	steps, err := readRows(s)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func Layout(s *il.Session) ([]Rows, error) {
 	for i, rec := range steps {
 		r := Rows{Step: rec.step, Position: rec.positions}
 		var chunks []Chunk
-		for k, sp := range p.spans(i, rec, len(rec.positions)-padding(rec)) {
+		for k, sp := range p.spans(i, rec, rowsOf(rec)) {
 			if sp.request == len(p.requests) {
 				p.requests = append(p.requests, &tracked{last: -1})
 			}

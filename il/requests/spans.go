@@ -5,10 +5,13 @@ import "slices"
 // span is a reading of consecutive rows: a request and where its rows end.
 type span struct{ request, lo, hi int }
 
-// spans reads the rows of a step. Where one request may hold what looks like
+// spans reads the rows of a step, as the session says or else by positions. Where one request may hold what looks like
 // several, the reading is taken that begins fewer requests in their middle, then
 // the one that has the recorded number of logits rows.
 func (p *planner) spans(index int, rec recorded, rows int) []span {
+	if rec.said != nil {
+		return rec.said
+	}
 	spans := p.split(index, rec, rows, true)
 	merged := p.split(index, rec, rows, false)
 	a, b := p.begunInside(spans, rec), p.begunInside(merged, rec)

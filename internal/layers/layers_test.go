@@ -22,9 +22,10 @@ const module = "github.com/ilref/ilref"
 // each other, and nothing of the lines below.
 var order = [][]string{
 	{"tensor", "topology", "internal/atomicfile", "internal/filelock", "internal/fixture", "internal/mmap", "internal/nearest", "internal/plural", "internal/pyregex", "internal/sidefile", "internal/terminal", "internal/workers", "model/chat", "model/gopher1m", "model/tokenizer"},
-	{"internal/kernel", "internal/kernel/neon", "internal/cli", "internal/reportcase", "internal/progress", "internal/texttab", "il/pt", "model/safetensors"},
+	{"internal/kernel", "internal/kernel/neon", "internal/cli", "internal/reportcase", "internal/progress", "internal/texttab", "il/provenance", "il/pt", "model/safetensors"},
 	{"internal/cli/man", "il", "compare/metric"},
-	{"internal/cli/clitest", "il/inspect", "il/lint", "il/requests", "model/nn"},
+	{"il/requests"},
+	{"internal/cli/clitest", "il/inspect", "il/lint", "model/nn"},
 	{"model"},
 	{"ref"},
 	{"ref/evidence", "internal/faults"},
@@ -32,7 +33,7 @@ var order = [][]string{
 	// A comparison, one line a stage.
 	{"compare/rounding", "compare/shard", "compare/normalize"},
 	{"compare/report"},
-	{"compare/pairing", "compare/render", "compare/policy", "compare/baseline"},
+	{"compare/pairing", "compare/render", "compare/policy", "compare/baseline", "compare/setup"},
 	{"compare/measure"},
 	{"compare/judge"},
 	{"compare/diagnose"},

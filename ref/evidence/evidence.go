@@ -20,13 +20,17 @@ import (
 // that session recorded for them, in its dtype (the checkpoint's where it holds
 // no activations). ranks tells of tensors put together of ranks, nil for none. own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
-// none of all can.
-func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.SkippedCall, error) {
+// none of all can. rounding is the profile of a half type; "" is the session's own, as
+// its provenance says, or the default.
+func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, rounding nn.Rounding, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
-	engine, err := newEngine(ckpt, dtype)
+	if rounding == "" {
+		rounding = ref.ArithmeticOf(session.Provenance(), dtype).Rounding
+	}
+	engine, err := newEngine(ckpt, dtype, rounding)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,7 +49,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 	if err == nil && own != nil && logger.Logged() == 0 {
 		return il.NewSession(logger.Dir(), il.VariantA, nil), skipped, logger.Close()
 	}
-	out, err := finish(logger, err)
+	out, err := finish(logger, session, err)
 	if err == nil && logger.Logged() == 0 {
 		why := ""
 		if len(skipped) > 0 {
@@ -58,7 +62,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 
 // Run writes, below dir, a run of the session's tokens and steps in a dtype.
 func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
-	engine, err := newEngine(ckpt, dtype)
+	engine, err := newEngine(ckpt, dtype, ref.ArithmeticOf(session.Provenance(), dtype).Rounding)
 	if err != nil {
 		return nil, err
 	}
@@ -78,17 +82,17 @@ func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype
 		_, err := engine.Rerun(ctx, plan, noProgress)
 		return err
 	})
-	return finish(logger, err)
+	return finish(logger, session, err)
 }
 
 func noProgress(_, _, _, _ int) {}
 
-func newEngine(ckpt *model.Checkpoint, dtype tensor.DType) (*ref.Engine, error) {
+func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
 	m, err := model.Build(ckpt, model.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return ref.NewEngine(m, ref.Config{DType: dtype, Rounding: nn.VLLM2025, Threads: runtime.NumCPU()})
+	return ref.NewEngine(m, ref.Config{DType: dtype, Rounding: rounding, Threads: runtime.NumCPU()})
 }
 
 // newLogger logs what the session holds.
@@ -99,10 +103,15 @@ func newLogger(session *il.Session, dir string) (*il.Logger, error) {
 	return il.NewLogger(cfg, il.LoggerOptions{Only: session.Records})
 }
 
-// finish closes the session, also of a run that failed, and opens it.
-func finish(logger *il.Logger, err error) (*il.Session, error) {
+// finish closes the session, also of a run that failed, and opens it. Its rows are
+// those of the session that it was made from.
+func finish(logger *il.Logger, from *il.Session, err error) (*il.Session, error) {
 	if err = logger.Finish(err); err != nil {
 		return nil, err
 	}
-	return il.Open(logger.Dir())
+	s, err := il.Open(logger.Dir())
+	if err == nil {
+		s.InheritBatches(from)
+	}
+	return s, err
 }
