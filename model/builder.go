@@ -183,6 +183,16 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 	}
 }
 
+// projected says that the rope is given queries and keys, and the attention
+// values, as the projection returns them.
+func projected(qkv *nn.Linear, rope *nn.Rotary, attn *nn.Attention) {
+	q, kv := attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim
+	x := nn.Result(qkv, 0)
+	nn.Give(rope, 1, x.Columns(0, q))
+	nn.Give(rope, 2, x.Columns(q, q+kv))
+	nn.Give(attn, 2, x.Columns(q+kv, q+2*kv))
+}
+
 // splitQKV views queries (T, Q), keys and values (T, K) in (T, Q+2K).
 func splitQKV(qkv *tensor.Tensor, attn *nn.Attention) (q, k, v *tensor.Tensor) {
 	x := nn.Split(qkv, attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim, attn.KVHeads*attn.HeadDim)

@@ -15,6 +15,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/ref/evidence"
 	"github.com/ilref/ilref/tensor"
@@ -88,7 +89,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	}
 	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, nn.RoundingOf(normalize.EngineOf(target)), dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

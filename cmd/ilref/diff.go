@@ -11,6 +11,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref/evidence"
 )
 
@@ -31,7 +32,7 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 		return fmt.Errorf("--diff: no room for the replay: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if opts.Evidence.Replay, _, err = evidence.Replay(ctx, job.like, job.ranks, ckpt, nil, dir); err != nil {
+	if opts.Evidence.Replay, _, err = evidence.Replay(ctx, job.like, job.ranks, ckpt, nil, nn.Rounding(f.rounding), dir); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}

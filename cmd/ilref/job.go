@@ -50,8 +50,8 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 	}
 	prompts = append(prompts, chats...)
 	j := &job{tokenizer: tok, stop: f.stop, maxBatchedTokens: f.maxBatchedTokens}
-	if session := f.session(); session != "" {
-		if err := j.planLike(session, prompts, engine, dtype, stderr); err != nil {
+	if f.recorded != nil {
+		if err := j.planLike(f.recorded, prompts, engine, dtype, stderr); err != nil {
 			return nil, err
 		}
 		warn(stderr, j.missingBOS()...)
@@ -75,12 +75,7 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 }
 
 // planLike prepares the re-run of a session.
-func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
-	recorded, err := il.Open(dir)
-	if err != nil {
-		return err
-	}
-	warn(stderr, recorded.Warnings...)
+func (j *job) planLike(recorded *il.Session, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
 	like, notes := normalize.Canonical(recorded, nil, engine.Model.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {

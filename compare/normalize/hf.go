@@ -134,12 +134,20 @@ func (m *hfMapper) find(step int, f topology.Source) *il.Slot {
 }
 
 // keyOf names a slot as the table does: a module's first or only result is its
-// output.
+// output, and positions are one argument, however they were given.
 func keyOf(c *il.Call, s *il.Slot) topology.Source {
+	if isPositions(c, s) {
+		return topology.PositionsSource
+	}
 	if s.Direction == il.Outputs && (s.Path == "" || s.Path == "0") {
 		return topology.Source{Module: c.Module, Output: true}
 	}
 	return topology.Source{Module: c.Module, Output: s.Direction != il.Inputs, Arg: s.Path}
+}
+
+// isPositions recognises the positions that transformers' rotary embedding is given.
+func isPositions(c *il.Call, s *il.Slot) bool {
+	return c.Module == topology.PositionsSource.Module && s.Direction == il.Inputs && (s.Path == topology.PositionsSource.Arg || s.Path == topology.PositionsKeyword)
 }
 
 // slot is the slot that the sources make, each changed and all joined along
@@ -219,7 +227,9 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 				}
 				slots = append(slots, slot)
 			}
-			steps.add(st.Number, withSlots(c, slots))
+			if len(slots) > 0 || len(c.Slots) == 0 {
+				steps.add(st.Number, withSlots(c, slots))
+			}
 		}
 	}
 	return derive(s, steps.list()), gone

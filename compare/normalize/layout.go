@@ -139,7 +139,7 @@ func withHFPositions(hf *il.Session) *il.Session {
 		out := &il.Step{Number: st.Number, Calls: st.Calls}
 		steps = append(steps, out)
 		embed, rope := hf.Call(st.Number, topology.EmbedTokensName, 0), hf.Call(st.Number, topology.PositionsSource.Module, 0)
-		if embed == nil || rope != nil && rope.Slot(il.Inputs, topology.PositionsSource.Arg) != nil {
+		if embed == nil || rope != nil && slices.ContainsFunc(rope.Slots, func(s *il.Slot) bool { return isPositions(rope, s) }) {
 			continue
 		}
 		shape := slotShape(embed.Slot(il.Inputs, "0"))

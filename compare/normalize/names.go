@@ -31,14 +31,49 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 
 const hfNamed = "transformers' modules are compared under vLLM's names"
 
-func isHF(s *il.Session) bool   { return named(s, topology.Transformers) && !named(s, topology.VLLM) }
-func isVLLM(s *il.Session) bool { return named(s, topology.VLLM) }
+func isHF(s *il.Session) bool {
+	c := conventionOf(s)
+	return c == topology.Transformers || c == topology.LikeTransformers
+}
 
-// named reports whether a module has a name that one convention alone has.
-func named(s *il.Session, convention topology.Convention) bool {
+func isVLLM(s *il.Session) bool {
+	c := conventionOf(s)
+	return c == topology.VLLM || c == topology.LikeVLLM
+}
+
+// conventionOf is whose names a session's modules have, by the name that tells
+// most.
+func conventionOf(s *il.Session) topology.Convention {
+	most := topology.AnyConvention
 	for m := range s.Modules() {
-		if topology.ConventionOf(m) == convention {
-			return true
+		most = max(most, topology.ConventionOf(m))
+	}
+	return most
+}
+
+// EngineOf tells by the names of a session's modules which engine ran them,
+// "transformers" or "vllm", and its attention where they show it, "eager": what
+// cannot be told is "". transformers returns the weights of its eager attention.
+func EngineOf(s *il.Session) (engine, attention string) {
+	switch {
+	case isHF(s):
+		if returnsWeights(s) {
+			attention = "eager"
+		}
+		return "transformers", attention
+	case isVLLM(s):
+		return "vllm", ""
+	}
+	return "", ""
+}
+
+// returnsWeights reports whether an attention block returned a second tensor.
+func returnsWeights(s *il.Session) bool {
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			if topology.LastWord(c.Module) == topology.SelfAttnName && c.Slot(il.Outputs, "1") != nil {
+				return true
+			}
 		}
 	}
 	return false

@@ -21,8 +21,9 @@ const (
 
 // profile is a set of rounding points.
 type profile struct {
-	name Rounding
-	what string // in a few words
+	name   Rounding
+	engine string // whose kernels they are
+	what   string // in a few words
 	set  func(o *ops[float32])
 }
 
@@ -39,19 +40,19 @@ type profile struct {
 // scaled_dot_product_attention, transformers' default, or of
 // eager_attention_forward.
 var profiles = []profile{
-	{VLLM2025, "vLLM's CUDA kernels, RMSNorm rounding before the weight and rope each product", func(o *ops[float32]) {
+	{VLLM2025, "vllm", "vLLM's CUDA kernels, RMSNorm rounding before the weight and rope each product", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.floatPoints = o.points
 	}},
-	{VLLM2026, "vLLM's CUDA kernels since June 2026, RMSNorm and rope rounding once", func(o *ops[float32]) {
+	{VLLM2026, "vllm", "vLLM's CUDA kernels since June 2026, RMSNorm and rope rounding once", func(o *ops[float32]) {
 		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
 		o.floatPoints = o.points
 	}},
-	{Transformers, "transformers 5 on torch with its default attention, sdpa", func(o *ops[float32]) {
+	{Transformers, "transformers", "transformers 5 on torch with its default attention, sdpa", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newSDPA[float32]
 	}},
-	{TransformersEager, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
+	{TransformersEager, "transformers", "transformers 5 on torch with eager attention", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newEager[float32]
 	}},
@@ -89,6 +90,16 @@ func (r Rounding) What() string {
 		return ""
 	}
 	return p.what
+}
+
+// Engine is the name of the engine that rounds so, "" for a profile that is not
+// known.
+func (r Rounding) Engine() string {
+	p, err := profileOf(r)
+	if err != nil {
+		return ""
+	}
+	return p.engine
 }
 
 // RoundingOf is the profile of the engine that ran a model, "vllm" or

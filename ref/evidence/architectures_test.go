@@ -37,7 +37,7 @@ func TestEveryArchitecture(t *testing.T) {
 			require.Empty(t, found.Findings)
 			require.Positive(t, found.Checked.Identities)
 
-			replay, skipped, err := Replay(context.Background(), s, nil, ckpt, nil, t.TempDir())
+			replay, skipped, err := Replay(context.Background(), s, nil, ckpt, nil, "", t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			again, err := Run(context.Background(), s, ckpt, tensor.BFloat16, t.TempDir())
@@ -54,7 +54,7 @@ func TestEveryArchitecture(t *testing.T) {
 			// What no hook recorded is computed from where it comes from.
 			drop(s, topology.Attention, il.Inputs, "0", "1")
 			drop(s, topology.Rope, il.Outputs, "0", "1")
-			replay, skipped, err = Replay(context.Background(), s, nil, ckpt, nil, t.TempDir())
+			replay, skipped, err = Replay(context.Background(), s, nil, ckpt, nil, "", t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			for _, x := range diff(t, s, replay, compare.Evidence{}).Tensors {

@@ -20,13 +20,13 @@ import (
 // that session recorded for them, in its dtype (the checkpoint's where it holds
 // no activations). ranks tells of tensors put together of ranks, nil for none. own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
-// none of all can.
-func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, dir string) (*il.Session, []ref.SkippedCall, error) {
+// none of all can. rounding is the profile of a half type; "" is the default.
+func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, rounding nn.Rounding, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
-	engine, err := newEngine(ckpt, dtype)
+	engine, err := newEngine(ckpt, dtype, rounding)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +58,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 
 // Run writes, below dir, a run of the session's tokens and steps in a dtype.
 func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
-	engine, err := newEngine(ckpt, dtype)
+	engine, err := newEngine(ckpt, dtype, "")
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +83,12 @@ func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype
 
 func noProgress(_, _, _, _ int) {}
 
-func newEngine(ckpt *model.Checkpoint, dtype tensor.DType) (*ref.Engine, error) {
-	m, err := model.Build(ckpt, model.Options{})
+func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
+	m, err := model.Build(ckpt, model.Options{DynamicRope: model.DynamicRopeOf(rounding)})
 	if err != nil {
 		return nil, err
 	}
-	return ref.NewEngine(m, ref.Config{DType: dtype, Rounding: nn.VLLM2025, Threads: runtime.NumCPU()})
+	return ref.NewEngine(m, ref.Config{DType: dtype, Rounding: rounding, Threads: runtime.NumCPU()})
 }
 
 // newLogger logs what the session holds.

@@ -65,7 +65,7 @@ func TestReplay(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			base, target := session(t, c.base), session(t, c.name)
 			joined, notes := normalize.Ranks(target, base)
-			replay, skipped, err := Replay(context.Background(), joined, &notes, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, t.TempDir())
+			replay, skipped, err := Replay(context.Background(), joined, &notes, checkpoint(t, fixture.Checkpoint(c.checkpoint)), nil, "", t.TempDir())
 			require.NoError(t, err)
 			require.Empty(t, skipped)
 			for _, ref := range []*il.Session{base, target} {

@@ -29,7 +29,7 @@ func ExampleReplay() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	replay, skipped, err := evidence.Replay(context.Background(), target, nil, ckpt, nil, dir)
+	replay, skipped, err := evidence.Replay(context.Background(), target, nil, ckpt, nil, "", dir)
 	if err != nil {
 		log.Fatal(err)
 	}
