@@ -108,31 +108,28 @@ func llamaPostAttention(i int) []Mapping {
 // of the modules rotatedQ and rotatedK. Rotated queries and keys are those of no
 // module of transformers.
 func transformersAttention(i int, rotatedQ, rotatedK string) []Mapping {
-	qkv := InLayer(i, QKVProjName)
 	q, k, v := InLayer(i, "self_attn.q_proj"), InLayer(i, "self_attn.k_proj"), InLayer(i, "self_attn.v_proj")
-	return append(
-		attentionAround(i, []Source{result(InLayer(i, rotatedQ))}, []Source{result(InLayer(i, rotatedK))}, []Source{result(v)}),
-		Mapping{qkv, 0, false, "0", []Source{argument(q)}},
-		Mapping{qkv, 0, true, "0", []Source{result(q), result(k), result(v)}},
+	return attentionOf(
+		i, argument(q), []Source{result(q), result(k), result(v)},
+		[]Source{result(InLayer(i, rotatedQ))}, []Source{result(InLayer(i, rotatedK))}, []Source{result(v)},
 	)
 }
 
 // phi3Attention is that of layer i where one projection makes all three.
 func phi3Attention(i int) []Mapping {
 	qkv := InLayer(i, QKVProjName)
-	return append(
-		attentionAround(i, nil, nil, nil),
-		Mapping{qkv, 0, false, "0", []Source{argument(qkv)}},
-		Mapping{qkv, 0, true, "0", []Source{result(qkv)}},
-	)
+	return attentionOf(i, argument(qkv), []Source{result(qkv)}, nil, nil, nil)
 }
 
-// attentionAround is the attention of layer i but for its projection: q and k
-// are what is rotated, v the values.
-func attentionAround(i int, q, k, v []Source) []Mapping {
-	self, attn, o := InLayer(i, SelfAttnName), InLayer(i, AttnName), InLayer(i, OProjName)
+// attentionOf is the attention of layer i, in the order of its calls: its
+// projections take one tensor and make queries, keys and values; q and k are what
+// is rotated, v the values, as far as they are tensors by themselves.
+func attentionOf(i int, taken Source, made, q, k, v []Source) []Mapping {
+	self, qkv, attn, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, AttnName), InLayer(i, OProjName)
 	return []Mapping{
 		{self, 0, true, "", []Source{result(self)}},
+		{qkv, 0, false, "0", []Source{taken}},
+		{qkv, 0, true, "0", made},
 		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
 		{decoderRotaryFirst, i, false, "1", q},
 		{decoderRotaryFirst, i, false, "2", k},

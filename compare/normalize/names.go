@@ -1,12 +1,15 @@
 package normalize
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/topology"
 )
 
 // names gives a session of transformers the names of vLLM's modules where the
-// other session has them, or where both shall have them. Tensors that only one
+// other session has them, where both shall have them, or where two of transformers
+// run their tokens in other forwards: rows are lined up under vLLM's names. Tensors that only one
 // of the two schemes has leave both sessions; rows are sessions that still tell
 // the tokens and positions.
 func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
@@ -19,12 +22,17 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 		t, r, n.NoPartner = renamed(target, ref)
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, withPositions(t)}, n
-	case both && isHF(ref) && isHF(target):
-		r, a := underVLLMNames(ref, nil)
-		t, b := underVLLMNames(target, nil)
+	case isHF(ref) && isHF(target) && (both || otherForwards(ref, target)):
+		r, a := underVLLMNames(withHFPositions(ref), nil)
+		t, b := underVLLMNames(withHFPositions(target), nil)
 		n.NoPartner = a.alone + b.alone
 		n.Warnings = append(n.Warnings, hfNamed)
 		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
+	case isHF(ref) && isHF(target):
+		r, a := withoutWeights(ref, target)
+		t, b := withoutWeights(target, ref)
+		n.NoPartner = a + b
+		return r, t, [2]*il.Session{r, t}, n
 	}
 	return ref, target, [2]*il.Session{ref, target}, n
 }
@@ -67,13 +75,56 @@ func EngineOf(s *il.Session) (engine, attention string) {
 	return "", ""
 }
 
-// returnsWeights reports whether an attention block returned a second tensor.
+// returnsWeights reports whether transformers' attention returned its weights, as
+// eager attention alone does.
 func returnsWeights(s *il.Session) bool {
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
-			if topology.LastWord(c.Module) == topology.SelfAttnName && c.Slot(il.Outputs, "1") != nil {
+			if weights(c) != nil {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// weights are those of an attention, nil where a call returned none.
+func weights(c *il.Call) *il.Slot {
+	if topology.LastWord(c.Module) != topology.SelfAttnName {
+		return nil
+	}
+	return c.Slot(il.Outputs, "1")
+}
+
+// withoutWeights takes the weights from a session whose other one's attention
+// returns none, and counts them.
+func withoutWeights(s, other *il.Session) (*il.Session, int) {
+	if !returnsWeights(s) || returnsWeights(other) {
+		return s, 0
+	}
+	n := 0
+	var steps []*il.Step
+	for _, st := range s.Steps {
+		out := &il.Step{Number: st.Number}
+		for _, c := range st.Calls {
+			if w := weights(c); w != nil {
+				n++
+				c = withSlots(c, slices.DeleteFunc(slices.Clone(c.Slots), func(x *il.Slot) bool { return x == w }))
+			}
+			out.Calls = append(out.Calls, c)
+		}
+		steps = append(steps, out)
+	}
+	return derive(s, steps), n
+}
+
+// otherForwards reports whether a forward that two sessions of transformers both
+// have is one of another number of tokens: a prompt in chunks, other batches.
+func otherForwards(a, b *il.Session) bool {
+	for _, st := range a.Steps {
+		x, y := b.Call(st.Number, topology.EmbedTokensName, 0), a.Call(st.Number, topology.EmbedTokensName, 0)
+		if x != nil && y != nil && !slices.Equal(slotShape(x.Slot(il.Inputs, "0")), slotShape(y.Slot(il.Inputs, "0"))) {
+			return true
 		}
 	}
 	return false

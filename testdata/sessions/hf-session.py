@@ -39,20 +39,19 @@ class Logger:
                 module.register_forward_hook(lambda m, args, out, name=name: self.after(name, out))
         model.register_forward_hook(lambda m, args, out: self.end())
 
-    def log(self, name, kind, value):
+    def log(self, name, kind, value, kwargs={}):
         n = self.count[name]
         d = f"{self.run}/step_{self.step}/{name}" + (f"_{n}" if n else "")
         os.makedirs(d, exist_ok=True)
         save(value, f"{d}/{kind}")
+        save(kwargs, f"{d}/{kind}")
         with open(f"{d}/{kind}.json", "w") as f:
-            json.dump(describe(value), f, indent=2)
+            json.dump({**describe(value), "kwargs": {k: describe(v) for k, v in kwargs.items()}} if kwargs else describe(value), f, indent=2)
         return d
 
     def before(self, name, args, kwargs):
         self.count[name] = self.count.get(name, -1) + 1
-        d = self.log(name, "inputs", args)
-        for k in self.keywords:
-            save(kwargs.get(k), f"{d}/inputs_{k}")
+        d = self.log(name, "inputs", args, {k: kwargs[k] for k in self.keywords if k in kwargs})
         with open(f"{self.run}/step_{self.step}/module_calls.txt", "a") as f:
             f.write(os.path.basename(d) + "\n")
 
