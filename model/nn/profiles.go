@@ -24,7 +24,7 @@ type profile struct {
 	name   Rounding
 	engine string // whose kernels they are
 	what   string // in a few words
-	set  func(o *ops[float32])
+	set    func(o *ops[float32])
 }
 
 // profiles are all that there are, the default first.

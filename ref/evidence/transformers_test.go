@@ -15,17 +15,23 @@ import (
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/fixture"
 	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
-// transformers' own runs (testdata/sessions/hf-rounding.py).
-var transformersRuns = []struct {
+// transformersRun is a session of transformers' own model, the checkpoint that it
+// ran and the profile that it has.
+type transformersRun struct {
 	session, checkpoint string
 	rounding            nn.Rounding
-}{
+}
+
+// Those of testdata/sessions/hf-rounding.py without a fault.
+var transformersRuns = []transformersRun{
 	{"hf-llama-sdpa", "llama-default", nn.Transformers},
 	{"hf-llama-eager", "llama-default", nn.TransformersEager},
 	{"hf-llama-chunks", "llama-default", nn.Transformers},
@@ -220,6 +226,47 @@ func TestTransformersNoAlarm(t *testing.T) {
 			})
 		}
 	}
+}
+
+// transformers against vLLM's points in bfloat16 and float16, either as the
+// reference, with and without the replay of what the target was given: the engines
+// round in other places, and no module is at fault.
+func TestTransformersAgainstVLLM(t *testing.T) {
+	for _, name := range []string{"hf-llama-sdpa", "hf-llama-fp16-eager", "hf-qwen2-eager", "hf-qwen3-fp16-sdpa", "hf-phi3-eager", "hf-olmo2-sdpa", "hf-olmo2-fp16-eager", "hf-odd-sdpa"} {
+		c := transformersRuns[slices.IndexFunc(transformersRuns, func(c transformersRun) bool { return c.session == name })]
+		for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+			t.Run(name+" "+string(as), func(t *testing.T) {
+				hf := session(t, name)
+				canonical, replay := replayOf(t, hf, c.checkpoint, c.rounding)
+				vllm := runAs(t, canonical, c.checkpoint, as)
+				_, vllmReplay := replayOf(t, vllm, c.checkpoint, nn.VLLM2025)
+				for _, r := range []*report.Report{
+					diff(t, hf, vllm, compare.Evidence{}), diff(t, vllm, hf, compare.Evidence{}),
+					diff(t, hf, vllm, compare.Evidence{Replay: vllmReplay}), diff(t, vllm, hf, compare.Evidence{Replay: replay}),
+				} {
+					require.Nil(t, r.FirstDivergence)
+					require.Equal(t, report.Pass, r.Verdict)
+				}
+			})
+		}
+	}
+}
+
+// runAs runs the tokens of a session with a profile.
+func runAs(t *testing.T, s *il.Session, dir string, as nn.Rounding) *il.Session {
+	t.Helper()
+	engine, err := newEngine(checkpoint(t, transformersCheckpoint(dir)), ref.ActivationDType(s), as)
+	require.NoError(t, err)
+	plan, err := requests.Read(s, nil)
+	require.NoError(t, err)
+	logger, err := newLogger(s, t.TempDir())
+	require.NoError(t, err)
+	engine.Hooks = logger
+	_, err = engine.Rerun(context.Background(), plan, noProgress)
+	require.NoError(t, logger.Finish(err))
+	out, err := il.Open(logger.Dir())
+	require.NoError(t, err)
+	return out
 }
 
 // Faults that were planted in transformers are named where they are. What is
