@@ -90,6 +90,13 @@ func (b *builder) rmsNorm(name string, spec *topology.Spec, width int, fused boo
 	return register(b, nn.NewRMSNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", width), b.cfg.RMSNormEps, fused))
 }
 
+// olmo2RMSNorm is a norm whose class in transformers is Olmo2RMSNorm.
+func (b *builder) olmo2RMSNorm(name string, spec *topology.Spec, width int) *nn.RMSNorm {
+	m := b.rmsNorm(name, spec, width, false)
+	m.Float = true
+	return m
+}
+
 // rows names a checkpoint tensor that is part of a packed one, and its rows.
 type rows struct {
 	name string
@@ -146,16 +153,21 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
+	shape := b.attentionShape(0)
+	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
+	if b.ropes[key] == nil {
+		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
+	}
+	return register(b, b.ropes[key])
+}
+
+// configRope is the config's rope, the same for all of the tree.
+func (b *builder) configRope() *nn.Rope {
 	if b.rope == nil {
 		rope := ropeOf(b.cfg, b.options)
 		b.rope = &rope
 	}
-	shape := b.attentionShape(0)
-	key := ropeKey{*b.rope, shape.Heads, shape.KVHeads, shape.HeadDim}
-	if b.ropes[key] == nil {
-		b.ropes[key] = nn.NewRotary(b.prefix+name, *b.rope, shape)
-	}
-	return register(b, b.ropes[key])
+	return b.rope
 }
 
 func (b *builder) attention(name string, shape nn.AttentionShape) *nn.Attention {
@@ -169,6 +181,16 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 		x.Compute = true
 		nn.Give(attn, i, x)
 	}
+}
+
+// projected says that the rope is given queries and keys, and the attention
+// values, as the projection returns them.
+func projected(qkv *nn.Linear, rope *nn.Rotary, attn *nn.Attention) {
+	q, kv := attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim
+	x := nn.Result(qkv, 0)
+	nn.Give(rope, 1, x.Columns(0, q))
+	nn.Give(rope, 2, x.Columns(q, q+kv))
+	nn.Give(attn, 2, x.Columns(q+kv, q+2*kv))
 }
 
 // splitQKV views queries (T, Q), keys and values (T, K) in (T, Q+2K).

@@ -37,18 +37,26 @@ type decoder interface {
 
 // Options say how a model is going to run.
 type Options struct {
-	MaxModelLen int         // positions a request may use; 0 = the model's; decides longrope's table
-	DynamicRope DynamicRope // how dynamic rope scaling is computed
+	MaxModelLen int         // positions a request may use; 0 = the model's; decides longrope's table in vLLM
+	DynamicRope DynamicRope // what dynamic rope scaling and longrope go by; "" = DynamicVLLM
 }
 
-// DynamicRope names a rule of dynamic rope scaling.
+// DynamicRope names a rule of dynamic rope scaling and of longrope.
 type DynamicRope string
 
-// The rules of dynamic rope scaling.
+// The rules.
 const (
-	DynamicVLLM         DynamicRope = "vllm"         // one theta for all lengths
-	DynamicTransformers DynamicRope = "transformers" // theta by the current length
+	DynamicVLLM         DynamicRope = "vllm"         // one theta, and longrope's table by the positions a request may use
+	DynamicTransformers DynamicRope = "transformers" // the length of each request so far
 )
+
+// DynamicRopeOf is the rule of the engine whose rounding points a profile has.
+func DynamicRopeOf(r nn.Rounding) DynamicRope {
+	if r.Engine() == "transformers" {
+		return DynamicTransformers
+	}
+	return DynamicVLLM
+}
 
 // list sets the modules that are called.
 func (m *CausalLM) list(children []nn.Module) {

@@ -41,7 +41,7 @@ func TestGoldenBits(t *testing.T) {
 		m, err := Build(c, Options{})
 		require.NoError(t, err)
 		for _, dtype := range []tensor.DType{tensor.Float64, tensor.Float32, tensor.BFloat16, tensor.Float16} {
-			for _, rounding := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+			for _, rounding := range nn.Roundings() {
 				num, err := nn.NewNumerics(dtype, rounding, 2)
 				require.NoError(t, err)
 				s := &nn.Step{Numerics: num, Hooks: nn.NoHooks{}, Spans: []nn.Span{{Lo: 0, Hi: len(ids), Cache: nn.NewCache()}}}

@@ -137,6 +137,7 @@ type llamaAttention struct {
 func newLlamaAttention(b *builder, i int, qkvBias, oBias bool) *llamaAttention {
 	m := &llamaAttention{}
 	m.build(b, i, qkvBias, oBias)
+	projected(m.qkvProj, m.rotaryEmb, m.attn)
 	return m
 }
 

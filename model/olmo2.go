@@ -14,6 +14,7 @@ import (
 // newOlmo2ForCausalLM builds Olmo2ForCausalLM.
 func newOlmo2ForCausalLM(b *builder) *CausalLM {
 	b.checkOlmo2()
+	b.configRope().Float = true // transformers' Olmo2RotaryEmbedding
 	m := newOlmo2Model(b)
 	return &CausalLM{model: m, logits: b.logitsProcessor(b.headClass(), b.lmHead(m.embedTokens))}
 }
@@ -47,7 +48,7 @@ func newOlmo2Model(b *builder) *olmo2Model {
 	for i := 0; i < b.cfg.NumHiddenLayers && b.err == nil; i++ {
 		m.layers = append(m.layers, register(b, newOlmo2DecoderLayer(b.at("layers"), i)))
 	}
-	m.norm = b.rmsNorm("norm", topology.PlainRMSNorm, b.cfg.HiddenSize, false)
+	m.norm = b.olmo2RMSNorm("norm", topology.PlainRMSNorm, b.cfg.HiddenSize)
 	return m
 }
 
@@ -75,8 +76,8 @@ func newOlmo2DecoderLayer(b *builder, i int) *olmo2DecoderLayer {
 	b = b.block(&m.Base, strconv.Itoa(i), topology.Olmo2DecoderLayer)
 	m.selfAttn = register(b, newOlmo2Attention(b, i))
 	m.mlp = register(b, newOlmo2MLP(b))
-	m.postAttentionLayerNorm = b.rmsNorm("post_attention_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize, false)
-	m.postFeedForwardLayerNorm = b.rmsNorm("post_feedforward_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize, false)
+	m.postAttentionLayerNorm = b.olmo2RMSNorm("post_attention_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize)
+	m.postFeedForwardLayerNorm = b.olmo2RMSNorm("post_feedforward_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize)
 	return m
 }
 
@@ -112,8 +113,8 @@ func newOlmo2Attention(b *builder, i int) *olmo2Attention {
 	m := &olmo2Attention{}
 	b = b.block(&m.Base, "self_attn", topology.Olmo2Attention)
 	m.qkvProj = b.qkvParallelLinear("qkv_proj", false)
-	m.kNorm = b.rmsNorm("k_norm", topology.KFullNorm, kv, false)
-	m.qNorm = b.rmsNorm("q_norm", topology.QFullNorm, q, false)
+	m.kNorm = b.olmo2RMSNorm("k_norm", topology.KFullNorm, kv)
+	m.qNorm = b.olmo2RMSNorm("q_norm", topology.QFullNorm, q)
 	m.attn = b.attention("attn", shape)
 	m.rotaryEmb = b.getRope("rotary_emb")
 	rotated(m.attn, m.rotaryEmb)

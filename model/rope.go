@@ -5,7 +5,7 @@ import (
 )
 
 // ropeOf translates the config's rope into the engine's, for requests of at
-// most o.MaxModelLen positions.
+// most o.MaxModelLen positions, which decide longrope's table in vLLM.
 func ropeOf(cfg *Config, o Options) nn.Rope {
 	r := cfg.Rope
 	rope := nn.Rope{Theta: r.Theta, Dim: r.RotaryDim(cfg.HeadDim)}
@@ -39,6 +39,11 @@ func ropeOf(cfg *Config, o Options) nn.Rope {
 			factors, mscale = r.LongFactor, r.LongMScale
 		}
 		rope.Scaling = &nn.LongRopeScaling{Factors: factors}
+		if o.DynamicRope == DynamicTransformers {
+			rope.Scaling = nn.LongRopeByLength{
+				Short: &nn.LongRopeScaling{Factors: r.ShortFactor}, Long: &nn.LongRopeScaling{Factors: r.LongFactor}, Original: int(original),
+			}
+		}
 		rope.OutOfPlace = true
 		switch {
 		case mscale != 0:

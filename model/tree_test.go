@@ -70,7 +70,7 @@ func TestTreeIsDescribed(t *testing.T) {
 					require.Equal(t, in.Ints, len(spec.In[i].Shape) == 1, "%s: argument %d", x.Name(), i)
 				}
 				if spec.Keyword {
-					require.NotEmpty(t, x.Sources(i), "%s: argument %d is seen by no hook", x.Name(), i)
+					require.NotEmpty(t, x.Sources(i, 0), "%s: argument %d is seen by no hook", x.Name(), i)
 				}
 			}
 			require.Equal(t, spec.State != topology.Stateless, len(nn.StatesOf(x)) > 0, x.Name())

@@ -151,7 +151,7 @@ func (r *view) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 // input finds argument i of a call: where the call recorded it, or where the
 // module says that it comes from.
 func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
-	sources := m.Sources(i)
+	sources := m.Sources(i, c.Index)
 	if hooked := !m.Spec().Keyword; hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
 		return r.read(c, il.Inputs, i)
 	}
@@ -176,12 +176,27 @@ func (r *view) source(s nn.Source) (*tensor.Tensor, error) {
 		}
 		switch {
 		case slotOf(c, dir, s.Index) != nil:
-			return r.read(c, dir, s.Index)
+			x, err := r.read(c, dir, s.Index)
+			if err != nil {
+				return nil, err
+			}
+			return columns(x, s)
 		case s.Output && s.Compute:
 			return r.computed(c, s)
 		}
 	}
 	return nil, nil
+}
+
+// columns is those of a recorded tensor that a source is.
+func columns(x *tensor.Tensor, s nn.Source) (*tensor.Tensor, error) {
+	if s.Hi == 0 {
+		return x, nil
+	}
+	if len(x.Shape) != 2 || x.Shape[1] < s.Hi {
+		return nil, fmt.Errorf("%s returned %s, expected %d columns and more", s.Module.Name(), x, s.Hi)
+	}
+	return x.Narrow(1, s.Lo, s.Hi).Clone(), nil
 }
 
 // computed is a result of a module that keeps nothing from step to step.
@@ -210,7 +225,7 @@ func missing(c *il.Call, m nn.Module, i int) error {
 		what = "it records no inputs"
 	}
 	var could []string
-	for _, s := range m.Sources(i) {
+	for _, s := range m.Sources(i, c.Index) {
 		name := s.Module.Name()
 		if s.Call > 0 && !s.Any {
 			name = fmt.Sprintf("call %d of %s", s.Call, name)

@@ -21,7 +21,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first: what several
 // share is looked up in the first.
-var architectures = []*Architecture{llama, qwen3, olmo2}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module

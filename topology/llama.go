@@ -1,12 +1,20 @@
 package topology
 
-// llama is the tree of vLLM's models/llama.py, which Mistral and Phi-3 share,
-// and of models/qwen2.py.
+// llama is the tree of vLLM's models/llama.py, which Mistral shares, and of
+// models/qwen2.py.
 var llama = &Architecture{
-	Names:        []string{"LlamaForCausalLM", "MistralForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM"},
+	Names:        []string{"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"},
 	Root:         decoderRoot,
 	Layer:        decoderLayer(),
 	Transformers: llamaTransformers,
+}
+
+// phi3 is that of vLLM's models/phi3.py: Llama's. In transformers it is another.
+var phi3 = &Architecture{
+	Names:        []string{"Phi3ForCausalLM"},
+	Root:         decoderRoot,
+	Layer:        decoderLayer(),
+	Transformers: phi3Transformers,
 }
 
 // qwen3 is that of models/qwen3.py: Llama's, with norms over each head.

@@ -57,18 +57,25 @@ func (t *Table) Same(s Source) []Source {
 	switch {
 	case p.Layer < 0:
 		return []Source{s}
-	case s == in("mlp.gate_proj"):
-		return []Source{s, in("mlp.up_proj")}
+	case s == in("mlp.gate_proj"), s == in(GateUpProjName), s == in(MLPName):
+		return []Source{s, in(MLPName), in(GateUpProjName), in("mlp.gate_proj"), in("mlp.up_proj")}
 	case s == result(InLayer(p.Layer, "mlp.gate_proj")):
 		return []Source{s, in(ActFnName)}
+	case s == result(InLayer(p.Layer, SelfAttnName)):
+		return []Source{s, result(InLayer(p.Layer, OProjName))}
+	case s == result(InLayer(p.Layer, MLPName)):
+		return []Source{s, result(InLayer(p.Layer, DownProjName))}
 	}
 	return t.handedOn(s, t.layers)
 }
 
 // TransformersAlone reports whether a tensor of transformers is one of no
-// module of vLLM: what its model, its rope and its activation return, and
-// attention's weights.
+// module of vLLM: what its model, its rope and its activation return,
+// attention's weights, and arguments by keyword.
 func TransformersAlone(module string, output bool, slot string) bool {
+	if !output && byKeyword(slot) || inTransformersAlone(module) {
+		return true
+	}
 	switch LastWord(module) {
 	case "model":
 		return module == "model"
@@ -81,6 +88,21 @@ func TransformersAlone(module string, output bool, slot string) bool {
 	}
 	return false
 }
+
+// inTransformersAlone reports whether a module of a layer is one of transformers
+// that no module of vLLM stands for: an activation of half of what vLLM's is
+// given, dropouts.
+func inTransformersAlone(module string) bool {
+	switch LastWord(module) {
+	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
+		return true
+	}
+	return false
+}
+
+// byKeyword reports whether a slot of arguments has a name in the place of a
+// number.
+func byKeyword(slot string) bool { return slot != "" && (slot[0] < '0' || slot[0] > '9') }
 
 // TransformersTable is the mapping for a session of transformers with so many
 // layers: of the architecture that the session it is compared with has (nil for
@@ -109,7 +131,7 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 		}
 	}
 	for m := range modules {
-		if !known[m] && Locate(m).Layer >= 0 {
+		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {
 			return false
 		}
 	}

@@ -5,7 +5,13 @@ import "slices"
 // llamaTransformers is transformers' modeling_llama.py, and its kin's: what is
 // rotated are the projections.
 func llamaTransformers(layers int) *Table {
-	return normFirst(layers, func(i int) []Mapping { return transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj") })
+	return normFirst(layers, func(i int) []Mapping { return transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj") }, transformersMLP)
+}
+
+// phi3Transformers is modeling_phi3.py: queries, keys and values are one
+// projection there too, and gate and up are, so that none is a tensor by itself.
+func phi3Transformers(layers int) *Table {
+	return normFirst(layers, phi3Attention, phi3MLP)
 }
 
 // qwen3Transformers is modeling_qwen3.py: what is rotated is what the norms over
@@ -13,12 +19,12 @@ func llamaTransformers(layers int) *Table {
 func qwen3Transformers(layers int) *Table {
 	return normFirst(layers, func(i int) []Mapping {
 		return slices.Concat(transformersQKNorms(i), transformersAttention(i, QNormName, KNormName))
-	})
+	}, transformersMLP)
 }
 
 // normFirst is the table of decoders whose norms stand before the attention and
 // the MLP.
-func normFirst(layers int, attention func(layer int) []Mapping) *Table {
+func normFirst(layers int, attention, mlp func(layer int) []Mapping) *Table {
 	out := []Mapping{
 		{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}},
 		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
@@ -27,7 +33,7 @@ func normFirst(layers int, attention func(layer int) []Mapping) *Table {
 		out = append(out, llamaStream(i)...)
 		out = append(out, attention(i)...)
 		out = append(out, llamaPostAttention(i)...)
-		out = append(out, transformersMLP(i)...)
+		out = append(out, mlp(i)...)
 	}
 	last := layers - 1
 	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(
@@ -102,21 +108,36 @@ func llamaPostAttention(i int) []Mapping {
 // of the modules rotatedQ and rotatedK. Rotated queries and keys are those of no
 // module of transformers.
 func transformersAttention(i int, rotatedQ, rotatedK string) []Mapping {
-	self, qkv, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, OProjName)
-	attn := InLayer(i, AttnName)
 	q, k, v := InLayer(i, "self_attn.q_proj"), InLayer(i, "self_attn.k_proj"), InLayer(i, "self_attn.v_proj")
+	return attentionOf(
+		i, argument(q), []Source{result(q), result(k), result(v)},
+		[]Source{result(InLayer(i, rotatedQ))}, []Source{result(InLayer(i, rotatedK))}, []Source{result(v)},
+	)
+}
+
+// phi3Attention is that of layer i where one projection makes all three.
+func phi3Attention(i int) []Mapping {
+	qkv := InLayer(i, QKVProjName)
+	return attentionOf(i, argument(qkv), []Source{result(qkv)}, nil, nil, nil)
+}
+
+// attentionOf is the attention of layer i, in the order of its calls: its
+// projections take one tensor and make queries, keys and values; q and k are what
+// is rotated, v the values, as far as they are tensors by themselves.
+func attentionOf(i int, taken Source, made, q, k, v []Source) []Mapping {
+	self, qkv, attn, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, AttnName), InLayer(i, OProjName)
 	return []Mapping{
 		{self, 0, true, "", []Source{result(self)}},
-		{qkv, 0, false, "0", []Source{argument(q)}},
-		{qkv, 0, true, "0", []Source{result(q), result(k), result(v)}},
+		{qkv, 0, false, "0", []Source{taken}},
+		{qkv, 0, true, "0", made},
 		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
-		{decoderRotaryFirst, i, false, "1", []Source{result(InLayer(i, rotatedQ))}},
-		{decoderRotaryFirst, i, false, "2", []Source{result(InLayer(i, rotatedK))}},
+		{decoderRotaryFirst, i, false, "1", q},
+		{decoderRotaryFirst, i, false, "2", k},
 		{decoderRotaryFirst, i, true, "0", nil},
 		{decoderRotaryFirst, i, true, "1", nil},
 		{attn, 0, false, "0", nil},
 		{attn, 0, false, "1", nil},
-		{attn, 0, false, "2", []Source{result(v)}},
+		{attn, 0, false, "2", v},
 		{attn, 0, true, "", []Source{argument(o)}},
 		{o, 0, false, "0", []Source{argument(o)}},
 		{o, 0, true, "0", []Source{result(o)}},
@@ -136,15 +157,26 @@ func transformersQKNorms(i int) []Mapping {
 
 // transformersMLP is the feed-forward part of layer i.
 func transformersMLP(i int) []Mapping {
-	mlp, gateUp, act, down := InLayer(i, MLPName), InLayer(i, GateUpProjName), InLayer(i, ActFnName), InLayer(i, DownProjName)
 	gate, up := InLayer(i, "mlp.gate_proj"), InLayer(i, "mlp.up_proj")
-	both := []Source{result(gate), result(up)}
+	return mlpOf(i, argument(gate), result(gate), result(up))
+}
+
+// phi3MLP is that of layer i where one projection makes gate and up.
+func phi3MLP(i int) []Mapping {
+	gateUp := InLayer(i, GateUpProjName)
+	return mlpOf(i, argument(gateUp), result(gateUp))
+}
+
+// mlpOf is the feed-forward part of layer i, whose projections take one tensor
+// and make gate and up.
+func mlpOf(i int, taken Source, made ...Source) []Mapping {
+	mlp, gateUp, act, down := InLayer(i, MLPName), InLayer(i, GateUpProjName), InLayer(i, ActFnName), InLayer(i, DownProjName)
 	return []Mapping{
 		{mlp, 0, false, "0", []Source{argument(mlp)}},
 		{mlp, 0, true, "", []Source{result(mlp)}},
-		{gateUp, 0, false, "0", []Source{argument(gate)}},
-		{gateUp, 0, true, "0", both},
-		{act, 0, false, "0", both},
+		{gateUp, 0, false, "0", []Source{taken}},
+		{gateUp, 0, true, "0", made},
+		{act, 0, false, "0", made},
 		{act, 0, true, "", []Source{argument(down)}},
 		{down, 0, false, "0", []Source{argument(down)}},
 		{down, 0, true, "0", []Source{result(down)}},

@@ -58,20 +58,27 @@ func byWord(p Place) *Spec {
 // Convention is whose names a module has.
 type Convention uint8
 
-// Conventions.
+// Conventions, the ones that decide last: a model of transformers may pack
+// projections as vLLM's do (Phi-3), and one of vLLM may have some apart.
 const (
 	AnyConvention Convention = iota
-	VLLM
+	LikeTransformers
+	LikeVLLM
 	Transformers
+	VLLM
 )
 
 // ConventionOf tells whether a name is one that vLLM or transformers alone has.
 func ConventionOf(module string) Convention {
 	switch LastWord(module) {
-	case "qkv_proj", "gate_up_proj", "attn", "logits_processor":
+	case "attn", "logits_processor":
 		return VLLM
-	case "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "lm_head":
+	case "lm_head", "activation_fn":
 		return Transformers
+	case "qkv_proj", "gate_up_proj":
+		return LikeVLLM
+	case "q_proj", "k_proj", "v_proj", "gate_proj", "up_proj":
+		return LikeTransformers
 	}
 	return AnyConvention
 }

@@ -96,7 +96,7 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, "", dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, evidence.RoundingOf(target), dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

@@ -15,8 +15,8 @@ import (
 // The words that flags know.
 var (
 	dtypes         = []string{"auto", "float64", "float32", "bfloat16", "float16"}
-	roundings      = []string{string(nn.VLLM2025), string(nn.VLLM2026)}
-	dynamicRopes   = []string{string(model.DynamicVLLM), string(model.DynamicTransformers)}
+	roundings      = roundingWords()
+	dynamicRopes   = []string{auto, string(model.DynamicVLLM), string(model.DynamicTransformers)}
 	colors         = []string{"auto", "always", "never"}
 	quirks         = []string{"vllm", "none"}
 	inspectFormats = []string{"text", "json"}
@@ -43,6 +43,14 @@ func (f *runFlags) checkWords() error {
 		}
 	}
 	return nil
+}
+
+func roundingWords() []string {
+	words := []string{auto}
+	for _, r := range nn.Roundings() {
+		words = append(words, string(r))
+	}
+	return words
 }
 
 func oneOf(words []string) string {

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/spf13/pflag"
-
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
 )
@@ -18,7 +18,7 @@ import (
 // takeArithmetic takes dtype and rounding profile from the session that is run again,
 // where it says them and the command line does not. checkpoint is the type that the
 // checkpoint says, Invalid for none.
-func (f *runFlags) takeArithmetic(checkpoint tensor.DType, set *pflag.FlagSet, stderr io.Writer) {
+func (f *runFlags) takeArithmetic(checkpoint tensor.DType, stderr io.Writer) {
 	a := ref.ArithmeticOf(f.recorded.Provenance(), ref.ActivationDType(f.recorded))
 	for _, n := range a.Notes {
 		warn(stderr, f.recorded.Dir+": "+n)
@@ -29,11 +29,11 @@ func (f *runFlags) takeArithmetic(checkpoint tensor.DType, set *pflag.FlagSet, s
 			fmt.Fprintf(stderr, "ilref: computing in %s, as %s says (--dtype chooses another type)\n", a.DType, f.source())
 		}
 	}
-	if a.Rounding != "" && !set.Changed("rounding") {
-		if string(a.Rounding) != f.rounding {
+	if f.rounding == auto && a.Rounding != "" {
+		f.rounding = string(a.Rounding)
+		if a.Rounding != nn.RoundingOf(normalize.EngineOf(f.recorded)) {
 			fmt.Fprintf(stderr, "ilref: rounding as %s does, for %s says that it is of %s (--rounding chooses another profile)\n", a.Rounding, f.source(), terminal.Printable(a.Engine))
 		}
-		f.rounding = string(a.Rounding)
 	}
 }
 

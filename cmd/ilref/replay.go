@@ -19,7 +19,6 @@ import (
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
-	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
 )
@@ -45,7 +44,8 @@ replay is that of one process on one device.
 part i is what ildiff --shard I/N asks for, and ildiff takes all parts together
 as the whole (see docs/shards.md).
 
-The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
+The arithmetic is that of the session's dtype and of the engine whose names its
+modules have unless --dtype and --rounding say otherwise.`,
 		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays\n  ilref replay gpu-session --model ./Llama-3.2-1B --shard 2/7 --output-dir replays --session-id part-2",
 		Args:    exactArgs("a SESSION to replay"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,8 +61,7 @@ The arithmetic is that of the session's dtype unless --dtype says otherwise.`,
 	fl.StringVar(&f.config, "il-config", "", "il config as `JSON`")
 	fl.StringArrayVar(&f.promptIDs, "prompt-ids", nil, "token `IDS` of a request that began before the session's first step; repeatable")
 	fl.StringVar(&f.dtype, "dtype", "auto", "`TYPE` to compute in: auto (the session's), float64, float32, bfloat16 or float16")
-	fl.StringVar(&f.rounding, "rounding", string(nn.VLLM2025), "rounding points of the half types: the kernels of `PROFILE` vllm-2025 or vllm-2026")
-	fl.StringVar(&f.dynamicRope, "dynamic-rope", "vllm", "`RULE` of dynamic rope scaling: vllm (one theta) or transformers (theta by length)")
+	arithmeticFlags(fl, &f)
 	fl.IntVar(&f.maxModelLen, "max-model-len", 0, "`N` positions of a request at most (default: the model's)")
 	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors (default: the config's first device_names, or cpu)")
 	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
@@ -97,10 +96,11 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
 	f.recorded = recorded
-	f.takeArithmetic(ckpt.Config.DType, set, stderr)
+	f.takeArithmetic(ckpt.Config.DType, stderr)
 	if d := ref.ActivationDType(session); f.dtype == "auto" && d != tensor.Invalid {
 		f.dtype = d.String()
 	}
+	f.settle()
 	engine, _, err := newEngine(ckpt, f, stderr)
 	if err != nil {
 		return err

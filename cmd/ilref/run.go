@@ -22,6 +22,7 @@ import (
 	"github.com/ilref/ilref/model/gopher1m"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
+	"github.com/ilref/ilref/ref/evidence"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -108,8 +109,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.IntVar(&f.maxBatchedTokens, "max-num-batched-tokens", 8192, "`N` rows in a step at most; longer prompts run in chunks")
 	fl.IntVar(&f.maxModelLen, "max-model-len", 0, "`N` positions of a request at most (default: the model's)")
 	fl.StringVar(&f.dtype, "dtype", "auto", "`TYPE` to compute in: auto (the checkpoint's), float64, float32, bfloat16 or float16")
-	fl.StringVar(&f.rounding, "rounding", string(nn.VLLM2025), "rounding points of the half types: the kernels of `PROFILE` vllm-2025 or vllm-2026")
-	fl.StringVar(&f.dynamicRope, "dynamic-rope", string(model.DynamicVLLM), "`RULE` of dynamic rope scaling: vllm (one theta) or transformers (theta by length)")
+	arithmeticFlags(fl, &f)
 	fl.StringVar(&f.deviceLabel, "device-label", "", "device `LABEL` of the logged tensors, such as cuda:0 (default: the config's first device_names, or cpu)")
 	fl.StringVar(&f.outputDir, "output-dir", "", "`DIR` for the session (default: the config's output_dir)")
 	fl.StringVar(&f.sessionID, "session-id", "", "`NAME` of the session's directory (default: a random UUID)")
@@ -117,6 +117,14 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 	fl.StringVar(&f.color, "color", "auto", "colour the table of --diff: `WHEN` auto, always or never")
 	fl.SetNormalizeFunc(aliases)
 	return cmd
+}
+
+// auto is what a flag leaves to the session or the checkpoint.
+const auto = "auto"
+
+func arithmeticFlags(fl *pflag.FlagSet, f *runFlags) {
+	fl.StringVar(&f.rounding, "rounding", auto, "rounding points of the half types: the kernels of `PROFILE` vllm-2025, vllm-2026, transformers (sdpa attention) or transformers-eager; auto is the session's engine, else vllm-2025")
+	fl.StringVar(&f.dynamicRope, "dynamic-rope", auto, "`RULE` of dynamic and longrope scaling: vllm (one for all lengths) or transformers (by the length so far); auto is that of --rounding")
 }
 
 func threadsFlag(fl *pflag.FlagSet, n *int) {
@@ -150,8 +158,9 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 			return err
 		}
 		warn(stderr, f.recorded.Warnings...)
-		f.takeArithmetic(ckpt.Config.DType, set, stderr)
+		f.takeArithmetic(ckpt.Config.DType, stderr)
 	}
+	f.settle()
 	engine, dtype, err := newEngine(ckpt, f, stderr)
 	if err != nil {
 		return err
@@ -326,6 +335,26 @@ func openModel(dir string, stderr io.Writer) (*model.Checkpoint, error) {
 	return model.OpenFS(gopher1m.Name, gopher1m.FS())
 }
 
+// settle decides what --rounding and --dynamic-rope leave open: they are those of
+// the engine that recorded the session, vLLM where there is none or it is not
+// known.
+func (f *runFlags) settle() {
+	if f.rounding == auto {
+		f.rounding = string(nn.RoundingOf("", ""))
+		if f.recorded != nil {
+			f.rounding = string(evidence.RoundingOf(f.recorded))
+		}
+	}
+	if f.dynamicRope == auto {
+		f.dynamicRope = string(model.DynamicRopeOf(nn.Rounding(f.rounding)))
+	}
+}
+
+// options are those of the model.
+func (f *runFlags) options() model.Options {
+	return model.Options{MaxModelLen: f.maxModelLen, DynamicRope: model.DynamicRope(f.dynamicRope)}
+}
+
 func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engine, tensor.DType, error) {
 	dtype := ckpt.Config.DType
 	if f.dtype != "auto" {
@@ -337,7 +366,7 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 	} else if dtype == tensor.Invalid {
 		return nil, 0, fmt.Errorf("%s: no dtype or torch_dtype: give --dtype", ckpt.Config.File)
 	}
-	m, err := model.Build(ckpt, model.Options{MaxModelLen: f.maxModelLen, DynamicRope: model.DynamicRope(f.dynamicRope)})
+	m, err := model.Build(ckpt, f.options())
 	if err != nil {
 		return nil, 0, err
 	}

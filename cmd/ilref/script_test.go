@@ -18,8 +18,8 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// TestScripts runs the command lines of testdata/script. In them $LLAMA and
-// $SHARDED are checkpoints.
+// TestScripts runs the command lines of testdata/script. In them $LLAMA, $SHARDED
+// and $ODD are checkpoints.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ESC", "\x1b[31m")
 			env.Setenv("SHARDED", fixture.Checkpoint("llama-sharded"))
 			env.Setenv("ARCHITECTURES", fixture.Architecture(""))
+			env.Setenv("ODD", fixture.Checkpoint("hf-odd"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -229,7 +229,9 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 				}
 				slots = append(slots, slot)
 			}
-			steps.add(st.Number, withSlots(c, slots))
+			if len(slots) > 0 || len(c.Slots) == 0 {
+				steps.add(st.Number, withSlots(c, slots))
+			}
 		}
 	}
 	return derive(s, steps.list()), gone

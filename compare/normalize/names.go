@@ -1,12 +1,15 @@
 package normalize
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/topology"
 )
 
 // names gives a session of transformers the names of vLLM's modules where the
-// other session has them, or where both shall have them. Tensors that only one
+// other session has them, where both shall have them, or where two of transformers
+// run their tokens in other forwards: rows are lined up under vLLM's names. Tensors that only one
 // of the two schemes has leave both sessions; rows are sessions that still tell
 // the tokens and positions.
 func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
@@ -19,25 +22,108 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 		t, r, n.NoPartner = renamed(target, ref)
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, withPositions(t)}, n
-	case both && isHF(ref) && isHF(target):
-		r, a := underVLLMNames(ref, nil)
-		t, b := underVLLMNames(target, nil)
+	case isHF(ref) && isHF(target) && (both || otherForwards(ref, target)):
+		r, a := underVLLMNames(withHFPositions(ref), nil)
+		t, b := underVLLMNames(withHFPositions(target), nil)
 		n.NoPartner = a.alone + b.alone
 		n.Warnings = append(n.Warnings, hfNamed)
 		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
+	case isHF(ref) && isHF(target):
+		r, a := withoutWeights(ref, target)
+		t, b := withoutWeights(target, ref)
+		n.NoPartner = a + b
+		return r, t, [2]*il.Session{r, t}, n
 	}
 	return ref, target, [2]*il.Session{ref, target}, n
 }
 
 const hfNamed = "transformers' modules are compared under vLLM's names"
 
-func isHF(s *il.Session) bool   { return named(s, topology.Transformers) && !named(s, topology.VLLM) }
-func isVLLM(s *il.Session) bool { return named(s, topology.VLLM) }
+func isHF(s *il.Session) bool {
+	c := conventionOf(s)
+	return c == topology.Transformers || c == topology.LikeTransformers
+}
 
-// named reports whether a module has a name that one convention alone has.
-func named(s *il.Session, convention topology.Convention) bool {
+func isVLLM(s *il.Session) bool {
+	c := conventionOf(s)
+	return c == topology.VLLM || c == topology.LikeVLLM
+}
+
+// conventionOf is whose names a session's modules have, by the name that tells
+// most.
+func conventionOf(s *il.Session) topology.Convention {
+	most := topology.AnyConvention
 	for m := range s.Modules() {
-		if topology.ConventionOf(m) == convention {
+		most = max(most, topology.ConventionOf(m))
+	}
+	return most
+}
+
+// EngineOf tells by the names of a session's modules which engine ran them,
+// "transformers" or "vllm", and its attention where they show it, "eager": what
+// cannot be told is "". transformers returns the weights of its eager attention.
+func EngineOf(s *il.Session) (engine, attention string) {
+	switch {
+	case isHF(s):
+		if returnsWeights(s) {
+			attention = "eager"
+		}
+		return "transformers", attention
+	case isVLLM(s):
+		return "vllm", ""
+	}
+	return "", ""
+}
+
+// returnsWeights reports whether transformers' attention returned its weights, as
+// eager attention alone does.
+func returnsWeights(s *il.Session) bool {
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			if weights(c) != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// weights are those of an attention, nil where a call returned none.
+func weights(c *il.Call) *il.Slot {
+	if topology.LastWord(c.Module) != topology.SelfAttnName {
+		return nil
+	}
+	return c.Slot(il.Outputs, "1")
+}
+
+// withoutWeights takes the weights from a session whose other one's attention
+// returns none, and counts them.
+func withoutWeights(s, other *il.Session) (*il.Session, int) {
+	if !returnsWeights(s) || returnsWeights(other) {
+		return s, 0
+	}
+	n := 0
+	var steps []*il.Step
+	for _, st := range s.Steps {
+		out := &il.Step{Number: st.Number}
+		for _, c := range st.Calls {
+			if w := weights(c); w != nil {
+				n++
+				c = withSlots(c, slices.DeleteFunc(slices.Clone(c.Slots), func(x *il.Slot) bool { return x == w }))
+			}
+			out.Calls = append(out.Calls, c)
+		}
+		steps = append(steps, out)
+	}
+	return derive(s, steps), n
+}
+
+// otherForwards reports whether a forward that two sessions of transformers both
+// have is one of another number of tokens: a prompt in chunks, other batches.
+func otherForwards(a, b *il.Session) bool {
+	for _, st := range a.Steps {
+		x, y := b.Call(st.Number, topology.EmbedTokensName, 0), a.Call(st.Number, topology.EmbedTokensName, 0)
+		if x != nil && y != nil && !slices.Equal(slotShape(x.Slot(il.Inputs, "0")), slotShape(y.Slot(il.Inputs, "0"))) {
 			return true
 		}
 	}

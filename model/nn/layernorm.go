@@ -15,6 +15,7 @@ type RMSNorm struct {
 	Weight *tensor.Tensor // (H,)
 	Eps    float64
 	Fused  bool // its caller gives it the residual too
+	Float  bool // transformers' class multiplies by the weight in float32 (Olmo2RMSNorm)
 }
 
 // NewRMSNorm makes the module of a name and a class. Fused says that its caller
@@ -30,10 +31,10 @@ func NewRMSNorm(name string, spec *topology.Spec, weight *tensor.Tensor, eps flo
 func (m *RMSNorm) Forward(s *Step, in il.Tuple) il.Value {
 	x := in.Tensor(0)
 	if !m.Fused {
-		return s.ops.(norms).rmsNorm(x, m.Weight, m.Eps)
+		return s.ops.(norms).rmsNorm(x, m)
 	}
 	residual := in.Tensor(1)
-	s.ops.(norms).addRMSNorm(x, residual, m.Weight, m.Eps)
+	s.ops.(norms).addRMSNorm(x, residual, m)
 	return il.Tuple{x, residual}
 }
 
@@ -52,23 +53,23 @@ func (m *RMSNorm) Params() []Param { return []Param{{"weight", m.Weight}} }
 // norms are the kernels of RMSNorm.
 type norms interface {
 	// rmsNorm normalises the last dimension of x into a new tensor.
-	rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor
+	rmsNorm(x *tensor.Tensor, m *RMSNorm) *tensor.Tensor
 	// addRMSNorm sets residual += x, x = norm(residual), both (T, H).
-	addRMSNorm(x, residual, weight *tensor.Tensor, eps float64)
+	addRMSNorm(x, residual *tensor.Tensor, m *RMSNorm)
 }
 
 var _, _ norms = (*ops[float32])(nil), (*ops[float64])(nil)
 
-func (o *ops[F]) rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
+func (o *ops[F]) rmsNorm(x *tensor.Tensor, m *RMSNorm) *tensor.Tensor {
 	out := tensor.New(o.dtype, x.Shape...)
 	src, dst := rowsOf(x), rowsOf(out)
 	w := make([]F, src.width)
-	o.weights(w, weight, 0)
+	o.weights(w, m.Weight, 0)
 	o.parallel(src.n, func() func(int) {
 		row := make([]F, src.width)
 		return func(i int) {
 			o.load(row, x.DType, src.bytes(i))
-			o.normalize(row, w, eps)
+			normalize(row, w, m.Eps, o.pointsOf(m.Float).normed)
 			o.store(dst.bytes(i), o.dtype, row)
 		}
 	})
@@ -77,10 +78,10 @@ func (o *ops[F]) rmsNorm(x, weight *tensor.Tensor, eps float64) *tensor.Tensor {
 
 // addRMSNorm normalises the rounded sum, as fused_add_rms_norm does; that of a
 // residual in float32 has no rounding.
-func (o *ops[F]) addRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
+func (o *ops[F]) addRMSNorm(x, residual *tensor.Tensor, m *RMSNorm) {
 	xr, rr := rowsOf(x), rowsOf(residual)
 	w := make([]F, xr.width)
-	o.weights(w, weight, 0)
+	o.weights(w, m.Weight, 0)
 	o.parallel(xr.n, func() func(int) {
 		row, res := make([]F, xr.width), make([]F, xr.width)
 		return func(i int) {
@@ -91,18 +92,19 @@ func (o *ops[F]) addRMSNorm(x, residual, weight *tensor.Tensor, eps float64) {
 				o.round(row) // z = r(x + residual)
 			}
 			o.store(rr.bytes(i), residual.DType, row)
-			o.normalize(row, w, eps)
+			normalize(row, w, m.Eps, o.pointsOf(m.Float).normed)
 			o.store(xr.bytes(i), o.dtype, row)
 		}
 	})
 }
 
 // normalize computes r(x*s) * w with s = 1/sqrt(mean(x^2) + eps)
-// (vLLM csrc/layernorm_kernels.cu; the caller's store rounds the product).
-func (o *ops[F]) normalize(x, w []F, eps float64) {
+// (vLLM csrc/layernorm_kernels.cu, transformers modeling_llama.py; the caller's
+// store rounds the product).
+func normalize[F real](x, w []F, eps float64, r func([]F)) {
 	v := kernel.SumSquares(x)
 	kernel.Scale(x, rsqrt(v/F(len(x))+F(eps)))
-	o.roundIntermediate(x)
+	r(x)
 	kernel.Mul(x, w)
 }
 

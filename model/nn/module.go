@@ -17,7 +17,7 @@ type Module interface {
 	Children() []Module
 	// Sources tells where argument i is found when the module's own call did
 	// not record it, the best first.
-	Sources(i int) []Source
+	Sources(i, call int) []Source
 
 	// Forward computes the module for the arguments that vLLM gives it.
 	Forward(s *Step, in il.Tuple) il.Value
@@ -65,6 +65,8 @@ type Source struct {
 	Any    bool // the tensor is the same in every call
 	Output bool // it is what the module returns, not what it is given
 	Index  int  // of the argument or the result
+	Lo, Hi int  // columns of it; both 0 for all
+	taker  int  // the call that is given it
 
 	// Compute says that a result that is not recorded may be computed from the
 	// recorded arguments of its module.
@@ -96,8 +98,19 @@ func (b *Base) Children() []Module { return b.children }
 // Params returns none: of a module that only chains others.
 func (b *Base) Params() []Param { return nil }
 
-// Sources tells what [Give] said of argument i.
-func (b *Base) Sources(i int) []Source { return b.sources[i] }
+// Sources tells what [Give] said of argument i of a call.
+func (b *Base) Sources(i, call int) []Source {
+	if b.uses <= 1 { // whatever call it is
+		return b.sources[i]
+	}
+	var list []Source
+	for _, s := range b.sources[i] {
+		if s.taker == call {
+			list = append(list, s)
+		}
+	}
+	return list
+}
 
 func (b *Base) base() *Base { return b }
 
@@ -108,14 +121,17 @@ func (b *Base) Register(child Module) {
 	child.base().uses++
 }
 
-// Give says where argument i of a module comes from. Whoever wires modules
-// together calls it for what hooks may not have recorded.
+// Give says where argument i of the module just registered comes from. Whoever
+// wires modules together calls it for what hooks may not have recorded.
 func Give(m Module, i int, from ...Source) {
 	b := m.base()
 	if b.sources == nil {
 		b.sources = map[int][]Source{}
 	}
-	b.sources[i] = append(b.sources[i], from...)
+	for _, s := range from {
+		s.taker = b.call()
+		b.sources[i] = append(b.sources[i], s)
+	}
 }
 
 // Argument is what the module just registered is given as argument i.
@@ -126,6 +142,12 @@ func Argument(of Module, i int) Source {
 // Result is what the module just registered returns at place i.
 func Result(of Module, i int) Source {
 	return Source{Module: of, Call: of.base().call(), Output: true, Index: i}
+}
+
+// Columns is columns lo to hi-1 of the tensor.
+func (s Source) Columns(lo, hi int) Source {
+	s.Lo, s.Hi = lo, hi
+	return s
 }
 
 // call is the call of a module by whoever registered it last: each that holds

@@ -62,8 +62,8 @@ func TestSharedCalls(t *testing.T) {
 	for call := range 3 {
 		b := newBlock("b", shared)
 		Give(b, 1, Result(shared, 1))
-		require.Equal(t, []Source{{Module: shared, Call: call, Output: true, Index: 1}}, b.Sources(1))
-		require.Empty(t, b.Sources(0))
+		require.Equal(t, []Source{{Module: shared, Call: call, Output: true, Index: 1}}, b.Sources(1, 0))
+		require.Empty(t, b.Sources(0, 0))
 	}
 }
 
@@ -73,7 +73,7 @@ func TestGive(t *testing.T) {
 	b := newBlock("b")
 	Give(b, 0, Result(norm, 0))
 	Give(b, 0, Source{Module: rope, Any: true})
-	require.Equal(t, []Source{{Module: norm, Output: true}, {Module: rope, Any: true}}, b.Sources(0))
+	require.Equal(t, []Source{{Module: norm, Output: true}, {Module: rope, Any: true}}, b.Sources(0, 0))
 }
 
 // TestParams names the parts of a packed linear.

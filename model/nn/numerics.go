@@ -22,29 +22,26 @@ type Numerics struct {
 // DType is the type of activations and of the cache.
 func (n Numerics) DType() tensor.DType { return n.ops.DType() }
 
-// Rounding names the rounding points of a GPU build's half-precision kernels.
-type Rounding string
-
-// The rounding profiles. They differ in the kernels of RMSNorm and rope only
-// (vLLM commits 4d51588e23 and 225936a1dd) and say nothing of float32 and
-// float64, which have no rounding points.
-const (
-	VLLM2025 Rounding = "vllm-2025" // RMSNorm rounds before the weight, rope each product
-	VLLM2026 Rounding = "vllm-2026" // RMSNorm and rope round once
-)
-
 // NewNumerics returns the arithmetic of a dtype: float64 and float32 exact,
-// bfloat16 and float16 as the GPU build rounds, computing in float32.
+// bfloat16 and float16 with the rounding points of a profile, computing in
+// float32.
 func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, error) {
-	if err := checkNumerics(rounding, threads); err != nil {
+	profile, err := profileOf(rounding)
+	if err != nil {
 		return Numerics{}, err
 	}
-	o := ops[float32]{dtype: dtype, threads: threads, load: kernel.Load32, store: kernel.Store32, gemm: gemm32, matmul: kernel.MatMul32, round: exact[float32], roundIntermediate: exact[float32]}
+	if threads < 1 {
+		return Numerics{}, fmt.Errorf("%d threads: expected 1 or more", threads)
+	}
+	o := ops[float32]{
+		dtype: dtype, threads: threads, load: kernel.Load32, store: kernel.Store32,
+		gemm: gemm32, matmul: kernel.MatMul32, round: exact[float32], points: exactly[float32](), floatPoints: exactly[float32](), attention: newFlash[float32],
+	}
 	switch dtype {
 	case tensor.Float64:
 		return Numerics{&ops[float64]{
 			dtype: dtype, threads: threads, load: tensor.LoadFloat64, store: tensor.StoreFloat64,
-			gemm: gemm64, matmul: kernel.MatMul64, round: exact[float64], roundIntermediate: exact[float64],
+			gemm: gemm64, matmul: kernel.MatMul64, round: exact[float64], points: exactly[float64](), floatPoints: exactly[float64](), attention: newFlash[float64],
 		}}, nil
 	case tensor.Float32:
 		return Numerics{&o}, nil
@@ -55,20 +52,8 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 	default:
 		return Numerics{}, fmt.Errorf("cannot run in %s: expected float64, float32, bfloat16 or float16", dtype)
 	}
-	if rounding == VLLM2025 {
-		o.roundIntermediate = o.round
-	}
+	profile.set(&o)
 	return Numerics{&o}, nil
-}
-
-func checkNumerics(rounding Rounding, threads int) error {
-	if rounding != VLLM2025 && rounding != VLLM2026 {
-		return fmt.Errorf("unknown rounding profile %q: expected %s or %s", rounding, VLLM2025, VLLM2026)
-	}
-	if threads < 1 {
-		return fmt.Errorf("%d threads: expected 1 or more", threads)
-	}
-	return nil
 }
 
 // real is a type to compute in.
@@ -84,15 +69,18 @@ type ops[F real] struct {
 	gemm func(tb blas.Transpose, m, n, k int, a []F, lda int, b []F, ldb int, c []F, ldc int)
 	// matmul sets y (m, n) to x (m, k) Wᵀ.
 	matmul func(y []F, ldy int, x []F, ldx, m, n, k int, w kernel.Weights, accumulate bool)
-	// round rounds to the model's dtype; roundIntermediate does where the profile's
-	// norm and rope kernels do so between two operations.
-	round, roundIntermediate func([]F)
-	ropes                    ropeTables[F]
+	round  func([]F) // to the model's dtype, where the kernels of all profiles do
+
+	points, floatPoints points[F] // of most modules, and of those that keep float32; see pointsOf
+	attention           func(o *ops[F], shape AttentionShape) headAttention[F]
+	ropes               ropeTables[F]
 }
 
 func (o *ops[F]) DType() tensor.DType { return o.dtype }
 
 func exact[F real]([]F) {}
+
+func exactly[F real]() points[F] { return points[F]{exact[F], exact[F], exact[F]} }
 
 func gemm32(tb blas.Transpose, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {
 	br, bc := k, n

@@ -199,9 +199,9 @@ func TestRotationKeepsLengths(t *testing.T) {
 // TestNumericsRefuses what no kernel has.
 func TestNumericsRefuses(t *testing.T) {
 	for want, make := range map[string]func() error{
-		"cannot run in int32: expected float64, float32, bfloat16 or float16": func() error { _, err := NewNumerics(tensor.Int32, VLLM2025, 1); return err },
-		`unknown rounding profile "x": expected vllm-2025 or vllm-2026`:       func() error { _, err := NewNumerics(tensor.Float32, "x", 1); return err },
-		"0 threads: expected 1 or more":                                       func() error { _, err := NewNumerics(tensor.Float32, VLLM2025, 0); return err },
+		"cannot run in int32: expected float64, float32, bfloat16 or float16":                             func() error { _, err := NewNumerics(tensor.Int32, VLLM2025, 1); return err },
+		`unknown rounding profile "x": expected vllm-2025, vllm-2026, transformers or transformers-eager`: func() error { _, err := NewNumerics(tensor.Float32, "x", 1); return err },
+		"0 threads: expected 1 or more": func() error { _, err := NewNumerics(tensor.Float32, VLLM2025, 0); return err },
 	} {
 		require.EqualError(t, make(), want)
 	}

@@ -14,6 +14,7 @@ type Rope struct {
 	PositionFactor float64 // positions are divided by it (linear scaling); 0 = 1
 	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
 	OutOfPlace     bool    // the module returns new tensors
+	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
 	Scaling        Scaling // of the frequencies; nil = none; comparable
 }
 
@@ -59,7 +60,7 @@ type ropeTables[F real] struct {
 const maxTables = 8
 
 // ropeTable is the cosines and sines of positions 0 to n-1, rounded to the
-// model's dtype.
+// model's dtype where the profile's table is.
 type ropeTable[F real] struct {
 	inv      []float64
 	cos, sin []F // (n, Dim/2)
@@ -90,7 +91,8 @@ func (o *ops[F]) table(rope Rope, n int) *ropeTable[F] {
 			t.cos, t.sin = append(t.cos, F(cos)*mscale), append(t.sin, F(sin)*mscale)
 		}
 	}
-	o.round(t.cos[from:])
-	o.round(t.sin[from:])
+	table := o.pointsOf(rope.Float).table
+	table(t.cos[from:])
+	table(t.sin[from:])
 	return t
 }

@@ -87,6 +87,25 @@ func (s *LongRopeScaling) Scale(rope Rope, inv []float64, r func(float64) float6
 	}
 }
 
+// LongRopeByLength is longrope as transformers computes it: the factors are those
+// of contexts up to a length, or longer ones, by the positions so far
+// (modeling_rope_utils.py longrope_frequency_update; of a batch, by the longest).
+type LongRopeByLength struct {
+	Short, Long *LongRopeScaling
+	Original    int // positions that the short factors are for
+}
+
+// Scale implements Scaling: nothing beyond the factors that are in force.
+func (LongRopeByLength) Scale(Rope, []float64, func(float64) float64) {}
+
+func (s LongRopeByLength) at(rope Rope, n int) Rope {
+	rope.Scaling = s.Short
+	if n > s.Original {
+		rope.Scaling = s.Long
+	}
+	return rope
+}
+
 // LongRopeMScale is the factor on cosines and sines that longrope recommends.
 func LongRopeMScale(factor, originalMaxPosition float64) float64 {
 	if factor <= 1 {

@@ -45,11 +45,12 @@ var _, _ ropes = (*ops[float32])(nil), (*ops[float64])(nil)
 
 // rotate turns each pair (x, y) = (x[j], x[j+Dim/2]) of each head to
 // (x*cos - y*sin, y*cos + x*sin), in the order of operations and with the
-// rounding of csrc/pos_encoding_kernels.cu.
+// rounding of vLLM's csrc/pos_encoding_kernels.cu and of transformers'
+// apply_rotary_pos_emb.
 func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) {
 	pos, _ := positions.Ints() // checked against the model before the step
 	tables := o.tablesFor(rope, pos)
-	half, es := rope.Dim/2, o.dtype.Size()
+	half, es, r := rope.Dim/2, o.dtype.Size(), o.pointsOf(rope.Float).products
 	o.parallel(len(pos), func() func(int) {
 		x := make([]F, rope.Dim)
 		t := make([]F, 4*half)
@@ -60,7 +61,7 @@ func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) 
 				for h := 0; h < m.Shape[1]; h += headDim {
 					head := row[h*es:][:rope.Dim*es]
 					o.load(x, o.dtype, head)
-					o.rotateHead(x[:half], x[half:], cos, sin, t)
+					rotateHead(x[:half], x[half:], cos, sin, t, r)
 					o.store(head, o.dtype, x)
 				}
 			}
@@ -90,14 +91,14 @@ func (o *ops[F]) tablesFor(rope Rope, pos []int) []*ropeTable[F] {
 	return tables
 }
 
-// rotateHead turns one head; t is scratch for its four products.
-func (o *ops[F]) rotateHead(x, y, cos, sin, t []F) {
+// rotateHead turns one head; t is scratch for its four products, which r rounds.
+func rotateHead[F real](x, y, cos, sin, t []F, r func([]F)) {
 	n := len(x)
 	xc, ys, yc, xs := t[:n], t[n:2*n], t[2*n:3*n], t[3*n:]
 	for j := range n {
 		xc[j], ys[j], yc[j], xs[j] = F(x[j]*cos[j]), F(y[j]*sin[j]), F(y[j]*cos[j]), F(x[j]*sin[j])
 	}
-	o.roundIntermediate(t)
+	r(t)
 	for j := range n {
 		x[j], y[j] = xc[j]-ys[j], yc[j]+xs[j]
 	}

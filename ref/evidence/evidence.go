@@ -3,10 +3,12 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
 
+	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
@@ -20,15 +22,15 @@ import (
 // that session recorded for them, in its dtype (the checkpoint's where it holds
 // no activations). ranks tells of tensors put together of ranks, nil for none. own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
-// none of all can. rounding is the profile of a half type; "" is the session's own, as
-// its provenance says, or the default.
+// none of all can. rounding is the profile of a half type; "" is the session's own, see
+// RoundingOf.
 func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, rounding nn.Rounding, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
 	if rounding == "" {
-		rounding = ref.ArithmeticOf(session.Provenance(), dtype).Rounding
+		rounding = RoundingOf(session)
 	}
 	engine, err := newEngine(ckpt, dtype, rounding)
 	if err != nil {
@@ -62,7 +64,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 
 // Run writes, below dir, a run of the session's tokens and steps in a dtype.
 func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
-	engine, err := newEngine(ckpt, dtype, ref.ArithmeticOf(session.Provenance(), dtype).Rounding)
+	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +87,16 @@ func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype
 	return finish(logger, session, err)
 }
 
+// RoundingOf is the profile that a session was computed with: what its provenance
+// says, else what its modules' names tell of the engine.
+func RoundingOf(s *il.Session) nn.Rounding {
+	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(normalize.EngineOf(s)))
+}
+
 func noProgress(_, _, _, _ int) {}
 
 func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
-	m, err := model.Build(ckpt, model.Options{})
+	m, err := model.Build(ckpt, model.Options{DynamicRope: model.DynamicRopeOf(rounding)})
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,8 @@
 """Writes OUTPUT: a session of transformers' own model through the rules of the GPU logger's variant A (hooks on every
 module but the root, the root's forward hook ends the step), greedy, NEW tokens.
-Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt), with torch 2.14 and transformers 5."""
-import json, os, sys
+Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt), with torch 2.14 and transformers 5.
+hf-rounding.py calls record() for sessions with other attention, in chunks, and with faults."""
+import json, os, re, sys
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -30,26 +31,27 @@ def save(x, path):
 
 
 class Logger:
-    def __init__(self, model, run):
-        self.run, self.step, self.count = run, 0, {}
+    def __init__(self, model, run, keywords=(), only=""):
+        self.run, self.step, self.count, self.keywords = run, 0, {}, keywords
         for name, module in model.named_modules():
-            if name:
-                module.register_forward_pre_hook(lambda m, args, name=name: self.before(name, args))
+            if name and re.search(only, name):
+                module.register_forward_pre_hook(lambda m, args, kwargs, name=name: self.before(name, args, kwargs), with_kwargs=True)
                 module.register_forward_hook(lambda m, args, out, name=name: self.after(name, out))
         model.register_forward_hook(lambda m, args, out: self.end())
 
-    def log(self, name, kind, value):
+    def log(self, name, kind, value, kwargs={}):
         n = self.count[name]
         d = f"{self.run}/step_{self.step}/{name}" + (f"_{n}" if n else "")
         os.makedirs(d, exist_ok=True)
         save(value, f"{d}/{kind}")
+        save(kwargs, f"{d}/{kind}")
         with open(f"{d}/{kind}.json", "w") as f:
-            json.dump(describe(value), f, indent=2)
+            json.dump({**describe(value), "kwargs": {k: describe(v) for k, v in kwargs.items()}} if kwargs else describe(value), f, indent=2)
         return d
 
-    def before(self, name, args):
+    def before(self, name, args, kwargs):
         self.count[name] = self.count.get(name, -1) + 1
-        d = self.log(name, "inputs", args)
+        d = self.log(name, "inputs", args, {k: kwargs[k] for k in self.keywords if k in kwargs})
         with open(f"{self.run}/step_{self.step}/module_calls.txt", "a") as f:
             f.write(os.path.basename(d) + "\n")
 
@@ -60,10 +62,28 @@ class Logger:
         self.step, self.count = self.step + 1, {}
 
 
-checkpoint, output, dtype, new = sys.argv[1:5]
-ids = [int(x) for x in sys.argv[5:]]
-model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype), attn_implementation="eager").eval()
-Logger(model, output)
-with torch.inference_mode():
-    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=int(new), do_sample=False)
-print(output, out.tolist())
+def record(checkpoint, output, dtype, new, ids, attention="eager", chunks=None, keywords=(), only="", fault=None):
+    """Runs the prompt, in chunks of these lengths where given, then NEW tokens that are chosen greedily. keywords are
+    the arguments by keyword that are recorded too, only the modules that are (a regex); fault is called with the model before the logger's hooks are there."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype), attn_implementation=attention).eval()
+    if fault:
+        fault(model)
+    Logger(model, output, keywords, only)
+    with torch.inference_mode():
+        if chunks:
+            out, cache, at = list(ids), None, 0
+            for n in chunks:
+                step = model(torch.tensor([ids[at:at + n]]), past_key_values=cache, use_cache=True)
+                cache, at = step.past_key_values, at + n
+            for _ in range(new - 1):
+                out.append(int(step.logits[0, -1].argmax()))
+                step = model(torch.tensor([out[-1:]]), past_key_values=cache, use_cache=True)
+            out.append(int(step.logits[0, -1].argmax()))
+        else:
+            out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=new, do_sample=False)[0].tolist()
+    print(output, out)
+
+
+if __name__ == "__main__":
+    checkpoint, output, dtype, new = sys.argv[1:5]
+    record(checkpoint, output, dtype, int(new), [int(x) for x in sys.argv[5:]])

@@ -1,0 +1,129 @@
+package nn
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Rounding names the rounding points of an engine's half-precision kernels: a
+// profile. It says nothing of float32 and float64, which have none.
+type Rounding string
+
+// The profiles. What they differ in is in [profiles]; all round what a module
+// returns, sums of two tensors, silu(gate) before it meets up, and a matrix
+// product once, with its bias.
+const (
+	VLLM2025          Rounding = "vllm-2025"
+	VLLM2026          Rounding = "vllm-2026"
+	Transformers      Rounding = "transformers"
+	TransformersEager Rounding = "transformers-eager"
+)
+
+// profile is a set of rounding points.
+type profile struct {
+	name   Rounding
+	engine string // whose kernels they are
+	what   string // in a few words
+	set    func(o *ops[float32])
+}
+
+// profiles are all that there are, the default first.
+//
+// vLLM (spec of its CUDA kernels beside each formula): the kernels of RMSNorm
+// and rope changed with the commits 4d51588e23 and 225936a1dd.
+//
+// transformers 5.12 on torch (models/llama/modeling_llama.py and its kin): each
+// operation of torch rounds what it returns. RMSNorm multiplies by the weight
+// what it has rounded; Olmo2RMSNorm multiplies in float32. apply_rotary_pos_emb
+// takes cosines and sines in the model's dtype; those of Olmo2RotaryEmbedding
+// are float32, and so is what is made of them. Attention is that of torch's
+// scaled_dot_product_attention, transformers' default, or of
+// eager_attention_forward.
+var profiles = []profile{
+	{VLLM2025, "vllm", "vLLM's CUDA kernels, RMSNorm rounding before the weight and rope each product", func(o *ops[float32]) {
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.floatPoints = o.points
+	}},
+	{VLLM2026, "vllm", "vLLM's CUDA kernels since June 2026, RMSNorm and rope rounding once", func(o *ops[float32]) {
+		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
+		o.floatPoints = o.points
+	}},
+	{Transformers, "transformers", "transformers 5 on torch with its default attention, sdpa", func(o *ops[float32]) {
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.attention = newSDPA[float32]
+	}},
+	{TransformersEager, "transformers", "transformers 5 on torch with eager attention", func(o *ops[float32]) {
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.attention = newEager[float32]
+	}},
+}
+
+// points are the places where the profiles' kernels round, or do not.
+type points[F real] struct {
+	normed   func([]F) // RMSNorm's value, before it meets the weight
+	products func([]F) // a rope's products, before they are added
+	table    func([]F) // a rope's cosines and sines
+}
+
+// pointsOf are the points of a module: float says that transformers' class of it
+// stays in float32 up to its result.
+func (o *ops[F]) pointsOf(float bool) points[F] {
+	if float {
+		return o.floatPoints
+	}
+	return o.points
+}
+
+// Roundings lists the profiles, the default first.
+func Roundings() []Rounding {
+	var list []Rounding
+	for _, p := range profiles {
+		list = append(list, p.name)
+	}
+	return list
+}
+
+// What says in a few words whose kernels a profile has, "" for one that is not known.
+func (r Rounding) What() string {
+	p, err := profileOf(r)
+	if err != nil {
+		return ""
+	}
+	return p.what
+}
+
+// Engine is the name of the engine that rounds so, "" for a profile that is not
+// known.
+func (r Rounding) Engine() string {
+	p, err := profileOf(r)
+	if err != nil {
+		return ""
+	}
+	return p.engine
+}
+
+// RoundingOf is the profile of the engine that ran a model, "vllm" or
+// "transformers", with its attention, where that is known: transformers'
+// _attn_implementation. The first profile stands for engines that have none.
+// FlashAttention and flex_attention round where sdpa does.
+func RoundingOf(engine, attention string) Rounding {
+	switch {
+	case engine == "transformers" && attention == "eager":
+		return TransformersEager
+	case engine == "transformers":
+		return Transformers
+	}
+	return profiles[0].name
+}
+
+func profileOf(name Rounding) (profile, error) {
+	var known []string
+	for _, p := range profiles {
+		if p.name == name {
+			return p, nil
+		}
+		known = append(known, string(p.name))
+	}
+	last := len(known) - 1
+	return profile{}, fmt.Errorf("unknown rounding profile %q: expected %s or %s", name, strings.Join(known[:last], ", "), known[last])
+}
