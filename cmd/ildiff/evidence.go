@@ -89,14 +89,15 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		named = normalize.Among(named, reference)
 	}
 	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
-	for _, n := range ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical)).Notes {
+	arithmetic := ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical))
+	for _, n := range arithmetic.Notes {
 		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
 	}
 	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	var skipped []ref.SkippedCall
-	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, "", dir); err != nil {
+	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, arithmetic.Rounding, dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
 	}
 	for _, u := range skipped {

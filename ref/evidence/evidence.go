@@ -20,15 +20,11 @@ import (
 // that session recorded for them, in its dtype (the checkpoint's where it holds
 // no activations). ranks tells of tensors put together of ranks, nil for none. own reports the calls of a part, nil stands for all. Calls
 // that cannot be computed are returned with the reason; it is an error where
-// none of all can. rounding is the profile of a half type; "" is the session's own, as
-// its provenance says, or the default.
+// none of all can. rounding is the profile of a half type; "" is the default.
 func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *model.Checkpoint, own func(module string, call int) bool, rounding nn.Rounding, dir string) (*il.Session, []ref.SkippedCall, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
-	}
-	if rounding == "" {
-		rounding = ref.ArithmeticOf(session.Provenance(), dtype).Rounding
 	}
 	engine, err := newEngine(ckpt, dtype, rounding)
 	if err != nil {
@@ -62,7 +58,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 
 // Run writes, below dir, a run of the session's tokens and steps in a dtype.
 func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
-	engine, err := newEngine(ckpt, dtype, ref.ArithmeticOf(session.Provenance(), dtype).Rounding)
+	engine, err := newEngine(ckpt, dtype, "")
 	if err != nil {
 		return nil, err
 	}
