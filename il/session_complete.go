@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -85,7 +86,7 @@ func short(s string) string {
 	if len(s) > maxShort {
 		s = strings.ToValidUTF8(s[:maxShort], "") + "…"
 	}
-	return strings.Join(strings.Fields(s), " ")
+	return terminal.Printable(strings.Join(strings.Fields(s), " "))
 }
 
 // checkLag holds what the session says of the place of its logits against the order of

@@ -94,7 +94,11 @@ func (sc *scanner) unfinished(steps []*rawStep, listed bool, made *provenance.Re
 		if made.Reason != "" {
 			why = fmt.Sprintf(" (%s)", short(made.Reason))
 		}
-		return fmt.Sprintf("its %s says that the run is %s%s: wait for its end, or record it again", provenance.FileName, made.Status, why)
+		way := "record it again"
+		if made.Status == provenance.Recording {
+			way = "wait for its end, or " + way
+		}
+		return fmt.Sprintf("its %s says that the run is %s%s: %s", provenance.FileName, made.Status, why, way)
 	}
 	return ""
 }

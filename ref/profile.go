@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
 )
@@ -146,5 +147,5 @@ func short(s string) string {
 	if len(s) > 40 {
 		s = strings.ToValidUTF8(s[:40], "") + "…"
 	}
-	return s
+	return terminal.Printable(s)
 }

@@ -44,8 +44,9 @@ replay is that of one process on one device.
 part i is what ildiff --shard I/N asks for, and ildiff takes all parts together
 as the whole (see docs/shards.md).
 
-The arithmetic is that of the session's dtype and of the engine whose names its
-modules have unless --dtype and --rounding say otherwise.`,
+The arithmetic is that of the session's dtype, and of the engine that the session
+says it is of (session.json) or whose names its modules have, unless --dtype and
+--rounding say otherwise.`,
 		Example: "  ilref replay gpu-session --model ./Llama-3.2-1B --output-dir replays\n  ilref replay gpu-session --model ./Llama-3.2-1B --shard 2/7 --output-dir replays --session-id part-2",
 		Args:    exactArgs("a SESSION to replay"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -66,6 +66,9 @@ func newRunCommand() *cobra.Command {
 log the modules' inputs and outputs as the il config says. The session's path,
 the generated tokens and their text go to standard output.
 
+With --like and --diff dtype and rounding are those of the engine that the
+session says it is of (session.json, see docs/format.md), unless they are given.
+
 Without --model the bundled gopher-1m runs, a Llama of one million parameters
 for Go source. Without an il config nothing is logged, except that --like and
 --diff log what the given session holds.

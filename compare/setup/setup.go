@@ -15,6 +15,7 @@ import (
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/internal/terminal"
 )
 
 const (
@@ -160,7 +161,7 @@ func short(s string) string {
 	if len(s) > maxValue {
 		s = strings.ToValidUTF8(s[:maxValue], "") + "…"
 	}
-	return s
+	return terminal.Printable(s)
 }
 
 // model is what both sides may say of the model. A KV cache of the model's own type is

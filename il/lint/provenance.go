@@ -9,6 +9,7 @@ import (
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/plural"
+	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -194,5 +195,5 @@ func told(s string) string {
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
-	return strings.Join(strings.Fields(s), " ")
+	return terminal.Printable(strings.Join(strings.Fields(s), " "))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ilref/ilref/internal/sidefile"
+	"github.com/ilref/ilref/internal/terminal"
 )
 
 // maxRecord bounds a session.json, which is read whole.
@@ -49,7 +50,7 @@ func Parse(name string, data []byte) (*Record, []string, error) {
 	r := &Record{}
 	d.value(reflect.ValueOf(r).Elem(), whole, "")
 	if r.Schema != Schema {
-		return nil, nil, fmt.Errorf("%s: schema %q, expected %q", name, r.Schema, Schema)
+		return nil, nil, fmt.Errorf("%s: schema %q, expected %q", name, cut(r.Schema, 40), Schema)
 	}
 	d.checkRecord(r)
 	return r, d.warnings(), nil
@@ -58,7 +59,7 @@ func Parse(name string, data []byte) (*Record, []string, error) {
 // checkRecord takes out what no writer can mean.
 func (d *decoder) checkRecord(r *Record) {
 	if r.Status != "" && !slices.Contains(statuses, r.Status) {
-		d.complain("/status", "%q is none of %s", string(r.Status), joined(statuses))
+		d.complain("/status", "%q is none of %s", cut(string(r.Status), 40), joined(statuses))
 		r.Status = ""
 	}
 	if lag := r.Run.LogitsLag; lag != nil && *lag != 0 && *lag != 1 {
@@ -73,10 +74,16 @@ func (d *decoder) checkRecord(r *Record) {
 		at string
 		n  *int
 	}{
-		{"/model/layers", &r.Model.Layers}, {"/model/hidden", &r.Model.Hidden}, {"/model/vocab", &r.Model.Vocab},
-		{"/parallel/tp", &r.Parallel.TP}, {"/parallel/pp", &r.Parallel.PP}, {"/parallel/dp", &r.Parallel.DP}, {"/parallel/dcp", &r.Parallel.DCP},
+		{"/model/layers", &r.Model.Layers},
+		{"/model/hidden", &r.Model.Hidden},
+		{"/model/vocab", &r.Model.Vocab},
+		{"/parallel/tp", &r.Parallel.TP},
+		{"/parallel/pp", &r.Parallel.PP},
+		{"/parallel/dp", &r.Parallel.DP},
+		{"/parallel/dcp", &r.Parallel.DCP},
 		{"/execution/max_num_batched_tokens", &r.Execution.MaxNumBatchedTokens},
-		{"/incomplete/tensors_lost", &r.Incomplete.TensorsLost}, {"/incomplete/steps_cut", &r.Incomplete.StepsCut},
+		{"/incomplete/tensors_lost", &r.Incomplete.TensorsLost},
+		{"/incomplete/steps_cut", &r.Incomplete.StepsCut},
 	} {
 		if *x.n < 0 {
 			d.complain(x.at, "%d, expected 0 or more", *x.n)
@@ -114,7 +121,7 @@ func (d *decoder) complain(path, format string, args ...any) {
 		d.more++
 		return
 	}
-	d.lines = append(d.lines, fmt.Sprintf("%s: %s: %s: ignored", d.name, path, fmt.Sprintf(format, args...)))
+	d.lines = append(d.lines, fmt.Sprintf("%s: %s: %s: ignored", d.name, terminal.Printable(cut(path, 100)), terminal.Printable(fmt.Sprintf(format, args...))))
 }
 
 // whole is the one JSON object of a text.
@@ -270,12 +277,17 @@ func (d *decoder) object(v jsontext.Value, path string, f func(key string, v jso
 	return true
 }
 
+// cut is the first bytes of a text.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
 // kindName names what was found.
 func kindName(v jsontext.Value) string {
-	shown := string(v)
-	if len(shown) > 40 {
-		shown = strings.ToValidUTF8(shown[:40], "") + "…"
-	}
+	shown := cut(string(v), 40)
 	switch v.Kind() {
 	case 'n':
 		return "null"

@@ -70,12 +70,12 @@ func (f *follower) spans(b *provenance.Batch, rec recorded) ([]span, error) {
 			continue
 		}
 		if seen[id] {
-			return nil, fmt.Errorf("request %q stands twice", id)
+			return nil, fmt.Errorf("request %.60q stands twice", id)
 		}
 		seen[id] = true
 		for k := range n {
 			if got := rec.positions[lo+k]; got != start+k {
-				return nil, fmt.Errorf("row %d is said to be position %d of request %q, position %d was recorded", lo+k, start+k, id, got)
+				return nil, fmt.Errorf("row %d is said to be position %d of request %.60q, position %d was recorded", lo+k, start+k, id, got)
 			}
 		}
 		out = append(out, span{f.number(id, start, start+n), lo, lo + n})
