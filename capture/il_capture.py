@@ -1733,7 +1733,7 @@ def rank_label(model, place):
 def vllm_engine(runner):
     version = attempt(lambda: importlib.import_module("vllm").__version__)
     commit = first(lambda: importlib.import_module("vllm._version").__commit_id__.lstrip("g"), lambda: re.search(r"\+g([0-9a-f]{7,40})", version)[1])
-    second = ".gpu.model_runner" in type(runner).__module__ or hasattr(runner, "req_states")
+    second = any(".worker.gpu." in c.__module__ for c in type(runner).__mro__)
     return {"name": "vllm", "version": version, "commit": commit, "runner": "v2" if second else "v1", "argv": argv()}
 
 
