@@ -707,8 +707,7 @@ class Capture:
             self.close_window()
 
     def open_window(self, batch=None, forward=True):
-        if os.getpid() != self.pid:  # a forked child has no writer
-            self.dead = True
+        self.leave_to_parent()
         if self.dead or self.closed or not self.began:
             return
         self.thread, self.opened = threading.get_ident(), True
@@ -716,6 +715,11 @@ class Capture:
             self.begin_step(batch)
         self.arm()
         self.update()
+
+    def leave_to_parent(self):
+        """A forked child has no writer: the session is its parent's."""
+        if os.getpid() != self.pid:
+            self.dead, self.on = True, False
 
     def close_window(self):
         self.opened = False
@@ -763,6 +767,7 @@ class Capture:
 
     def of_root(self):
         """Whether a call of the root counts."""
+        self.leave_to_parent()
         if self.closed:
             self.detach()
         if self.suppressed or self.closed or self.dead or not self.opened:

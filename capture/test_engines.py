@@ -308,7 +308,7 @@ class StandInWorker:
     def compile_or_warm_up_model(self):
         self.model_runner._dummy_run(2)
         if isinstance(self.model_runner, StandInV2):
-            for tokens in ({"_warmup_0_": 3, "_warmup_1_": 3}, {"_warmup_0_": 1, "_warmup_1_": 1}, {}):
+            for tokens in ({"_warmup_0_": 3, "_warmup_1_": 3}, {"looks_real": 2}, {}):
                 self.execute_model(Output(tokens))
                 if tokens:
                     self.sample_tokens(None)
@@ -485,6 +485,24 @@ class StandIns(Case):
         with stand_in(StandInV1) as w:
             self.assertEqual(len(self.serve(w)), 3)
         self.assertIn("unknown key 'log_step_id'", self.said.getvalue())
+
+    def test_dummy_runs_in_a_window(self):
+        """Each of the tests that tell a dummy run, alone."""
+        self.configure(log_step_ids=[])
+        with stand_in(StandInV2) as w:
+            self.serve(w, between=lambda: w.worker.model_runner.execute_model(Output({"q": 1}), dummy_run=True))
+            self.held(self.path("run"))
+        il_capture._vllm_patched = False
+        os.environ["IL_CAPTURE_RUN_ID"] = "inside"
+
+        class Inside(StandInV1):
+            def execute_model(self, scheduler_output, intermediate_tensors=None):
+                if scheduler_output.total_num_scheduled_tokens:
+                    self._dummy_run(1)
+                return super().execute_model(scheduler_output)
+        with stand_in(Inside) as w:
+            self.serve(w)
+            self.held(self.path("inside"))
 
     def test_a_full_disk(self):
         with stand_in(StandInV2) as plain:

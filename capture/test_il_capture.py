@@ -253,6 +253,11 @@ class Case(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
+    def tearDown(self):
+        for c in list(il_capture._LIVE):
+            c.close()
+            c.wait(5)
+
     def path(self, *names):
         return os.path.join(self.dir, *names)
 
@@ -670,7 +675,7 @@ with il_capture.capture(model, session={self.path('s')!r}, log_step_ids=[]):
             pid = os.fork()
             if pid == 0:
                 run(model, 1)
-                os._exit(0)
+                os._exit(sum(len(c.writer.jobs) > 0 for c in il_capture._LIVE))
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
         self.assertEqual(session(s)["status"], "complete")
         self.assertEqual(len(session(s)["steps"]), 1)
