@@ -3,9 +3,10 @@
   python3 bench.py [--device cuda] [--dtype float32] [--layers 16] [--hidden 2048] [--repeat 10]
 
 The model is a random Llama of a 1B geometry, made in memory. The idle cost is measured twice: on the decode step
-itself, with and without a capture in turns (its noise on a shared machine is larger than the cost), and on a model
-with the same tree of tiny modules, in processor time of one thread. There also with hooks on every module that find
-nothing to record, which is what the modules of a recorded step cost before a byte is copied.
+itself, with and without a capture in turns (its noise on a shared machine is larger than the cost), and on a module
+that does nothing, called many times, the fastest of many rounds: as the root of a capture that waits for its step,
+and with hooks on it that find nothing to record, which is what each module of a recorded step pays before a byte is
+copied.
 """
 import argparse
 import json
@@ -15,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+import timeit
 
 import torch
 
@@ -49,37 +51,54 @@ class Decode:
             self.cache = model(torch.arange(3, 3 + prompt, device=self.device)[None]).past_key_values
         self.token = torch.tensor([[7]], device=self.device)
 
-    def step(self, clock=time.perf_counter):
+    def step(self):
         """Seconds of one step."""
         with torch.inference_mode():
             self.cache.crop(self.prompt)
             self.sync()
-            start = clock()
+            start = time.perf_counter()
             self.model(self.token, past_key_values=self.cache)
             self.sync()
-            return clock() - start
+            return time.perf_counter() - start
 
     def sync(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
 
-def idle(model, repeat, batch, clock=time.perf_counter):
-    """Median seconds of a step without a capture, with one that records no step, and with its hooks put on all the
-    same, measured in turns."""
-    d, plain, waiting, hooked = Decode(model), [], [], []
+def idle(model, repeat, batch=3):
+    """Median seconds of a step without a capture, and with one that waits for its step, measured in turns."""
+    d, plain, waiting = Decode(model), [], []
     d.step()
     with tempfile.TemporaryDirectory() as out:
         for _ in range(repeat):
-            plain += [d.step(clock) for _ in range(batch)]
+            plain += [d.step() for _ in range(batch)]
             with quiet(), il_capture.capture(model, NEVER, output_dir=out):
-                waiting += [d.step(clock) for _ in range(batch)]
-            cap = il_capture.Capture(NEVER).attach(model)
-            for h in cap.hooks:
-                h.put(True)
-            hooked += [d.step(clock) for _ in range(batch)]
-            cap.detach()
-    return tuple(map(statistics.median, (plain, waiting, hooked)))
+                waiting += [d.step() for _ in range(batch)]
+    return statistics.median(plain), statistics.median(waiting)
+
+
+class Root(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Identity()
+
+    def forward(self, x):
+        return x
+
+
+def call_costs():
+    """Microseconds that a call of a root pays to a capture that waits, and a module's call to its hooks."""
+    root, x = Root(), torch.zeros(1)
+    fastest = lambda f: min(timeit.repeat(lambda: f(x), number=500, repeat=60)) / 500 * 1e6  # noqa: E731
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as out:
+        plain, inner = fastest(root), fastest(root.inner)
+        with quiet(), il_capture.capture(root, NEVER, output_dir=out):
+            waiting = fastest(root)
+        cap = il_capture.Capture(NEVER).attach(root)
+        cap.hooks[0].put(True)
+        hooked = fastest(root.inner)
+    return waiting - plain, hooked - inner
 
 
 class quiet:
@@ -116,18 +135,14 @@ def recording(model, prompt, folder):
             "s_per_GB": (whole - plain) / s["cost"]["bytes"] * 1e9, "outputs_equal": torch.equal(want, got)}
 
 
-def measure(model, tiny, repeat, folder, prompt=64):
-    """All figures of a model, as a dict; tiny has its tree of modules."""
-    plain, waiting, _ = idle(model, repeat, 3)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    small, small_waiting, small_hooked = idle(tiny, 4 * repeat, 10, time.thread_time)
-    torch.set_num_threads(threads)
-    modules = sum(1 for _ in tiny.named_modules()) - 1
+def measure(model, repeat, folder, prompt=64):
+    """All figures of a model, as a dict."""
+    plain, waiting = idle(model, repeat)
+    root, module = call_costs()
+    modules = sum(1 for _ in model.named_modules()) - 1
     return {"modules": modules, "decode_step_s": plain, "decode_step_capture_waiting_s": waiting, "measured_idle_share": waiting / plain - 1,
-            "idle_cost_us": (small_waiting - small) * 1e6, "idle_share": (small_waiting - small) / plain,
-            "hooks_on_cost_us": (small_hooked - small) * 1e6, "hooks_on_us_a_module": (small_hooked - small) / modules * 1e6,
-            "hooks_on_share": (small_hooked - small) / plain, "recording": recording(model, prompt, folder)}
+            "idle_us": root, "idle_share": root / plain / 1e6, "hooks_on_us_a_module": module, "hooks_on_share": module * modules / plain / 1e6,
+            "recording": recording(model, prompt, folder)}
 
 
 def main():
@@ -141,10 +156,10 @@ def main():
     p.add_argument("-o", "--output", help="a folder for the session (default: a temporary one)")
     a = p.parse_args()
     dtype = getattr(torch, a.dtype)
-    model, tiny = llama(a.hidden, a.layers, a.device, dtype), llama(64, a.layers, a.device, dtype, vocab=256)
+    model = llama(a.hidden, a.layers, a.device, dtype)
     folder = tempfile.mkdtemp(dir=a.output)
     try:
-        out = measure(model, tiny, a.repeat, os.path.join(folder, "session"), a.prompt)
+        out = measure(model, a.repeat, os.path.join(folder, "session"), a.prompt)
     finally:
         shutil.rmtree(folder)
     print(json.dumps({"parameters": sum(x.numel() for x in model.parameters()), "device": a.device, "dtype": a.dtype, "threads": torch.get_num_threads(), **out}, indent=1))

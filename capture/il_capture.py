@@ -707,8 +707,7 @@ class Capture:
             self.close_window()
 
     def open_window(self, batch=None, forward=True):
-        if os.getpid() != self.pid:  # a forked child has no writer
-            self.dead = True
+        self.leave_to_parent()
         if self.dead or self.closed or not self.began:
             return
         self.thread, self.opened = threading.get_ident(), True
@@ -716,6 +715,11 @@ class Capture:
             self.begin_step(batch)
         self.arm()
         self.update()
+
+    def leave_to_parent(self):
+        """A forked child has no writer: the session is its parent's."""
+        if os.getpid() != self.pid:
+            self.dead, self.on = True, False
 
     def close_window(self):
         self.opened = False
@@ -763,6 +767,7 @@ class Capture:
 
     def of_root(self):
         """Whether a call of the root counts."""
+        self.leave_to_parent()
         if self.closed:
             self.detach()
         if self.suppressed or self.closed or self.dead or not self.opened:
@@ -1733,7 +1738,7 @@ def rank_label(model, place):
 def vllm_engine(runner):
     version = attempt(lambda: importlib.import_module("vllm").__version__)
     commit = first(lambda: importlib.import_module("vllm._version").__commit_id__.lstrip("g"), lambda: re.search(r"\+g([0-9a-f]{7,40})", version)[1])
-    second = ".gpu.model_runner" in type(runner).__module__ or hasattr(runner, "req_states")
+    second = any(".worker.gpu." in c.__module__ for c in type(runner).__mro__)
     return {"name": "vllm", "version": version, "commit": commit, "runner": "v2" if second else "v1", "argv": argv()}
 
 
