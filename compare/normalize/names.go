@@ -23,8 +23,12 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, withPositions(t)}, n
 	case isHF(ref) && isHF(target) && (both || otherForwards(ref, target)):
-		r, a := underVLLMNames(withHFPositions(ref), nil)
-		t, b := underVLLMNames(withHFPositions(target), nil)
+		r, a := underVLLMNames(ref, nil)
+		t, b := underVLLMNames(target, nil)
+		if a.positions != b.positions {
+			r, a = underVLLMNames(withHFPositions(ref), nil)
+			t, b = underVLLMNames(withHFPositions(target), nil)
+		}
 		n.NoPartner = a.alone + b.alone
 		n.Warnings = append(n.Warnings, hfNamed)
 		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
