@@ -74,7 +74,7 @@ Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 2 usage or input or output error, 3 --diff found too little to compare,
 70 an internal error, a fault of the program to be reported, 130 interrupted.
 
-`+profilesHelp(),
+` + profilesHelp(),
 		Example: `  # generate with the bundled model
   ilref run --prompt 'func main() {' --max-tokens 8
 
