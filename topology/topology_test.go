@@ -154,6 +154,36 @@ func TestTransformersTable(t *testing.T) {
 	assert.NotContains(t, TransformersTable(slices.Values([]string{q}), 2, nil).Same(argument("model.layers.1")), argument(q))
 }
 
+// Phi-3 packs its projections in transformers too, so that they are no sign of vLLM
+// there, and has modules that vLLM's do not stand for.
+func TestTransformersPhi3(t *testing.T) {
+	modules := []string{"model.layers.1.self_attn.qkv_proj", "model.layers.1.mlp.gate_up_proj", "model.layers.1.mlp.activation_fn", "model.layers.1.resid_attn_dropout"}
+	for _, of := range []*Architecture{nil, llama, phi3} {
+		sources := map[string][]Source{}
+		for _, m := range TransformersTable(slices.Values(modules), 2, of).Mappings {
+			if m.Output && m.Slot == "0" || m.Module == decoderRotaryFirst {
+				sources[fmt.Sprintf("%s %d %t %s", m.Module, m.Index, m.Output, m.Slot)] = m.Sources
+			}
+		}
+		assert.Equal(t, []Source{result(modules[0])}, sources[modules[0]+" 0 true 0"])
+		assert.Equal(t, []Source{result(modules[1])}, sources[modules[1]+" 0 true 0"])
+		assert.Nil(t, sources[decoderRotaryFirst+" 1 false 1"])
+	}
+	for _, m := range modules[2:] {
+		assert.True(t, TransformersAlone(m, false, "0"), m)
+		assert.True(t, TransformersAlone(m, true, ""), m)
+	}
+	assert.True(t, TransformersAlone("model.layers.0.self_attn", false, "position_embeddings_0"), "by keyword")
+	assert.False(t, TransformersAlone("model.layers.0", false, "0"))
+
+	for name, want := range map[string]Convention{
+		modules[0]: LikeVLLM, modules[1]: LikeVLLM, modules[2]: Transformers, "lm_head": Transformers, "logits_processor": VLLM,
+		"model.layers.0.self_attn.attn": VLLM, "model.layers.0.self_attn.q_proj": LikeTransformers, "model.norm": AnyConvention,
+	} {
+		assert.Equal(t, want, ConventionOf(name), name)
+	}
+}
+
 func ExampleOf() {
 	m := Of("model.layers.3.self_attn.o_proj")
 	fmt.Println(m.Class, m.Layer, m.Rel, m.Reduces)

@@ -34,11 +34,18 @@ func TestScripts(t *testing.T) {
 	}
 	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
 	hf32 := fixture.Session(t, "llama3-gqa-hf-fp32")
+	hf := t.TempDir()
+	for _, name := range []string{"hf-llama-sdpa", "hf-llama-eager", "hf-llama-chunks", "hf-olmo2-sdpa", "hf-fault-row_scale"} {
+		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(hf, name)))
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("S", root)
 			e.Setenv("HF32", hf32)
+			e.Setenv("HF", hf)
+			e.Setenv("LLAMA12", fixture.Architecture("llama-default"))
+			e.Setenv("OLMO2", fixture.Architecture("olmo2"))
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/cli"
@@ -31,7 +30,7 @@ func (f *runFlags) takeArithmetic(checkpoint tensor.DType, stderr io.Writer) {
 	}
 	if f.rounding == auto && a.Rounding != "" {
 		f.rounding = string(a.Rounding)
-		if a.Rounding != nn.RoundingOf(normalize.EngineOf(f.recorded)) {
+		if a.Rounding != nn.RoundingOf(f.recorded.EngineByNames()) {
 			fmt.Fprintf(stderr, "ilref: rounding as %s does, for %s says that it is of %s (--rounding chooses another profile)\n", a.Rounding, f.source(), terminal.Printable(a.Engine))
 		}
 	}

@@ -75,7 +75,9 @@ for Go source. Without an il config nothing is logged, except that --like and
 
 Exit codes: 0 done (with --diff: within tolerance), 1 --diff found a gap,
 2 usage or input or output error, 3 --diff found too little to compare,
-70 an internal error, a fault of the program to be reported, 130 interrupted.`,
+70 an internal error, a fault of the program to be reported, 130 interrupted.
+
+` + profilesHelp(),
 		Example: `  # generate with the bundled model
   ilref run --prompt 'func main() {' --max-tokens 8
 
@@ -128,6 +130,16 @@ const auto = "auto"
 func arithmeticFlags(fl *pflag.FlagSet, f *runFlags) {
 	fl.StringVar(&f.rounding, "rounding", auto, "rounding points of the half types: the kernels of `PROFILE` vllm-2025, vllm-2026, transformers (sdpa attention) or transformers-eager; auto is the session's engine, else vllm-2025")
 	fl.StringVar(&f.dynamicRope, "dynamic-rope", auto, "`RULE` of dynamic and longrope scaling: vllm (one for all lengths) or transformers (by the length so far); auto is that of --rounding")
+}
+
+// profilesHelp lists the profiles of --rounding.
+func profilesHelp() string {
+	var b strings.Builder
+	b.WriteString("Profiles of --rounding (docs/rounding.md has their points and sources):")
+	for _, r := range nn.Roundings() {
+		fmt.Fprintf(&b, "\n  %-18s %s", r, r.What())
+	}
+	return b.String()
 }
 
 func threadsFlag(fl *pflag.FlagSet, n *int) {

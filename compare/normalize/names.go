@@ -23,8 +23,12 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, withPositions(t)}, n
 	case isHF(ref) && isHF(target) && (both || otherForwards(ref, target)):
-		r, a := underVLLMNames(withHFPositions(ref), nil)
-		t, b := underVLLMNames(withHFPositions(target), nil)
+		r, a := underVLLMNames(ref, nil)
+		t, b := underVLLMNames(target, nil)
+		if a.positions != b.positions {
+			r, a = underVLLMNames(withHFPositions(ref), nil)
+			t, b = underVLLMNames(withHFPositions(target), nil)
+		}
 		n.NoPartner = a.alone + b.alone
 		n.Warnings = append(n.Warnings, hfNamed)
 		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
@@ -40,66 +44,19 @@ func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Se
 const hfNamed = "transformers' modules are compared under vLLM's names"
 
 func isHF(s *il.Session) bool {
-	c := conventionOf(s)
+	c := s.Convention()
 	return c == topology.Transformers || c == topology.LikeTransformers
 }
 
 func isVLLM(s *il.Session) bool {
-	c := conventionOf(s)
+	c := s.Convention()
 	return c == topology.VLLM || c == topology.LikeVLLM
-}
-
-// conventionOf is whose names a session's modules have, by the name that tells
-// most.
-func conventionOf(s *il.Session) topology.Convention {
-	most := topology.AnyConvention
-	for m := range s.Modules() {
-		most = max(most, topology.ConventionOf(m))
-	}
-	return most
-}
-
-// EngineOf tells by the names of a session's modules which engine ran them,
-// "transformers" or "vllm", and its attention where they show it, "eager": what
-// cannot be told is "". transformers returns the weights of its eager attention.
-func EngineOf(s *il.Session) (engine, attention string) {
-	switch {
-	case isHF(s):
-		if returnsWeights(s) {
-			attention = "eager"
-		}
-		return "transformers", attention
-	case isVLLM(s):
-		return "vllm", ""
-	}
-	return "", ""
-}
-
-// returnsWeights reports whether transformers' attention returned its weights, as
-// eager attention alone does.
-func returnsWeights(s *il.Session) bool {
-	for _, st := range s.Steps {
-		for _, c := range st.Calls {
-			if weights(c) != nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// weights are those of an attention, nil where a call returned none.
-func weights(c *il.Call) *il.Slot {
-	if topology.LastWord(c.Module) != topology.SelfAttnName {
-		return nil
-	}
-	return c.Slot(il.Outputs, "1")
 }
 
 // withoutWeights takes the weights from a session whose other one's attention
 // returns none, and counts them.
 func withoutWeights(s, other *il.Session) (*il.Session, int) {
-	if !returnsWeights(s) || returnsWeights(other) {
+	if !s.ReturnsWeights() || other.ReturnsWeights() {
 		return s, 0
 	}
 	n := 0
@@ -107,7 +64,7 @@ func withoutWeights(s, other *il.Session) (*il.Session, int) {
 	for _, st := range s.Steps {
 		out := &il.Step{Number: st.Number}
 		for _, c := range st.Calls {
-			if w := weights(c); w != nil {
+			if w := c.AttentionWeights(); w != nil {
 				n++
 				c = withSlots(c, slices.DeleteFunc(slices.Clone(c.Slots), func(x *il.Slot) bool { return x == w }))
 			}

@@ -45,6 +45,39 @@ func TestTransformers(t *testing.T) {
 	require.Same(t, b, tt)
 }
 
+// The names tell the engine, and its weights eager attention.
+func TestEngineOf(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"hf-llama-sdpa": {"transformers", ""}, "hf-llama-eager": {"transformers", "eager"}, "hf-phi3-eager": {"transformers", "eager"},
+		"hf-phi3-long-sdpa": {"transformers", ""}, base: {"vllm", ""}, base + "-filtered": {"vllm", ""},
+	} {
+		engine, attention := open(t, name).EngineByNames()
+		require.Equal(t, want, [2]string{engine, attention}, name)
+	}
+	engine, attention := il.NewSession("", il.VariantA, []*il.Step{{Calls: []*il.Call{{Module: "model.norm"}}}}).EngineByNames()
+	require.Equal(t, [2]string{}, [2]string{engine, attention})
+}
+
+// Two sessions of transformers keep its names where their forwards have as many
+// tokens, without the weights that one side's attention returns, and are lined up
+// under vLLM's where not.
+func TestTransformersAlone(t *testing.T) {
+	sdpa, eager, chunks := open(t, "hf-llama-sdpa"), open(t, "hf-llama-eager"), open(t, "hf-llama-chunks")
+	for _, pair := range [][2]*il.Session{{sdpa, eager}, {eager, sdpa}} {
+		r, tt, notes, err := Prepare(pair[0], pair[1], Options{})
+		require.NoError(t, err)
+		require.Equal(t, slots(r), slots(tt))
+		require.Equal(t, 9, notes.NoPartner)
+		require.NotNil(t, r.Call(0, "lm_head", 0))
+	}
+	r, tt, notes, err := Prepare(sdpa, chunks, Options{})
+	require.NoError(t, err)
+	require.Nil(t, r.Call(0, "lm_head", 0))
+	require.Equal(t, slots(r), slots(tt))
+	require.Contains(t, notes.Warnings, hfNamed)
+	require.Contains(t, notes.Warnings, "the sessions lay out their tokens in other ways: rows are lined up by request and position")
+}
+
 // gap is the distance of two tensors relative to the first's norm.
 func gap(t *testing.T, x, y *tensor.Tensor) float64 {
 	a, b := make([]float64, x.Numel()), make([]float64, y.Numel())

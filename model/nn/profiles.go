@@ -29,8 +29,8 @@ type profile struct {
 
 // profiles are all that there are, the default first.
 //
-// vLLM (spec of its CUDA kernels beside each formula): the kernels of RMSNorm
-// and rope changed with the commits 4d51588e23 and 225936a1dd.
+// vLLM: the kernels of RMSNorm and rope (csrc/layernorm_kernels.cu,
+// csrc/pos_encoding_kernels.cu) changed with the commits 4d51588e23 and 225936a1dd.
 //
 // transformers 5.12 on torch (models/llama/modeling_llama.py and its kin): each
 // operation of torch rounds what it returns. RMSNorm multiplies by the weight
@@ -40,15 +40,15 @@ type profile struct {
 // scaled_dot_product_attention, transformers' default, or of
 // eager_attention_forward.
 var profiles = []profile{
-	{VLLM2025, "vllm", "vLLM's CUDA kernels, RMSNorm rounding before the weight and rope each product", func(o *ops[float32]) {
+	{VLLM2025, "vllm", "vLLM up to v0.19: RMSNorm rounds before the weight, rope each product", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.floatPoints = o.points
 	}},
-	{VLLM2026, "vllm", "vLLM's CUDA kernels since June 2026, RMSNorm and rope rounding once", func(o *ops[float32]) {
+	{VLLM2026, "vllm", "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
 		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
 		o.floatPoints = o.points
 	}},
-	{Transformers, "transformers", "transformers 5 on torch with its default attention, sdpa", func(o *ops[float32]) {
+	{Transformers, "transformers", "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newSDPA[float32]
 	}},

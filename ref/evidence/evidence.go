@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
@@ -90,7 +89,7 @@ func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype
 // RoundingOf is the profile that a session was computed with: what its provenance
 // says, else what its modules' names tell of the engine.
 func RoundingOf(s *il.Session) nn.Rounding {
-	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(normalize.EngineOf(s)))
+	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(s.EngineByNames()))
 }
 
 func noProgress(_, _, _, _ int) {}

@@ -79,7 +79,7 @@ func TestTransformersBits(t *testing.T) {
 	for _, c := range transformersRuns {
 		t.Run(c.session, func(t *testing.T) {
 			s := session(t, c.session)
-			rounding := nn.RoundingOf(normalize.EngineOf(s))
+			rounding := nn.RoundingOf(s.EngineByNames())
 			if c.session != "hf-odd-fp16-eager" { // its attention's weights are not recorded
 				require.Equal(t, c.rounding, rounding)
 			}
@@ -284,7 +284,7 @@ func TestTransformersFaults(t *testing.T) {
 	} {
 		t.Run(c.session, func(t *testing.T) {
 			s := session(t, c.session)
-			_, replay := replayOf(t, s, "llama-default", nn.RoundingOf(normalize.EngineOf(s)))
+			_, replay := replayOf(t, s, "llama-default", nn.RoundingOf(s.EngineByNames()))
 			r := diff(t, session(t, c.clean), s, compare.Evidence{Replay: replay})
 			require.NotNil(t, r.FirstDivergence)
 			require.Equal(t, c.at[0], r.FirstDivergence.Module)

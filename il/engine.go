@@ -1,0 +1,51 @@
+package il
+
+import "github.com/ilref/ilref/topology"
+
+// Convention is whose names the session's modules have, by the name that tells
+// most.
+func (s *Session) Convention() topology.Convention {
+	most := topology.AnyConvention
+	for m := range s.Modules() {
+		most = max(most, topology.ConventionOf(m))
+	}
+	return most
+}
+
+// EngineByNames tells by the names of a session's modules which engine ran them,
+// "transformers" or "vllm", and its attention where they show it, "eager": what
+// cannot be told is "". transformers returns the weights of its eager attention.
+func (s *Session) EngineByNames() (engine, attention string) {
+	switch s.Convention() {
+	case topology.Transformers, topology.LikeTransformers:
+		if s.ReturnsWeights() {
+			attention = "eager"
+		}
+		return "transformers", attention
+	case topology.VLLM, topology.LikeVLLM:
+		return "vllm", ""
+	}
+	return "", ""
+}
+
+// ReturnsWeights reports whether transformers' attention returned its weights, as
+// eager attention alone does.
+func (s *Session) ReturnsWeights() bool {
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			if c.AttentionWeights() != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// AttentionWeights are those of an attention of transformers, nil where the call
+// returned none.
+func (c *Call) AttentionWeights() *Slot {
+	if topology.LastWord(c.Module) != topology.SelfAttnName {
+		return nil
+	}
+	return c.Slot(Outputs, "1")
+}
