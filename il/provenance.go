@@ -30,6 +30,9 @@ type Provenance struct {
 	Status  Status  `json:"status"`
 	Writer  Writer  `json:"writer"`
 	Derived Derived `json:"derived,omitzero"`
+
+	// Lacks is of a session that was written from another tool's dump.
+	Lacks Lacks `json:"lacks,omitzero"`
 }
 
 // Status says whether a run has written all of its session.

@@ -32,6 +32,7 @@ type Session struct {
 
 	calls      map[callKey]*Call
 	unfinished string
+	lacks      *Lacks
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that
@@ -93,6 +94,7 @@ type TensorFile struct {
 
 	refused error                                     // why it must not be opened
 	open    func() (*tensor.Tensor, io.Closer, error) // of a virtual tensor, else nil
+	within  string                                    // the file that a virtual tensor lies in, "" for none
 }
 
 // Open maps the file. The tensor is valid until the closer is closed. It is a view

@@ -75,6 +75,10 @@ func scanSession(dir string) (*Session, error) {
 			call.leavesTrace = true
 		}
 	}
+	if p, err := s.Provenance(); err == nil && p != nil && p.Lacks.Tool != "" {
+		s.lacks = &p.Lacks
+		sc.warnings = append([]string{s.lacks.String()}, sc.warnings...)
+	}
 	s.Warnings = sc.warnings
 	s.unfinished = sc.unfinished(steps, listed)
 	return s, nil

@@ -11,6 +11,7 @@ func complete(root *cobra.Command) {
 	cli.Finish(root, map[string]cli.Completer{
 		"":                two,
 		"lint":            cli.Operands(cli.Dirs),
+		"convert":         cli.Operands(cli.Dirs),
 		"map":             two,
 		"suggest":         runs,
 		"merge":           cli.Files("json"),

@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
 )
@@ -97,6 +98,7 @@ func newRoot(code *int, stdout, stderr io.Writer) *cobra.Command {
 	})
 	addLint(cmd, code, stdout)
 	addMap(cmd, stdout)
+	addConvert(cmd, stdout, stderr)
 	addSuggest(cmd, stdout)
 	addBaseline(cmd, code, stdout, stderr)
 	addMerge(cmd, code, stdout, stderr)
@@ -215,10 +217,10 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 }
 
 func openBoth(refDir, targetDir string) (ref, target *il.Session, err error) {
-	if ref, err = il.Open(refDir); err != nil {
+	if ref, err = foreign.Open(refDir); err != nil {
 		return nil, nil, err
 	}
-	target, err = il.Open(targetDir)
+	target, err = foreign.Open(targetDir)
 	return ref, target, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/tokenizer"
@@ -76,7 +77,7 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 
 // planLike prepares the re-run of a session.
 func (j *job) planLike(dir string, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
-	recorded, err := il.Open(dir)
+	recorded, err := foreign.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
@@ -76,7 +77,7 @@ func replaySession(ctx context.Context, f *runFlags, part string, stdout, stderr
 	if f.config != "" && f.configPath != "" {
 		return errors.New("--il-config and --il-config-path are both given: give one of them")
 	}
-	session, err := il.Open(f.like)
+	session, err := foreign.Open(f.like)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	heads   the padding of the vocabulary in logits                    vocabulary.go
 //	align   rows by request and position                               align.go, layout.go
+//	lacks   what the form of a recording has no place for              lacks.go
 package normalize
 
 import (
@@ -65,8 +66,10 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
+	forms := [2]*il.Session{ref, target}
 	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
+	r, t = sameResults(forms, r, t)
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
 	judged.lead = right
 	joinedR, n := right.join()
@@ -82,11 +85,16 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	joinedR, joinedT, n.Warnings = commonVocabulary(joinedR, joinedT, o.Vocabulary)
 	notes.add("", Notes{Warnings: n.Warnings})
 	if o.StepOffset != nil {
-		t, err = shift(joinedT, *o.StepOffset)
-		return joinedR, t, notes, err
+		if t, err = shift(joinedT, *o.StepOffset); err != nil {
+			return joinedR, t, notes, err
+		}
+		r = joinedR
+	} else {
+		r, t, n = align(joinedR, joinedT, rows, notes.ranks)
+		notes.add("", n)
 	}
-	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
-	notes.add("", n)
+	r, t, n.NoPartner = heldByBoth(forms, r, t)
+	notes.add("", Notes{NoPartner: n.NoPartner})
 	return r, t, notes, nil
 }
 
@@ -145,7 +153,7 @@ func Among(s, other *il.Session) *il.Session {
 func derive(s *il.Session, steps []*il.Step) *il.Session {
 	slices.SortFunc(steps, func(a, b *il.Step) int { return a.Number - b.Number })
 	d := il.NewSession(s.Dir, s.Variant, steps)
-	d.Warnings = s.Warnings
+	d.Describe(s.Warnings, s.Unfinished(), s.Lacks())
 	return d
 }
 

@@ -77,7 +77,7 @@ func (c *callFacts) compareSide(d il.Direction, v il.Value) {
 		}
 	}
 	for _, s := range c.Slots {
-		if s.Direction == d && s.Stub == nil && listed[s.Path] == nil && !cut {
+		if s.Direction == d && s.Stub == nil && listed[s.Path] == nil && !cut && !byKeyword(s) {
 			c.side = append(c.side, sideNote{kind: noteUnlisted, direction: d, path: s.Path})
 		}
 	}
@@ -133,4 +133,10 @@ func walk(v il.Value, path string, f func(path string, t *tensor.Tensor, full bo
 			f(path, nil, false)
 		}
 	}
+}
+
+// byKeyword reports whether a slot is of an argument that was given by keyword,
+// which a side file does not list.
+func byKeyword(s *il.Slot) bool {
+	return s.Direction != il.Outputs && s.Path != "" && (s.Path[0] < '0' || s.Path[0] > '9')
 }

@@ -24,7 +24,7 @@ var order = [][]string{
 	{"tensor", "topology", "internal/atomicfile", "internal/filelock", "internal/fixture", "internal/mmap", "internal/nearest", "internal/plural", "internal/pyregex", "internal/sidefile", "internal/terminal", "internal/workers", "model/chat", "model/gopher1m", "model/tokenizer"},
 	{"internal/kernel", "internal/kernel/neon", "internal/cli", "internal/reportcase", "internal/progress", "internal/texttab", "il/pt", "model/safetensors"},
 	{"internal/cli/man", "il", "compare/metric"},
-	{"internal/cli/clitest", "il/inspect", "il/lint", "il/requests", "model/nn"},
+	{"internal/cli/clitest", "il/foreign", "il/inspect", "il/lint", "il/requests", "model/nn"},
 	{"model"},
 	{"ref"},
 	{"ref/evidence", "internal/faults"},
