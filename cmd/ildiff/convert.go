@@ -59,9 +59,6 @@ func convert(ctx context.Context, dir, path string, stdout, stderr io.Writer) er
 	if s.Lacks() == nil {
 		return fmt.Errorf("%s is a session already: nothing to convert", s.Dir)
 	}
-	for _, w := range s.Warnings {
-		fmt.Fprintln(stderr, "ildiff: warning:", terminal.Printable(w))
-	}
 	if why := s.Unfinished(); why != "" {
 		return fmt.Errorf("%s is not whole, and a session of it would look so: %s", s.Dir, why)
 	}
@@ -74,6 +71,9 @@ func convert(ctx context.Context, dir, path string, stdout, stderr io.Writer) er
 	line.Done()
 	if err != nil {
 		return err
+	}
+	for _, w := range s.Warnings {
+		fmt.Fprintln(stderr, "ildiff: warning:", terminal.Printable(w))
 	}
 	_, err = fmt.Fprintf(stdout, "session %s: %s, %s\n", path, plural.Count(len(s.Steps), "step"), plural.Count(calls, "call"))
 	return err

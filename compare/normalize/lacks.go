@@ -10,14 +10,15 @@ import (
 )
 
 // sameResults gives a result that one side holds under a number and the other
-// without one the slot of the reference, where the form of a recording does not
-// tell a tuple of one tensor from a tensor (il.Lacks).
+// without one the same slot, where the form of a recording does not tell a tuple of
+// one tensor from a tensor, or holds the first result alone.
 func sameResults(forms [2]*il.Session, ref, target *il.Session) (r, t *il.Session) {
+	a, b := forms[0].Lacks(), forms[1].Lacks()
 	switch {
-	case forms[1].Lacks() != nil:
-		return ref, withResultsOf(ref, target, forms[1].Lacks().Later)
-	case forms[0].Lacks() != nil:
-		return withResultsOf(target, ref, forms[0].Lacks().Later), target
+	case b != nil && (b.Later || a == nil || !a.Later):
+		return ref, withResultsOf(ref, target, b.Later)
+	case a != nil:
+		return withResultsOf(target, ref, a.Later), target
 	}
 	return ref, target
 }

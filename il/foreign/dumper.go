@@ -51,6 +51,7 @@ func readDumper(dir string) (*il.Session, error) {
 		return nil, err
 	}
 	r := &dumperReader{recording: newRecording(dir, il.Lacks{Tool: "SGLang's dumper"}), vllm: true}
+	r.hint = "dump again with DUMPER_NON_INTRUSIVE_MODE=all, and a DUMPER_FILTER that lets modules through"
 	ranks := r.files(entries)
 	r.names(ranks)
 	for _, files := range ranks {

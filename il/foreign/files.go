@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ilref/ilref/internal/sidefile"
 )
 
 // mostFiles bounds the files of a dump: names are kept, and each becomes a slot.
@@ -45,6 +47,18 @@ func check(dir string, e fs.DirEntry) error {
 		return fmt.Errorf("%s is not a regular file", path)
 	}
 	return nil
+}
+
+// readSmall reads a small file of the dump, which must be a file of its own.
+func readSmall(path string, limit int64) ([]byte, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(filepath.Dir(path), fs.FileInfoToDirEntry(info)); err != nil {
+		return nil, err
+	}
+	return sidefile.Read(path, limit)
 }
 
 // dirs are the directories among the entries whose names match.

@@ -14,7 +14,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -66,6 +65,7 @@ func readHidden(dir string) (*il.Session, error) {
 		return nil, err
 	}
 	r := newRecording(dir, il.Lacks{Tool: "vLLM's extract_hidden_states", Others: true, Steps: true})
+	r.hint = "extract again"
 	open := newShelf()
 	var odd []string
 	step, bad, first := 0, 0, ""
@@ -120,7 +120,7 @@ func hiddenModules(slots []hiddenSlotOf) []string {
 func layerIDs(dir string) ([]hiddenSlotOf, error) {
 	path := filepath.Join(dir, layerIDsFile)
 	const how = `write the run's eagle_aux_hidden_state_layer_ids there as a JSON list, as in [1, 15, 28, "norm"] ("norm" for the id that is the number of layers)`
-	data, err := sidefile.Read(path, maxLayerIDs)
+	data, err := readSmall(path, maxLayerIDs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: the files do not say which layers their hidden states enter, and there is no %s: %s", dir, layerIDsFile, how)
 	}

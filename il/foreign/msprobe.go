@@ -2,7 +2,9 @@ package foreign
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +13,6 @@ import (
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/plural"
-	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -120,6 +121,7 @@ func readMsprobe(dir string) (*il.Session, error) {
 		return nil, err
 	}
 	r := &probeReader{recording: newRecording(dir, il.Lacks{Tool: "msprobe"})}
+	r.hint = "dump again with level L0 or mix, in eager mode"
 	found := probeDirs(dir, entries)
 	r.numberProcesses(found)
 	for _, p := range found {
@@ -163,14 +165,10 @@ func (r *probeReader) numberProcesses(found []probeDir) {
 func (r *probeReader) open(p probeDir) error {
 	path := filepath.Join(p.path, probeFile)
 	const killed = "msprobe writes it when the debugger stops; the run was killed, or is still going: end it with debugger.stop(), or dump again"
-	info, err := os.Lstat(path)
-	if err != nil {
+	data, err := readSmall(path, maxDumpJSON)
+	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s has %s and no %s: %s", p.path, probeData, probeFile, killed)
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := sidefile.Read(path, maxDumpJSON)
 	if err != nil {
 		return err
 	}

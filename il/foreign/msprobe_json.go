@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	maxDumpJSON = 512 << 20 // bytes of a dump.json, which has some hundred a tensor
+	maxDumpJSON = 256 << 20 // bytes of a dump.json, which has some hundred a tensor
+	perValue    = 32        // bytes of a value, on average, at least: what is read takes more memory
 	maxDepth    = 64        // of values in each other
 )
 
@@ -66,12 +67,24 @@ func (t *probedTensor) stub() *il.Stub {
 }
 
 // probedReader reads a dump.json value by value: it may be large.
-type probedReader struct{ *jsontext.Decoder }
+type probedReader struct {
+	*jsontext.Decoder
+	left *int // values that may still come
+}
+
+// count counts a value.
+func (r probedReader) count() error {
+	if *r.left--; *r.left < 0 {
+		return errors.New("it holds far more values than a dump of its size has")
+	}
+	return nil
+}
 
 // parseProbed reads the text of a dump.json.
 func parseProbed(data []byte) (*probed, error) {
 	withoutNaN(data)
-	r := probedReader{jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))}
+	left := 1<<16 + len(data)/perValue
+	r := probedReader{jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)), &left}
 	p := &probed{}
 	err := r.object(func(key string) (err error) {
 		switch key {
@@ -175,6 +188,9 @@ func (r probedReader) text() (string, error) {
 
 func (r probedReader) call(name string) (probedCall, error) {
 	c := probedCall{name: name}
+	if err := r.count(); err != nil {
+		return c, err
+	}
 	if r.PeekKind() != '{' {
 		return c, r.SkipValue()
 	}
@@ -200,6 +216,9 @@ func (r probedReader) call(name string) (probedCall, error) {
 
 // value reads an argument or a result.
 func (r probedReader) value(depth int) (v probedValue, err error) {
+	if err := r.count(); err != nil {
+		return v, err
+	}
 	if depth > maxDepth {
 		return v, fmt.Errorf("values are nested more than %d deep", maxDepth)
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/ilref/ilref/il"
-	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -76,6 +75,7 @@ func readNeuron(dir string) (*il.Session, error) {
 		return nil, err
 	}
 	r := &neuronReader{newRecording(dir, il.Lacks{Tool: "vllm-neuron", Inputs: true, Later: true, Ropes: true}), newShelf(), nil}
+	r.hint = "capture again"
 	var forwards []*neuronForward
 	for _, name := range neuronForwards(entries) {
 		f, _ := parseNeuronForward(name)
@@ -107,10 +107,10 @@ type neuronMeta struct {
 // meta reads which rows a forward ran; nothing where there is no such file.
 func (f *neuronForward) meta(dir, name string) error {
 	path := filepath.Join(f.path, name+"_meta.json")
-	data, err := sidefile.Read(path, maxNeuronMeta)
+	data, err := readSmall(path, maxNeuronMeta)
 	if errors.Is(err, fs.ErrNotExist) {
 		path = filepath.Join(dir, name+"_meta.json")
-		data, err = sidefile.Read(path, maxNeuronMeta)
+		data, err = readSmall(path, maxNeuronMeta)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

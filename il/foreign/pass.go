@@ -84,9 +84,11 @@ func readPass(dir string) (*il.Session, error) {
 		recording: newRecording(dir, il.Lacks{Tool: "SGLang's tensor dump (PassNNNNN.pt)", Inputs: true, Blocks: true, Ropes: true, Logits: true}),
 		open:      newShelf(),
 	}
+	r.hint = "dump again with --disable-cuda-graph, of a model whose modules are called and not their forward"
 	ranks := passRanks(entries)
 	if p, ok := parsePassRank(filepath.Base(dir)); ok && len(ranks) == 0 {
-		p.name, ranks = "", []passRank{p}
+		p.name = ""
+		ranks = []passRank{p}
 	}
 	for i, p := range ranks {
 		if i > 0 && ranks[i-1].rank == p.rank {

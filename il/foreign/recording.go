@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
@@ -22,6 +21,7 @@ type recording struct {
 
 	warnings   []string
 	unfinished string
+	hint       string // how a dump comes to hold modules
 }
 
 // steps is one step that is being put together.
@@ -130,7 +130,7 @@ func (r *recording) session() (*il.Session, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: a dump of %s that holds no tensor of a module: %s", r.dir, r.lacks.Tool, nothing(r.warnings))
+		return nil, fmt.Errorf("%s: recorded by %s, and holds no tensor of a module: %s (docs/other-dumps.md)", r.dir, r.lacks.Tool, r.hint)
 	}
 	slices.SortFunc(out, func(a, b *il.Step) int { return a.Number - b.Number })
 	r.whole(out)
@@ -139,13 +139,6 @@ func (r *recording) session() (*il.Session, error) {
 	s := il.NewSession(r.dir, il.VariantB, out)
 	s.Describe(append([]string{r.lacks.String()}, r.warnings...), r.unfinished, &r.lacks)
 	return s, nil
-}
-
-func nothing(why []string) string {
-	if len(why) == 0 {
-		return "record again, and see docs/other-dumps.md for the switches"
-	}
-	return strings.Join(why, "; ")
 }
 
 // whole notes a direction that the dump has of no call, as its user chose.
