@@ -23,7 +23,8 @@ const long = `Ildiff compares two sessions of intermediate tensors (vLLM's inter
 or ilref run) and names the first module that is wrong.
 
 REFERENCE and TARGET are session directories: those that hold step_0, step_1, …
-(one that is named as a command is given by a path, ./lint).
+(one that is named as a command is given by a path, ./lint), or dumps of SGLang
+(dumper, PassNNNNN.pt), msprobe, vllm-neuron or vLLM's hidden states, as they are.
 Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
