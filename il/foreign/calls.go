@@ -2,7 +2,6 @@ package foreign
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/topology"
@@ -50,9 +49,8 @@ func (s *callsOf) add(module string, d il.Direction, slot string, f dumperFile) 
 	c.returned = c.returned || d == il.Outputs
 }
 
-// list returns the calls in execution order, numbered.
+// list returns the calls in the order in which they were first seen, numbered.
 func (s *callsOf) list() []*seenCall {
-	s.parentsFirst()
 	byModule := map[string][]*seenCall{}
 	for _, c := range s.calls {
 		c.index = len(byModule[c.module])
@@ -79,25 +77,5 @@ func numberByLayer(m topology.Module, calls []*seenCall) {
 	}
 	for _, c := range calls {
 		c.index = c.layer - m.Layer
-	}
-}
-
-// parentsFirst moves a call of which only results were seen before those that it
-// made, which returned earlier.
-func (s *callsOf) parentsFirst() {
-	for i, c := range s.calls {
-		if !topology.Of(c.module).Kind.IsBlock() || slices.ContainsFunc(c.values, func(v seenValue) bool { return v.dir == il.Inputs }) {
-			continue
-		}
-		to := i
-		for to > 0 {
-			before := s.calls[to-1]
-			if !strings.HasPrefix(before.module, c.module+".") && !topology.Of(before.module).Shared {
-				break
-			}
-			to--
-		}
-		copy(s.calls[to+1:i+1], s.calls[to:i])
-		s.calls[to] = c
 	}
 }

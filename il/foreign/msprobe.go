@@ -180,7 +180,7 @@ func (r *probeReader) open(p probeDir) error {
 		return fmt.Errorf("%s is a dump of %s, expected one of pytorch, whose tensors are .pt files", path, printable(d.framework))
 	}
 	if files, err := list(filepath.Join(p.path, probeData)); err == nil {
-		missing := len(files) - d.files()
+		missing := len(files) - d.saved
 		switch {
 		case len(d.entries) == 0 && len(files) > 0:
 			return fmt.Errorf("%s names no call, and %s has %s: %s", path, probeData, plural.Count(len(files), "tensor"), killed)
@@ -190,25 +190,6 @@ func (r *probeReader) open(p probeDir) error {
 	}
 	r.steps = append(r.steps, probedStep{p, d, rankLabel("npu", p.rank)})
 	return nil
-}
-
-// files counts the tensors that were saved.
-func (p *probed) files() int {
-	n := 0
-	count := func(v probedValue, _ string) {
-		if v.tensor != nil && v.tensor.file != "" {
-			n++
-		}
-	}
-	for _, c := range p.entries {
-		for _, v := range slices.Concat(c.args, c.output) {
-			v.walk("", count)
-		}
-		for _, m := range c.kwargs {
-			m.walk("", count)
-		}
-	}
-	return n
 }
 
 // walk calls f with the tensors in a value, and the slot of each below slot.

@@ -25,7 +25,8 @@ const (
 // data_processor/base.py).
 type probed struct {
 	task, level, framework string
-	entries                []probedCall // in the order of the file, which is that of the calls
+	entries                []probedCall // in the order of the file: that in which the calls began, or returned
+	saved                  int          // files that they name
 }
 
 // probedCall is what is said of one call.
@@ -34,6 +35,7 @@ type probedCall struct {
 	args   []probedValue  // positional arguments
 	kwargs []probedMember // keyword arguments
 	output []probedValue  // what it returned, as a list
+	saved  int            // files that it names, of parameters too
 }
 
 type probedMember struct {
@@ -98,6 +100,7 @@ func parseProbed(data []byte) (*probed, error) {
 			err = r.object(func(name string) error {
 				c, err := r.call(name)
 				p.entries = append(p.entries, c)
+				p.saved += c.saved
 				return err
 			})
 		default:
@@ -195,10 +198,12 @@ func (r probedReader) call(name string) (probedCall, error) {
 		return c, r.SkipValue()
 	}
 	err := r.object(func(key string) error {
-		if key != "input_args" && key != "input_kwargs" && key != "output" {
-			return r.SkipValue()
-		}
 		v, err := r.value(0)
+		v.walk("", func(v probedValue, _ string) {
+			if v.tensor.file != "" {
+				c.saved++
+			}
+		})
 		switch key {
 		case "input_args":
 			c.args = v.list

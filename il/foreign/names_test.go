@@ -124,18 +124,31 @@ func TestNumberByLayer(t *testing.T) {
 	require.Equal(t, 1, unknown[1].index)
 }
 
-// Of results alone, which a module returns behind those in it, the module comes
-// first.
+// Of calls that are listed as they return the module comes before those in it, as in
+// a list of calls as they begin; the layers' rotary embedding lies within.
 func TestParentsFirst(t *testing.T) {
-	var calls callsOf
-	for _, m := range []string{"model.embed_tokens", "model.layers.0.mlp.gate_up_proj", "model.layers.0.mlp.down_proj", "model.layers.0.mlp", "model.layers.0"} {
-		calls.add(m, il.Outputs, "", dumperFile{})
+	begun := []string{
+		"model.embed_tokens", "model.layers.0", "model.layers.0.self_attn", "model.layers.0.self_attn.qkv_proj", "model.layers.0.self_attn.rotary_emb", "model.layers.0.self_attn.o_proj",
+		"model.layers.0.mlp", "model.layers.0.mlp.down_proj", "model.layers.1", "model.layers.1.self_attn", "model.layers.1.self_attn.qkv_proj", "model.layers.0.self_attn.rotary_emb",
+		"model.layers.1.mlp", "model.layers.1.mlp.down_proj", "model.norm",
 	}
-	var names []string
-	for _, c := range calls.list() {
-		names = append(names, c.module)
+	returned := []string{
+		"model.embed_tokens", "model.layers.0.self_attn.qkv_proj", "model.layers.0.self_attn.rotary_emb", "model.layers.0.self_attn.o_proj", "model.layers.0.self_attn",
+		"model.layers.0.mlp.down_proj", "model.layers.0.mlp", "model.layers.0", "model.layers.1.self_attn.qkv_proj", "model.layers.0.self_attn.rotary_emb", "model.layers.1.self_attn",
+		"model.layers.1.mlp.down_proj", "model.layers.1.mlp", "model.layers.1", "model.norm",
 	}
-	require.Equal(t, []string{"model.embed_tokens", "model.layers.0", "model.layers.0.mlp", "model.layers.0.mlp.gate_up_proj", "model.layers.0.mlp.down_proj"}, names)
+	for _, order := range [][]string{begun, returned} {
+		var calls []*il.Call
+		for _, m := range order {
+			calls = append(calls, il.NewCall(m, 0, "", nil))
+		}
+		parentsFirst(calls)
+		var names []string
+		for _, c := range calls {
+			names = append(names, c.Module)
+		}
+		require.Equal(t, begun, names)
+	}
 }
 
 func TestExecution(t *testing.T) {

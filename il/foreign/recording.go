@@ -114,6 +114,7 @@ func (r *recording) add(step int, v value) {
 func (r *recording) session() (*il.Session, error) {
 	var out []*il.Step
 	for _, s := range r.steps {
+		parentsFirst(s.calls)
 		s.tokens(r)
 	}
 	for n, s := range r.steps {

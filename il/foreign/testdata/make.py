@@ -10,7 +10,7 @@ The layouts follow the writers' sources, read and not copied:
   hidden                             vLLM's example_hidden_states_connector.py
 """
 
-import io
+import gzip
 import json
 import os
 import re
@@ -242,8 +242,8 @@ CLASSES = {"embed_tokens": "VocabParallelEmbedding", "self_attn": "LlamaAttentio
 
 
 class Probe:
-    def __init__(self, out, tensors):
-        self.out, self.tensors, self.data = out, tensors, {}
+    def __init__(self, out, tensors, returned):
+        self.out, self.tensors, self.returned, self.begun, self.data = out, tensors, returned, {}, {}
         os.makedirs(os.path.join(out, "dump_tensor_data") if tensors else out)
 
     def describe(self, name, value):
@@ -265,9 +265,12 @@ class Probe:
         return t
 
     def forward_in(self, name, args, kwargs):
-        self.data[name] = {"input_args": self.describe(name + ".input", args), "input_kwargs": self.describe(name + ".kwargs", kwargs)}
+        self.begun[name] = {"input_args": self.describe(name + ".input", args), "input_kwargs": self.describe(name + ".kwargs", kwargs)}
+        if not self.returned:
+            self.data[name] = self.begun[name]
 
     def forward_out(self, name, value):
+        self.data[name] = self.begun[name]  # releases of 2026 list a call when it returns, earlier ones when it begins
         self.data[name]["output"] = self.describe(name + ".output", value if isinstance(value, tuple) else (value,))
 
     def close(self, **more):
@@ -281,7 +284,7 @@ class Probe:
 
 def msprobe(session, steps, out, tensors, sglang):
     for step in steps:
-        p = Probe(os.path.join(out, f"step{step}", "rank" if sglang else "rank0"), tensors)
+        p = Probe(os.path.join(out, f"step{step}", "rank" if sglang else "rank0"), tensors, sglang)
         calls, _ = load(session, step)
         positions = calls[1].given(0, 0)
         batch = {"forward_mode": 1, "input_ids": calls[0].given(0, 0).long(), "seq_lens": positions[-1:] + 1, "req_pool_indices": torch.zeros(1, dtype=torch.int64), "positions": positions}
@@ -365,7 +368,7 @@ def hidden(session, out):
 
 
 def pack(folder):
-    with tarfile.open(folder + ".tar.gz", "w:gz", compresslevel=9) as t:
+    with open(folder + ".tar.gz", "wb") as f, gzip.GzipFile("", "wb", 9, f, mtime=0) as z, tarfile.open(fileobj=z, mode="w") as t:
         def plain(i):
             i.uid = i.gid = i.mtime = 0
             i.uname = i.gname = ""
