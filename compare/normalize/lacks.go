@@ -89,7 +89,7 @@ func heldByBoth(forms [2]*il.Session, ref, target *il.Session) (r, t *il.Session
 // that other does not: hooks that see positional arguments alone are the rule.
 // held is what is compared of other.
 func without(s, form, held *il.Session) (*il.Session, int) {
-	cannot, lacks := form.CannotHold(), form.Lacks()
+	cannot, absent := form.CannotHold(), absentFrom(form.Lacks(), held)
 	gone := 0
 	var steps []*il.Step
 	for _, st := range s.Steps {
@@ -97,7 +97,7 @@ func without(s, form, held *il.Session) (*il.Session, int) {
 		steps = append(steps, out)
 		for _, c := range st.Calls {
 			n := len(c.Slots)
-			if lacks != nil && absent(lacks, held, st.Number, c) {
+			if absent(st.Number, c) {
 				gone += n
 				continue
 			}
@@ -121,24 +121,24 @@ func without(s, form, held *il.Session) (*il.Session, int) {
 	return derive(s, steps), gone
 }
 
-// absent reports whether a call is one of a forward that the form of held leaves
+// absentFrom reports whether a call is one of a forward that the form of held leaves
 // out: those that it names nothing of, and the last logits.
-func absent(lacks *il.Lacks, held *il.Session, step int, c *il.Call) bool {
-	if !lacks.Steps && !lacks.Logits {
-		return false
+func absentFrom(lacks *il.Lacks, held *il.Session) func(step int, c *il.Call) bool {
+	if lacks == nil || !lacks.Steps && !lacks.Logits {
+		return func(int, *il.Call) bool { return false }
 	}
-	isLogits := topology.Of(c.Module).Kind == topology.Logits
-	forward := step
-	if isLogits {
-		forward--
-	}
-	ran, later := false, false
+	ran, last := map[int]bool{}, -1
 	for _, st := range held.Steps {
 		if len(st.Calls) > 0 {
-			ran, later = ran || st.Number == forward, later || st.Number >= step
+			ran[st.Number], last = true, max(last, st.Number)
 		}
 	}
-	return lacks.Steps && !ran || lacks.Logits && isLogits && !later
+	return func(step int, c *il.Call) bool {
+		if topology.Of(c.Module).Kind == topology.Logits {
+			return lacks.Steps && !ran[step-1] || lacks.Logits && step > last
+		}
+		return lacks.Steps && !ran[step]
+	}
 }
 
 // keyword reports whether a slot is of an argument that was given by keyword.
