@@ -187,3 +187,38 @@ func TestStatistics(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, v, 2)
 }
+
+// shape lists the calls of a session in order, with their slots, keywords apart.
+func shape(s *il.Session) []string {
+	var out []string
+	for _, st := range s.Steps {
+		for _, c := range st.Calls {
+			line := fmt.Sprintf("%d %s", st.Number, il.CallName(c.Module, c.Index))
+			for _, x := range c.Slots {
+				if x.Path == "" || x.Path[0] <= '9' {
+					line += fmt.Sprintf(" %s_%s:%d", x.Direction, x.Path, len(x.Tensors))
+				}
+			}
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// Calls, their order and their slots are those of vLLM's logger.
+func TestShape(t *testing.T) {
+	session := open(t, recorded(t, "llama3-gqa-bf16-chunk4"))
+	for _, name := range []string{"dumper-sglang", "dumper-vllm", "msprobe"} {
+		require.Equal(t, shape(session), shape(open(t, fixture.Dump(t, name))), name)
+	}
+	require.Equal(t, []string{
+		"0 model.embed_tokens inputs_0:1 outputs_:1", "0 model.layers.0 inputs_0:1", "0 model.layers.0.input_layernorm outputs_:1", "0 model.layers.0.self_attn.qkv_proj outputs_0:1",
+	}, shape(open(t, fixture.Dump(t, "pass")))[:4])
+	require.Equal(t, []string{
+		"0 model.embed_tokens inputs_0:1 outputs_:1", "0 model.layers.0 inputs_0:1", "0 model.layers.1.input_layernorm outputs_1:1", "0 model.layers.2.input_layernorm outputs_1:1", "0 model.norm outputs_1:1",
+	}, shape(open(t, fixture.Dump(t, "hidden"))))
+	require.Equal(t, []string{"0 model.embed_tokens outputs_:1", "0 model.layers.0 inputs_0:1 outputs_:1"}, shape(open(t, fixture.Dump(t, "neuron")))[:2])
+	tp2 := shape(open(t, fixture.Dump(t, "dumper-tp2")))
+	require.Equal(t, "0 model.layers.0.self_attn.qkv_proj inputs_0:2 outputs_0:2", tp2[4])
+	require.Equal(t, "1 logits_processor inputs_1:2 outputs_:2", tp2[38])
+}

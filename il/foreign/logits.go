@@ -16,7 +16,7 @@ const hiddenSlot = "1"
 // lastRows leaves of what the logits' module is given the rows that it computes
 // logits of: SGLang gives it all rows of the forward, vLLM those alone. forward is
 // the step whose logits these are.
-func (s *steps) lastRows(forward *steps) {
+func (s *openStep) lastRows(forward *openStep) {
 	c := s.at[callID{topology.LogitsProcessorName, 0}]
 	if c == nil || forward == nil {
 		return
@@ -35,7 +35,7 @@ func (s *steps) lastRows(forward *steps) {
 
 // positionsOf are the positions of the step's rows on a device, nil where they are
 // not recorded.
-func (s *steps) positionsOf(device string) *il.TensorFile {
+func (s *openStep) positionsOf(device string) *il.TensorFile {
 	for _, c := range s.calls {
 		if m := topology.Of(c.Module); m.TakesPositions() {
 			if f := sameDevice(c.Slot(il.Inputs, "0"), device); f != nil {

@@ -357,7 +357,8 @@ func (r *probeReader) value(s probedStep, t *probedTensor, id callID, d il.Direc
 		r.stubs++
 		v.stub = t.stub()
 	case filepath.Base(t.file) != t.file || !isModule(t.file) || !strings.HasSuffix(t.file, ".pt"):
-		v.file = unreadable(s.device, filepath.Join(s.path, probeFile), fmt.Errorf("%s: data_name %q of %s is not the name of a .pt file in %s", filepath.Join(s.path, probeFile), t.file, id.module, probeData))
+		list := filepath.Join(s.path, probeFile)
+		v.file = unreadable(s.device, list, fmt.Errorf("%s: data_name %q of %s is not the name of a .pt file in %s", list, t.file, id.module, probeData))
 	default:
 		info, err := os.Lstat(path)
 		if err == nil && !info.Mode().IsRegular() {

@@ -16,7 +16,7 @@ import (
 type recording struct {
 	dir   string
 	lacks il.Lacks
-	steps map[int]*steps
+	steps map[int]*openStep
 	hf    bool // its modules have transformers' names
 
 	warnings   []string
@@ -24,8 +24,8 @@ type recording struct {
 	hint       string // how a dump comes to hold modules
 }
 
-// steps is one step that is being put together.
-type steps struct {
+// openStep is a step that is being put together.
+type openStep struct {
 	calls []*il.Call
 	at    map[callID]*il.Call
 	last  map[string]*il.Call // the last call of each device, after which its next one comes
@@ -49,7 +49,7 @@ type value struct {
 }
 
 func newRecording(dir string, lacks il.Lacks) *recording {
-	return &recording{dir: dir, lacks: lacks, steps: map[int]*steps{}}
+	return &recording{dir: dir, lacks: lacks, steps: map[int]*openStep{}}
 }
 
 func (r *recording) warn(format string, args ...any) {
@@ -67,17 +67,17 @@ func (r *recording) warnNames(what string, names []string) {
 	r.warn("%s: %s: %s", r.dir, what, abbreviate(names, 5))
 }
 
-func (r *recording) step(n int) *steps {
+func (r *recording) step(n int) *openStep {
 	s := r.steps[n]
 	if s == nil {
-		s = &steps{at: map[callID]*il.Call{}, last: map[string]*il.Call{}, ids: map[string]*il.TensorFile{}, positions: map[string]*il.TensorFile{}}
+		s = &openStep{at: map[callID]*il.Call{}, last: map[string]*il.Call{}, ids: map[string]*il.TensorFile{}, positions: map[string]*il.TensorFile{}}
 		r.steps[n] = s
 	}
 	return s
 }
 
 // call finds a call, or makes it behind the last one of the device.
-func (s *steps) call(dir, device string, id callID) *il.Call {
+func (s *openStep) call(dir, device string, id callID) *il.Call {
 	c := s.at[id]
 	if c == nil {
 		c = il.NewCall(id.module, id.index, dir, nil)
@@ -160,7 +160,7 @@ func (r *recording) whole(steps []*il.Step) {
 
 // tokens gives the modules that take token ids and positions those that the dump
 // holds apart, where it does not hold them as arguments.
-func (s *steps) tokens(r *recording) {
+func (s *openStep) tokens(r *recording) {
 	if !slices.ContainsFunc(s.calls, func(c *il.Call) bool { return topology.Of(c.Module).Kind != topology.Logits }) {
 		return
 	}
@@ -173,7 +173,7 @@ func (s *steps) tokens(r *recording) {
 }
 
 // give gives a module an argument that it lacks.
-func (s *steps) give(r *recording, module, slot string, files map[string]*il.TensorFile) {
+func (s *openStep) give(r *recording, module, slot string, files map[string]*il.TensorFile) {
 	id := callID{module, 0}
 	c := s.at[id]
 	if len(files) == 0 || c != nil && c.Slot(il.Inputs, slot) != nil {
@@ -200,7 +200,7 @@ func (s *steps) give(r *recording, module, slot string, files map[string]*il.Ten
 
 // logitsFirst puts the logits of the forward before, where they are, before the
 // calls of the step's own forward.
-func (s *steps) logitsFirst() {
+func (s *openStep) logitsFirst() {
 	slices.SortStableFunc(s.calls, func(a, b *il.Call) int {
 		rank := func(c *il.Call) int {
 			if topology.Of(c.Module).Kind == topology.Logits {
