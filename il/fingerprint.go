@@ -1,6 +1,7 @@
 package il
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -57,11 +58,12 @@ func fileEnds(files []*TensorFile) []string {
 
 // fileEnd describes a file by its size and its last bytes.
 func fileEnd(f *TensorFile) string {
-	info, err := os.Stat(f.File)
+	path := cmp.Or(f.within, f.File)
+	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return "no regular file" // opening it would wait, or fail when it is compared
 	}
-	file, err := os.Open(f.File)
+	file, err := os.Open(path)
 	if err != nil {
 		return "unreadable"
 	}

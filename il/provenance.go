@@ -26,7 +26,7 @@ func (s *Session) HasBatches() bool { return len(s.batches) > 0 }
 func (s *Session) Inherit(from *Session) {
 	s.made, s.madeErr, s.batches = from.made, from.madeErr, from.batches
 	s.lagContradicted, s.logitsMoved = from.lagContradicted, from.logitsMoved
-	s.unfinished = from.unfinished
+	s.unfinished, s.lacks = from.unfinished, from.lacks
 }
 
 // InheritBatches gives a session that was made from another the requests of its steps.
@@ -49,6 +49,10 @@ func (s *Session) readProvenance(sc *scanner) {
 		warnings = []string{s.madeErr.Error() + ": ignored"}
 	}
 	s.Warnings = append(s.Warnings, warnings...)
+	if s.made != nil && s.made.Lacks.Tool != "" {
+		s.lacks = &s.made.Lacks
+		s.Warnings = append([]string{s.lacks.String()}, s.Warnings...)
+	}
 	if err := sc.checkOwn(provenance.BatchesName); err != nil {
 		s.Warnings = append(s.Warnings, err.Error()+": ignored")
 		return

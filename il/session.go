@@ -39,6 +39,7 @@ type Session struct {
 	batches         map[int]*provenance.Batch // by step
 	lagContradicted bool                      // the order of the calls contradicts what made says of the logits
 	logitsMoved     bool                      // they lie in the step after their forward, whatever made says
+	lacks           *Lacks
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that
@@ -106,6 +107,7 @@ type TensorFile struct {
 
 	refused error                                     // why it must not be opened
 	open    func() (*tensor.Tensor, io.Closer, error) // of a virtual tensor, else nil
+	within  string                                    // the file that a virtual tensor lies in, "" for none
 }
 
 // Open maps the file. The tensor is valid until the closer is closed. It is a view

@@ -1,7 +1,6 @@
 package il
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,12 +81,7 @@ func (sc *scanner) call(raw *rawStep, name string, names map[string]bool) (*Call
 	sc.warnNames(c.Dir, odd, "not a file of a session, ignored")
 	sc.warnNames(c.Dir, temp, "left by a run that is still going, or died")
 	sc.singleStub(slots)
-	slices.SortFunc(c.Slots, func(a, b *Slot) int {
-		return cmp.Or(cmp.Compare(slices.Index(directions, a.Direction), slices.Index(directions, b.Direction)), naturalCompare(a.Path, b.Path))
-	})
-	for _, s := range c.Slots {
-		slices.SortFunc(s.Tensors, func(a, b *TensorFile) int { return naturalCompare(a.Device, b.Device) })
-	}
+	c.sortSlots()
 	return c, nil
 }
 

@@ -10,6 +10,8 @@ func (s *Session) Records(step int, module string, call int, d Direction) bool {
 	switch {
 	case c == nil:
 		return false
+	case s.lacks != nil: // a call is listed by its inputs, whether it had any that a dump holds
+		return d == Inputs || slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == d })
 	case c.side == nil, c.side[d] != "",
 		slices.ContainsFunc(c.Slots, func(s *Slot) bool { return s.Direction == d }):
 		return true

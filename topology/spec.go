@@ -138,7 +138,7 @@ const (
 
 // Tensor is what a slot of a call holds, nil where the class does not say: of
 // its arguments (inputs, or inputs after the call) or of what it returns. A
-// single result has the slot "".
+// single result has the slot "", and an argument by keyword its name.
 func (s *Spec) Tensor(output bool, slot string) *Tensor {
 	list := s.In
 	if output {
@@ -148,7 +148,12 @@ func (s *Spec) Tensor(output bool, slot string) *Tensor {
 	if slot != "" {
 		n, ok := layerNumber(slot)
 		if !ok {
-			return nil
+			n = len(list)
+			for k := range list {
+				if list[k].Name == slot {
+					n = k
+				}
+			}
 		}
 		i = n
 	}

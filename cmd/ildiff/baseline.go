@@ -17,6 +17,7 @@ import (
 	"github.com/ilref/ilref/compare/baseline"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/lint"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/filelock"
@@ -157,12 +158,16 @@ func (f *baselineFlags) save(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	s, err := il.Open(dir)
+	if f.keep == "session" {
+		s, err := il.Open(dir) // its files are kept as they are
+		if err != nil {
+			return err
+		}
+		return f.saveSession(ctx, s, e)
+	}
+	s, err := foreign.Open(dir)
 	if err != nil {
 		return err
-	}
-	if f.keep == "session" {
-		return f.saveSession(ctx, s, e)
 	}
 	out, err := newOutput(f.path, nil)
 	if err != nil {
@@ -263,7 +268,7 @@ func (f *baselineFlags) check(ctx context.Context, set *pflag.FlagSet, path, dir
 	if err != nil {
 		return 0, err
 	}
-	s, err := il.Open(dir)
+	s, err := foreign.Open(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -311,7 +316,7 @@ func (f *baselineFlags) accept(ctx context.Context, set *pflag.FlagSet, path, di
 	if b.Kept != nil {
 		return 0, fmt.Errorf("%s is of the session beside it: accept for the folder %s", path, filepath.Dir(path))
 	}
-	s, err := il.Open(dir)
+	s, err := foreign.Open(dir)
 	if err != nil {
 		return 0, err
 	}

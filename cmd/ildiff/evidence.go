@@ -15,6 +15,7 @@ import (
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/ref"
@@ -98,6 +99,10 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, evidence.RoundingOf(target), dir); err != nil {
 		return e, remove, fmt.Errorf("--model: %w", err)
+	}
+	if l := target.Lacks(); l != nil && l.Inputs && len(skipped) > 0 {
+		fmt.Fprintf(stderr, "ildiff: %s not replayed: %s holds no arguments of modules\n", plural.Count(len(skipped), "call"), target.Dir)
+		return e, remove, nil
 	}
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))

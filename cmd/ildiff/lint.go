@@ -12,6 +12,7 @@ import (
 
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/lint"
 	"github.com/ilref/ilref/internal/terminal"
 )
@@ -66,7 +67,7 @@ func lintSession(ctx context.Context, dir, format, path string, stdout io.Writer
 		return 0, err
 	}
 	defer out.abort()
-	s, err := il.Open(dir)
+	s, err := foreign.Open(dir)
 	if err != nil {
 		return 0, err
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ilref/ilref/compare/normalize"
-	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 )
 
 const mapLong = `Map proposes which module of TARGET is which of REFERENCE, for models whose
@@ -48,11 +48,11 @@ func writeMap(refDir, targetDir, path string, stdout io.Writer) error {
 		return err
 	}
 	defer out.abort()
-	ref, err := il.Open(refDir)
+	ref, err := foreign.Open(refDir)
 	if err != nil {
 		return err
 	}
-	target, err := il.Open(targetDir)
+	target, err := foreign.Open(targetDir)
 	if err != nil {
 		return err
 	}

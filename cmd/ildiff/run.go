@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/internal/cli"
 	"github.com/ilref/ilref/internal/progress"
 )
@@ -22,7 +23,8 @@ const long = `Ildiff compares two sessions of intermediate tensors (vLLM's inter
 or ilref run) and names the first module that is wrong.
 
 REFERENCE and TARGET are session directories: those that hold step_0, step_1, …
-(one that is named as a command is given by a path, ./lint).
+(one that is named as a command is given by a path, ./lint), or dumps of SGLang
+(dumper, PassNNNNN.pt), msprobe, vllm-neuron or vLLM's hidden states, as they are.
 Tensors are paired by step, module, call, direction and slot, never by device or
 file name. Before that both sessions are made alike: tensor-parallel ranks are put
 together, rows are matched by request and position where the sessions lay out
@@ -97,6 +99,7 @@ func newRoot(code *int, stdout, stderr io.Writer) *cobra.Command {
 	})
 	addLint(cmd, code, stdout)
 	addMap(cmd, stdout)
+	addConvert(cmd, stdout, stderr)
 	addSuggest(cmd, stdout)
 	addBaseline(cmd, code, stdout, stderr)
 	addMerge(cmd, code, stdout, stderr)
@@ -215,10 +218,10 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 }
 
 func openBoth(refDir, targetDir string) (ref, target *il.Session, err error) {
-	if ref, err = il.Open(refDir); err != nil {
+	if ref, err = foreign.Open(refDir); err != nil {
 		return nil, nil, err
 	}
-	target, err = il.Open(targetDir)
+	target, err = foreign.Open(targetDir)
 	return ref, target, err
 }
 

@@ -52,7 +52,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OTHER", otherPrompt(t))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive, "crafted": crafted, "renamed": renameModules, "padded": padLogits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"json": checkJSON, "code": code, "same": same(t), "parts": parts, "whole": whole, "copydir": copyDir, "derive": derive, "crafted": crafted, "renamed": renameModules, "padded": padLogits, "dump": unpackDump(t)},
 	})
 }
 
@@ -64,6 +64,13 @@ func otherPrompt(t *testing.T) string {
 	require.NoError(t, os.Remove(file))
 	require.NoError(t, pt.WriteFile(file, tensor.FromInts(tensor.Int32, []int{2, 5, 9, 200, 33, 7, 80, 11, 12, 13, 60}, 11)))
 	return dir
+}
+
+// unpackDump unpacks another tool's dump into the folder of its name: dump NAME.
+func unpackDump(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(fixture.Dump(t, args[0]))))
+	}
 }
 
 // same holds the names and the bytes of two folders against each other: same A B.

@@ -11,7 +11,7 @@ import (
 	"github.com/ilref/ilref/compare"
 	"github.com/ilref/ilref/compare/policy"
 	"github.com/ilref/ilref/compare/report"
-	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 )
 
 const suggestLong = `Suggest writes a policy for ildiff --policy from runs that are known good: for
@@ -74,13 +74,13 @@ func suggest(ctx context.Context, dirs []string, path string, despiteGap bool, s
 		return err
 	}
 	defer out.abort()
-	ref, err := il.Open(dirs[0])
+	ref, err := foreign.Open(dirs[0])
 	if err != nil {
 		return err
 	}
 	var reports []*report.Report
 	for _, dir := range dirs[1:] {
-		run, err := il.Open(dir)
+		run, err := foreign.Open(dir)
 		if err != nil {
 			return err
 		}

@@ -13,9 +13,11 @@ import (
 	"github.com/ilref/ilref/compare/partial"
 	"github.com/ilref/ilref/compare/shard"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
@@ -79,7 +81,7 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	if f.config != "" && f.configPath != "" {
 		return errors.New("--il-config and --il-config-path are both given: give one of them")
 	}
-	session, err := il.Open(f.like)
+	session, err := foreign.Open(f.like)
 	if err != nil {
 		return err
 	}
@@ -137,8 +139,12 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	}
 	warn(stderr, logger.Warnings()...)
 	warn(stderr, notes.Findings(session)...)
-	for _, u := range skipped {
-		fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, il.CallName(u.Module, u.Call), terminal.Printable(u.Reason))
+	if l := recorded.Lacks(); l != nil && l.Inputs && len(skipped) > 0 {
+		fmt.Fprintf(stderr, "ilref: %s not replayed: %s holds no arguments of modules\n", plural.Count(len(skipped), "call"), recorded.Dir)
+	} else {
+		for _, u := range skipped {
+			fmt.Fprintf(stderr, "ilref: not replayed: step_%d %s: %s\n", u.Step, il.CallName(u.Module, u.Call), terminal.Printable(u.Reason))
+		}
 	}
 	_, err = fmt.Fprintf(stdout, "replayed %d calls, %d not\n", made, len(skipped))
 	if err == nil && own == nil && made == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/progress"
@@ -169,7 +170,7 @@ func runModel(ctx context.Context, f *runFlags, set *pflag.FlagSet, stdout, stde
 	}
 	defer ckpt.Close()
 	if dir := f.session(); dir != "" {
-		if f.recorded, err = il.Open(dir); err != nil {
+		if f.recorded, err = foreign.Open(dir); err != nil {
 			return err
 		}
 		warn(stderr, f.recorded.Warnings...)

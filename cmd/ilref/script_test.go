@@ -36,6 +36,10 @@ func TestScripts(t *testing.T) {
 			"session": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(fixture.Session(t, args[0]))))
 			},
+			// dump NAME unpacks another tool's dump into the folder NAME.
+			"dump": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(fixture.Dump(t, args[0]))))
+			},
 			// checkpoint NAME DIR copies a checkpoint.
 			"checkpoint": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(fixture.Checkpoint(args[0]))))

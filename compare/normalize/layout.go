@@ -164,9 +164,7 @@ func withHFPositions(hf *il.Session) *il.Session {
 		}
 		out.Calls = append(slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool { return c == rope }), &il.Call{Module: topology.PositionsSource.Module, Slots: slots})
 	}
-	out := il.NewSession(hf.Dir, hf.Variant, steps)
-	out.Inherit(hf)
-	return out
+	return derive(hf, steps)
 }
 
 func (p *pass) add(c requests.Chunk) {

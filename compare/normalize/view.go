@@ -8,6 +8,7 @@
 //	stages  the rotary embeddings of a pipeline's stages               stages.go
 //	heads   the padding of the vocabulary in logits                    vocabulary.go
 //	align   rows by request and position                               align.go, layout.go
+//	lacks   what the form of a recording has no place for              lacks.go
 package normalize
 
 import (
@@ -67,6 +68,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
+	forms := [2]*il.Session{ref, target}
 	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
 	r, t, rows, n := names(ref, target, o.Canonical)
 	notes.add("", n)
@@ -74,6 +76,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		notes.add("reference", contradicted(rows[0]))
 		notes.add("target", contradicted(rows[1]))
 	}
+	r, t = sameResults(forms, r, t)
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
 	judged.lead = right
 	joinedR, n := right.join()
@@ -89,11 +92,16 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	joinedR, joinedT, n.Warnings = commonVocabulary(joinedR, joinedT, o.Vocabulary)
 	notes.add("", Notes{Warnings: n.Warnings})
 	if o.StepOffset != nil {
-		t, err = shift(joinedT, *o.StepOffset)
-		return joinedR, t, notes, err
+		if t, err = shift(joinedT, *o.StepOffset); err != nil {
+			return joinedR, t, notes, err
+		}
+		r = joinedR
+	} else {
+		r, t, n = align(joinedR, joinedT, rows, notes.ranks)
+		notes.add("", n)
 	}
-	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
-	notes.add("", n)
+	r, t, n.NoPartner = heldByBoth(forms, r, t)
+	notes.add("", Notes{NoPartner: n.NoPartner})
 	return r, t, notes, nil
 }
 

@@ -59,6 +59,11 @@ var notes = []struct {
 	{"is a link out of the session", Error, "outside-link"},
 	{"is a broken link", Error, "broken-link"},
 	{"is not a regular file", Error, "not-a-file"},
+	{"recorded by ", Info, "dump"},
+	{"its forward is missing", Error, "unreadable-file"},
+	{"its request is missing", Error, "unreadable-file"},
+	{"left out", Info, "dump"},
+	{"not a file of the dump, ignored", Info, "foreign-files"},
 }
 
 func (l *linter) readerWarnings() {

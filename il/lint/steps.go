@@ -24,9 +24,11 @@ func (l *linter) sequence() {
 	switch {
 	case len(forwards) == 0 && !logits:
 		l.addSession(Error, "no-calls", "no step holds a call: the run has not begun, or its filter (module_call_match) matches no module")
+	case l.Checked.Tensors == 0 && l.session.Lacks() != nil:
+		l.addSession(Error, "no-tensors", "%s, but not one tensor was saved: the tool recorded statistics alone", plural.Count(l.Checked.Calls, "call"))
 	case l.Checked.Tensors == 0:
 		l.addSession(Error, "no-tensors", "%s, but not one tensor was saved: device_names names none of the run's devices, or max_tensor_size is too small", plural.Count(l.Checked.Calls, "call"))
-	case !logits:
+	case !logits && l.session.Lacks() == nil:
 		l.addSession(Info, "no-logits", "no logits are recorded: those of step n are logged in step n+1, so log_step_ids [0], the default, never holds any; add the step after the last, and logits_processor where modules are chosen")
 	}
 	l.gaps()

@@ -51,6 +51,7 @@ type Record struct {
 	Steps      []Step     `json:"steps,omitzero"`
 	Incomplete Incomplete `json:"incomplete,omitzero"`
 	Derived    Derived    `json:"derived,omitzero"`
+	Lacks      Lacks      `json:"lacks,omitzero"` // of a session written from another tool's dump
 }
 
 // Status says whether a run has written all of its session.

@@ -128,7 +128,11 @@ const maxRows = 1 << 24
 func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
 	in := c.Slot(il.Inputs, slot)
 	if len(in.Tensors) == 0 {
-		return nil, fmt.Errorf("%s: %s: inputs %s were not saved (too large): nothing to re-run", s.Dir, c.Module, slot)
+		why := "too large"
+		if s.Lacks() != nil && in.Stub != nil {
+			why = in.Stub.Reason
+		}
+		return nil, fmt.Errorf("%s: %s: inputs %s were not saved (%s): nothing to re-run", s.Dir, c.Module, slot, why)
 	}
 	f := in.Tensors[0] // the ranks hold the same
 	var out []int

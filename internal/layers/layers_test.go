@@ -25,7 +25,7 @@ var order = [][]string{
 	{"internal/kernel", "internal/kernel/neon", "internal/cli", "internal/reportcase", "internal/progress", "internal/texttab", "il/provenance", "il/pt", "model/safetensors"},
 	{"internal/cli/man", "il", "compare/metric"},
 	{"il/requests"},
-	{"internal/cli/clitest", "il/inspect", "il/lint", "model/nn"},
+	{"internal/cli/clitest", "il/foreign", "il/inspect", "il/lint", "model/nn"},
 	{"model"},
 	{"ref"},
 	{"ref/evidence", "internal/faults"},

@@ -50,14 +50,17 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 	if err == nil && own != nil && logger.Logged() == 0 {
 		return il.NewSession(logger.Dir(), il.VariantA, nil), skipped, logger.Close()
 	}
-	out, err := finish(logger, session, err)
 	if err == nil && logger.Logged() == 0 {
+		if err := logger.Close(); err != nil {
+			return nil, nil, err
+		}
 		why := ""
 		if len(skipped) > 0 {
 			why = fmt.Sprintf(": %s: %s", skipped[0].Module, skipped[0].Reason)
 		}
 		return nil, nil, fmt.Errorf("%s: nothing could be replayed%s", session.Dir, why)
 	}
+	out, err := finish(logger, session, err)
 	return out, skipped, err
 }
 
