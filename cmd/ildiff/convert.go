@@ -32,7 +32,7 @@ func addConvert(root *cobra.Command, stdout, stderr io.Writer) {
 		Use:     "convert DUMP -o SESSION",
 		Short:   "write another tool's dump as a session",
 		Long:    convertLong,
-		Example: "  ildiff convert /tmp/dumper/dump_20261107_101112_345678 -o sglang-session",
+		Example: "  ildiff convert sglang-dump -o sglang-session",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("convert: want one dump's directory, but got %d (see ildiff convert --help)", len(args))

@@ -43,6 +43,7 @@ func TestExamples(t *testing.T) {
 	}
 	require.NoError(t, setDerived(paths["S64"], paths["B"], provenance.Rerun, "float64"))
 	require.NoError(t, setDerived(paths["SEMU"], paths["B"], provenance.Rerun, "bfloat16"))
+	paths["sglang-dump"] = fixture.Dump(t, "dumper-sglang")
 	paths["renamed"] = renamed(t, paths["A"])
 	save := "exec ildiff baseline save good-run -o llama.baseline\n"
 	clitest.Examples(t, newRoot(new(int), io.Discard, io.Discard), func(e *testscript.Env) error {
