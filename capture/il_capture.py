@@ -1110,7 +1110,7 @@ class Capture:
 
     def wait(self, seconds=None):
         """Waits until all is written."""
-        return self.writer.flush(seconds) if self.writer else True
+        return self.writer.flush(seconds) if self.writer and os.getpid() == self.pid else True
 
     # The interface that others name it by.
 

@@ -675,8 +675,9 @@ with il_capture.capture(model, session={self.path('s')!r}, log_step_ids=[]):
             run(model, 1)
             pid = os.fork()
             if pid == 0:
+                jobs = [len(c.writer.jobs) for c in il_capture._LIVE]
                 run(model, 1)
-                os._exit(sum(len(c.writer.jobs) > 0 for c in il_capture._LIVE))
+                os._exit(jobs != [len(c.writer.jobs) for c in il_capture._LIVE] or not all(c.wait() for c in il_capture._LIVE))
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
         self.assertEqual(session(s)["status"], "complete")
         self.assertEqual(len(session(s)["steps"]), 1)
