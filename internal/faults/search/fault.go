@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -80,6 +81,11 @@ func (f *fault) draw(rng *rand.Rand, rows, width int) {
 
 // values is how many the place holds.
 func (f *fault) values() int { return (f.hi[0] - f.lo[0]) * (f.hi[1] - f.lo[1]) }
+
+// describe says where it is, and how large in units of noise.
+func (f *fault) describe(size float64) string {
+	return fmt.Sprintf("%s of %d values, %.3g times their noise (%.2g of them), at step %d %s (call %d)", f.place, f.values(), size, f.share, f.at.Step, f.at.Module, f.at.Call)
+}
 
 // inject puts the error where a hook sees the result.
 func (f *fault) inject(r *faults.Run) {

@@ -44,6 +44,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		case errs[i] != nil:
 		case len(r.alarms) > 0:
 			fmt.Fprintf(stderr, "trial %d: %s\n", i, r.alarms)
+		case r.size >= 2 && r.fault.values() >= 64 && !r.found["replay"]:
+			fmt.Fprintf(stderr, "trial %d: missed by replay: %s\n", i, r.fault.describe(r.size))
 		case r.block > 0.6*r.limit:
 			fmt.Fprintf(stderr, "trial %d: near the limit of %.3g: %s\n", i, r.limit, r.at)
 		}
