@@ -40,8 +40,7 @@ func noiseOf(p *pairing.Pair) error {
 	f := p.Noise.Tensors[0]
 	f.Load()
 	err := f.With(func(z *tensor.Tensor) (err error) {
-		columns, alike := rounding.Together(topology.Of(p.Module).Kind)
-		if p.Result.Noise, err = metric.MeasureNoise(z, columns, alike); err == nil && p.Result.Noise.Values != p.Result.Gap.Values {
+		if p.Result.Noise, err = metric.MeasureNoise(z, rounding.Together(topology.Of(p.Module).Kind)); err == nil && p.Result.Noise.Values != p.Result.Gap.Values {
 			err = fmt.Errorf("%s, expected that of %s", z, tensor.ShapeString(p.Result.Shape))
 		}
 		return err

@@ -76,13 +76,12 @@ func Unlikely(rms float64, m int) float64 {
 }
 
 // MeasureNoise reads z. The errors of so many neighbouring columns may hang
-// together, 1 for independent ones: they count as one element. With alike, such
-// columns are off by the same: those that are not count as many as they differ.
-func MeasureNoise(z *tensor.Tensor, together int, alike bool) (*Noise, error) {
+// together, 1 for independent ones: they count as one element.
+func MeasureNoise(z *tensor.Tensor, together int) (*Noise, error) {
 	if len(z.Shape) == 0 || z.Numel() == 0 || z.DType.ValuesPerElement() != 1 || !z.DType.IsFloat() {
 		return nil, fmt.Errorf("%s is no noise of a result: expected floating-point values in rows", z)
 	}
-	s := newNoiseScan(z.Numel(), z.Shape[len(z.Shape)-1], alike && together > 1)
+	s := newNoiseScan(z.Numel(), z.Shape[len(z.Shape)-1])
 	s.together = max(together, 1)
 	row := make([]float64, s.width)
 	for i := range s.rows {
@@ -105,9 +104,8 @@ func MeasureNoise(z *tensor.Tensor, together int, alike bool) (*Noise, error) {
 type noiseScan struct {
 	rows, width int
 	together    int
-	alike       bool        // columns that hang together are off by the same
 	n           int         // rows so far
-	pending     [][]float64 // Σ z² of the columns over the last 2^a rows, nil for none; with alike also Σ (z - z of the next column)²
+	pending     [][]float64 // Σ z² of the columns over the last 2^a rows, nil for none
 	free        [][]float64
 	halves      []float64 // scratch
 	total       float64   // Σ z²
@@ -118,28 +116,16 @@ type noiseScan struct {
 	worst       Block
 }
 
-func newNoiseScan(values, width int, alike bool) *noiseScan {
-	s := &noiseScan{rows: values / width, width: width, alike: alike, maxAt: -1}
-	s.halves = make([]float64, s.length())
+func newNoiseScan(values, width int) *noiseScan {
+	s := &noiseScan{rows: values / width, width: width, halves: make([]float64, width), maxAt: -1}
 	s.worst = Block{Rows: s.rows, Columns: width}
 	return s
 }
 
-// length is that of the sums of a row.
-func (s *noiseScan) length() int {
-	if s.alike {
-		return 2 * s.width
-	}
-	return s.width
-}
-
 // add takes the next row, which it changes.
 func (s *noiseScan) add(z []float64) {
-	if s.alike {
-		z = s.withDifferences(z)
-	}
 	drift := 0.
-	for i, v := range z[:s.width] {
+	for i, v := range z {
 		if v != v {
 			v = math.Inf(1)
 		}
@@ -179,21 +165,9 @@ func (s *noiseScan) add(z []float64) {
 	s.n++
 }
 
-// withDifferences appends to a row the squares of the differences of neighbours.
-func (s *noiseScan) withDifferences(z []float64) []float64 {
-	z = append(z[:s.width:s.width], z...)
-	d := z[s.width:]
-	for i := range d[:s.width-1] {
-		d[i] -= d[i+1]
-		d[i] *= d[i]
-	}
-	d[s.width-1] = 0
-	return z
-}
-
 func (s *noiseScan) copyOf(z []float64) []float64 {
 	if len(s.free) == 0 {
-		s.free = append(s.free, make([]float64, s.length()))
+		s.free = append(s.free, make([]float64, s.width))
 	}
 	last := len(s.free) - 1
 	out := s.free[last]
@@ -205,47 +179,34 @@ func (s *noiseScan) copyOf(z []float64) []float64 {
 // block looks at the blocks of all widths in rows of the given number.
 func (s *noiseScan) block(sums []float64, row, rows int) {
 	width, n := 1, s.width
-	scratch := s.halves
 	for {
-		squares, differences := sums[:n], sums[n:]
-		for i, v := range squares {
+		for i, v := range sums[:n] {
 			if columns := min((i+1)*width, s.width) - i*width; v > s.usual(rows*columns) {
-				b := Block{Row: row, Rows: rows, Column: i * width, Columns: columns}
-				free := (columns + s.together - 1) / s.together
-				if s.alike {
-					if share := differences[i] / (2 * v); share < 1 { // of independent columns 1, also where v is not finite
-						free = max(free, int(math.Round(float64(columns)*share)))
-					} else {
-						free = columns
-					}
-				}
-				s.look(v, rows*free, b)
+				s.look(v, Block{Row: row, Rows: rows, Column: i * width, Columns: columns})
 			}
 		}
 		if n == 1 {
 			return
 		}
-		half := scratch[:0]
-		for _, x := range [][]float64{squares, differences} {
-			for i := 0; i+1 < len(x); i += 2 {
-				half = append(half, x[i]+x[i+1])
-			}
-			if len(x)%2 == 1 {
-				half = append(half, x[len(x)-1])
-			}
+		half := s.halves[:(n+1)/2]
+		for i := range n / 2 {
+			half[i] = sums[2*i] + sums[2*i+1]
 		}
-		sums, n, width = half, (n+1)/2, 2*width
+		if n%2 == 1 {
+			half[n/2] = sums[n-1]
+		}
+		sums, n, width = half, len(half), 2*width
 	}
 }
 
 // usual is a sum that no block of m elements is unlikely for.
 func (s *noiseScan) usual(m int) float64 { return float64(m) }
 
-// look keeps the least likely block, which counts as so many elements.
-func (s *noiseScan) look(sum float64, elements int, b Block) {
+// look keeps the least likely block.
+func (s *noiseScan) look(sum float64, b Block) {
 	m := b.Rows * b.Columns
 	b.RMS = math.Sqrt(sum / float64(m))
-	if b.Unlikely = Unlikely(b.RMS, elements); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
+	if b.Unlikely = Unlikely(b.RMS, b.Rows*((b.Columns+s.together-1)/s.together)); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
 		s.worst = b
 	}
 }
@@ -266,7 +227,7 @@ func (s *noiseScan) result() *Noise {
 		}
 		rest, rows = sum, rows+1<<level
 	}
-	for _, v := range rest[:min(len(rest), s.width)] {
+	for _, v := range rest {
 		s.total += v
 	}
 	values := float64(s.rows * s.width)

@@ -19,7 +19,7 @@ func noiseOf(t *testing.T, rows, width int, z func(row, column int) float64) *No
 		v[i] = float32(z(i/width, i%width))
 	}
 	tensor.StoreFloat32(x.Data, tensor.Float32, v)
-	n, err := MeasureNoise(x, 1, false)
+	n, err := MeasureNoise(x, 1)
 	require.NoError(t, err)
 	return n
 }
@@ -104,7 +104,7 @@ func TestNoiseExtremes(t *testing.T) {
 		require.Equal(t, Block{Row: 1, Rows: 1, Column: 2, Columns: 1, RMS: math.Inf(1), Unlikely: math.Inf(1)}, n.Worst)
 		require.Equal(t, []int{1, 2}, n.MaxAt)
 	}
-	_, err := MeasureNoise(tensor.New(tensor.Int64, 2, 2), 1, false)
+	_, err := MeasureNoise(tensor.New(tensor.Int64, 2, 2), 1)
 	require.ErrorContains(t, err, "is no noise of a result: expected floating-point values in rows")
 }
 
@@ -160,34 +160,8 @@ func TestNoiseTogether(t *testing.T) {
 	}
 	tensor.StoreFloat32(x.Data, tensor.Float32, v)
 	for together, m := range map[int]int{1: 128, 16: 8, 64: 2, 500: 2} {
-		for _, alike := range []bool{false, true} {
-			n, err := MeasureNoise(x, together, alike)
-			require.NoError(t, err)
-			require.InDelta(t, Unlikely(3, m), n.Worst.Unlikely, 1e-9)
-		}
-	}
-}
-
-// Where columns that hang together are off by the same, those that are not count
-// for themselves, to a few of a hundred, also in a tensor that has both.
-func TestNoiseAlike(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	const rows, width = 4, 512
-	for name, independent := range map[string]int{"none": 0, "half": width / 2, "all": width} {
-		x := tensor.New(tensor.Float32, rows, width)
-		v := make([]float32, rows*width)
-		for r := range rows {
-			one := float32(2)
-			for c := range width {
-				if v[r*width+c] = one; c < independent {
-					v[r*width+c] = 2 * float32(2*rng.IntN(2)-1)
-				}
-			}
-		}
-		tensor.StoreFloat32(x.Data, tensor.Float32, v)
-		n, err := MeasureNoise(x, width, true)
+		n, err := MeasureNoise(x, together)
 		require.NoError(t, err)
-		want := Unlikely(2, rows*max(1, independent))
-		require.InDelta(t, want, n.Worst.Unlikely, 0.08*want, name)
+		require.InDelta(t, Unlikely(3, m), n.Worst.Unlikely, 1e-9)
 	}
 }

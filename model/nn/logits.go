@@ -13,6 +13,8 @@ type LogitsProcessor struct {
 	Base
 	Head   LinearMethod // (V, H)
 	Object il.Object    // the head as a hook records it
+
+	alike alikeRows // of the head
 }
 
 // NewLogitsProcessor makes the module. Class is that of the head:

@@ -16,11 +16,6 @@ func (m *Linear) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) 
 	d.linear(o, in.Tensor(0), m.Parts)
 }
 
-// deviation is that of the head.
-func (m *LogitsProcessor) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
-	d.linear(o, in.Tensor(1), []PackedWeight{{Weight: m.Head}})
-}
-
 // fewDiffer is the share of the elements of a product up to which those that
 // differ are computed one by one. Measured: a dot product of its own and of its
 // squares costs some 20 times what an element of two matrix products does.

@@ -75,30 +75,43 @@ func (m *SiluAndMul) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviati
 	})
 }
 
-// deviation of a turn by an angle: a kernel may round the products. The cosines
-// and sines are those of the model's dtype, as vLLM keeps them.
+// angleError is the standard deviation of an angle, relative to it: engines compute
+// position · theta^(-2j/Dim) in float32, with powers that are off by a few last places on
+// a GPU. Next to a zero of the sine that is many last places of the table: one of 45
+// times the noise of the products was seen on an H200 in float16.
+const angleError = 0x1p-23
+
+// deviation of a turn by an angle: a kernel may round the products, and an engine
+// have another angle. The cosines and sines are those of the model's dtype, as vLLM keeps
+// them.
 func (m *Rotary) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
 	pos, _ := in.Tensor(0).Ints()
 	x := rowsOf(in.Tensor(1 + d.result))
 	tables, half := o.tablesFor(m.Rope, pos), m.Rope.Dim/2
 	d.byRows(o, func() noiseRow {
+		off := make([]float64, half) // of the angles
 		return func(i int, y0, v []float32) {
 			o.load(y0, o.dtype, x.bytes(i))
 			cos, sin := tables[i].cos[pos[i]*half:][:half], tables[i].sin[pos[i]*half:][:half]
+			for j := range off {
+				off[j] = angleError * float64(pos[i]) / max(m.Rope.PositionFactor, 1) * tables[i].inv[j]
+			}
 			for h := 0; h < len(y0); h += m.HeadDim {
-				d.turn(y0[h:], v[h:], cos, sin)
+				d.turn(y0[h:], v[h:], cos, sin, off)
 			}
 		}
 	})
 }
 
-// turn rotates the leading dimensions of one head.
-func (d *deviation) turn(x, v, cos, sin []float32) {
+// turn rotates the leading dimensions of one head by angles of standard deviations off.
+func (d *deviation) turn(x, v, cos, sin []float32, off []float64) {
 	half := len(cos)
 	for j := range half {
 		a, b, c, s := float64(x[j]), float64(x[half+j]), float64(cos[j]), float64(sin[j])
 		ac, bs, bc, as := float64(a*c), float64(b*s), float64(b*c), float64(a*s)
-		x[j], x[half+j] = float32(ac-bs), float32(bc+as)
-		v[j], v[half+j] = float32(d.rounding(ac, 1)+d.rounding(bs, 1)), float32(d.rounding(bc, 1)+d.rounding(as, 1))
+		lo, hi := ac-bs, bc+as // each is the derivative of the other by the angle
+		x[j], x[half+j] = float32(lo), float32(hi)
+		v[j] = float32(d.rounding(ac, 1) + d.rounding(bs, 1) + float64(off[j]*off[j])*float64(hi*hi))
+		v[half+j] = float32(d.rounding(bc, 1) + d.rounding(as, 1) + float64(off[j]*off[j])*float64(lo*lo))
 	}
 }

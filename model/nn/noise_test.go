@@ -198,6 +198,70 @@ func TestRowNoise(t *testing.T) {
 	}
 }
 
+// Of tokens with almost the same row of the head, the one that is farthest off
+// stands for all: the others are off by the same roundings.
+func TestLogitsNoise(t *testing.T) {
+	const rows, hidden, vocab = 3, 64, 96
+	d := tensor.BFloat16
+	rng := rand.New(rand.NewPCG(5, 6))
+	w := random(rng, d, vocab, hidden)
+	like := []int{10, 11, 13, 20, 21, 90} // 12 and others between them are trained
+	for _, j := range like[1:] {
+		copy(w.Data[j*hidden*2:][:hidden*2], w.Data[like[0]*hidden*2:])
+		w.Data[j*hidden*2] ^= 1 // the last place of one value
+	}
+	n, err := NewNumerics(d, VLLM2025, 2)
+	require.NoError(t, err)
+	s := &Step{Numerics: n, Hooks: NoHooks{}}
+	m := NewLogitsProcessor("m", "ParallelLMHead", Dense{w})
+	x := random(rng, d, rows, hidden)
+	in := func() il.Tuple { return il.Tuple{m.Object, x.Clone(), nil} }
+	made := One(m.Forward(s, in()))
+	require.Equal(t, [][]int{like}, m.alike.of(s.ops.(*ops[float32]), m.Head))
+
+	v := elements(t, made)
+	for _, j := range append(like, 12, 50) {
+		v[vocab+j] *= 1.5 // of one row
+	}
+	v[vocab+20] *= 1.2
+	z := elements(t, Deviation(s, m, in(), 0, rounded(d, made.Shape, v), made))
+	for j := range vocab {
+		off := math.Abs(z[vocab+j]) > 3
+		require.Equal(t, j == 20 || j == 12 || j == 50, off, "%d: %g", j, z[vocab+j])
+	}
+}
+
+// An engine's angles are off by a last place or two of float32: at a zero of the sine
+// that is far more than a last place of the table.
+func TestAngleNoise(t *testing.T) {
+	const rows, dim = 400, 64
+	rope := Rope{Theta: 5e5, Dim: dim}
+	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16} {
+		rng := rand.New(rand.NewPCG(11, uint64(d)))
+		positions := tensor.New(tensor.Int64, rows)
+		for i := range rows {
+			positions.Data[8*i], positions.Data[8*i+1] = byte(i), byte(i>>8)
+		}
+		q, k := random(rng, d, rows, dim), random(rng, d, rows, dim)
+		x, inv := elements(t, q), rope.InvFreq(func(x float64) float64 { return float64(float32(x)) })
+		turned := make([]float64, rows*dim)
+		for j, f := range inv {
+			f *= 1 + 0x1p-23*float64(2*rng.IntN(2)-1)
+			for i := range rows {
+				cs := elements(t, rounded(d, []int{2}, []float64{math.Cos(float64(i) * f), math.Sin(float64(i) * f)}))
+				a, b := x[i*dim+j], x[i*dim+dim/2+j]
+				turned[i*dim+j], turned[i*dim+dim/2+j] = a*cs[0]-b*cs[1], b*cs[0]+a*cs[1]
+			}
+		}
+		n, err := NewNumerics(d, VLLM2025, 2)
+		require.NoError(t, err)
+		m := NewRotary("m", rope, AttentionShape{Heads: 1, KVHeads: 1, HeadDim: dim})
+		in := func() il.Tuple { return il.Tuple{positions.Clone(), q.Clone(), k.Clone()} }
+		z := deviationOf(t, &Step{Numerics: n, Hooks: NoHooks{}}, m, in, 0, rounded(d, []int{rows, dim}, turned))
+		require.Less(t, max(slices.Max(z), -slices.Min(z)), 6., "%s", d)
+	}
+}
+
 // What cannot be told is not: other types, and arithmetic without rounding points.
 func TestNoNoise(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
