@@ -92,8 +92,7 @@ def capture(model, ids, session):
 
 def compare(binaries, checkpoint, session, out, rounding):
     """The verdict of ilref run --diff, and of lint."""
-    config = json.dumps({"output_dir": os.path.join(out, "ilref")})
-    command = [os.path.join(binaries, "ilref"), "run", "--model", checkpoint, "--diff", session, "--il-config", config]
+    command = [os.path.join(binaries, "ilref"), "run", "--model", checkpoint, "--diff", session, "--output-dir", os.path.join(out, "ilref")]
     start = time.perf_counter()
     run = subprocess.run(command + (["--rounding", rounding] if rounding else []), capture_output=True, text=True)
     seconds = time.perf_counter() - start
