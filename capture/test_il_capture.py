@@ -886,7 +886,7 @@ class Transformers(Case):
                     self.lint(s)
                     rule = ("--dynamic-rope", "transformers") if "dynamic" in name or "longrope" in name else ()
                     r = subprocess.run([os.path.join(BIN, "ilref"), "run", "--model", os.path.join(folder, name), "--diff", s, "--dtype", dtype,
-                                        "--il-config", json.dumps({"output_dir": self.path("ilref")}), *rule], capture_output=True, text=True)
+                                        "--output-dir", self.path("ilref"), *rule], capture_output=True, text=True)
                     with self.subTest(name=name, dtype=dtype, attn=attn):
                         self.assertEqual(r.returncode, 0, (r.stdout + r.stderr)[-1500:])
                         self.assertRegex(r.stdout, r"Coverage: 100 %")
