@@ -21,7 +21,9 @@ type Input struct {
 	RatioLimit        float64
 	Bounds            report.Bounds // of all tensors
 	MinCoverage       *float64      // percent of the tensors of both sessions; nil means 100
-	Unfinished        []string      // why a session is not that of a run that has ended
+	Clip              float64       // ε of the clip range of logprobs
+	Logprobs          *report.LogprobBounds
+	Unfinished        []string // why a session is not that of a run that has ended
 }
 
 // Blamed is the tensor of the first divergence, where one rank's part of it may
@@ -49,6 +51,7 @@ func (m *Input) Judge() (*report.Report, *Blamed) {
 		j.judge(m.Forwards)
 	}
 	b := judgeRanks(r, m.Forwards)
+	judgeLogprobs(r, m)
 	summarise(r, m.Forwards)
 	r.Unfinished = m.Unfinished
 	r.Warnings = append(r.Warnings, m.Unfinished...)

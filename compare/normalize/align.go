@@ -35,6 +35,7 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 			return r, t, n
 		}
 		if err == nil && sameIDs(a, b) {
+			n.Logits = logitsOf(a, b, inOrder(a.tokens, b.tokens))
 			return ref, target, n
 		}
 		if err == nil {
@@ -50,11 +51,14 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 	m := match(a.tokens, b.tokens)
 	settleDrafts(a, b, m)
 	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
+		n.Logits = logitsOf(a, b, o)
 		return ref, target, n
 	}
 	if sameLayout(a, b, m) || movedPositions(a, b) || !slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 }) {
+		n.Logits = logitsOf(a, b, m)
 		return ref, target, n
 	}
+	n.Logits = map[int]*Logits{}
 	al := &aligner{ref: a, target: b, matching: m, notes: &n, used: make([]bool, len(b.passes)), usedLogits: map[row]bool{}}
 	r, t := al.run()
 	return r, t, n
@@ -141,6 +145,7 @@ func (a *aligner) run() (*il.Session, *il.Session) {
 	}
 	for _, p := range a.ref.passes {
 		a.logits(p, refSteps, targetSteps)
+		a.noteLogits(p)
 	}
 	for _, p := range a.ref.passes {
 		a.pass(p, refSteps, targetSteps)

@@ -37,6 +37,10 @@ type Notes struct {
 	Unmatched int      // rows without a partner by nature: padding, logits of unfinished chunks
 	NoPartner int      // tensors for which the other side's modules have no place
 
+	// Logits says by the number of a forward, in both prepared sessions, what the
+	// rows of its logits are of; nil where tokens and positions do not tell.
+	Logits map[int]*Logits
+
 	ranks rankNotes
 }
 
@@ -50,6 +54,9 @@ func (n *Notes) add(side string, m Notes) {
 	}
 	n.Unmatched += m.Unmatched
 	n.NoPartner += m.NoPartner
+	if m.Logits != nil {
+		n.Logits = m.Logits
+	}
 	if n.ranks == nil {
 		n.ranks = rankNotes{}
 	}
@@ -65,7 +72,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	if o.Before != nil {
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
-	r, t, rows, n := names(ref, target, o.Canonical)
+	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
 	judged.lead = right
@@ -82,8 +89,13 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	joinedR, joinedT, n.Warnings = commonVocabulary(joinedR, joinedT, o.Vocabulary)
 	notes.add("", Notes{Warnings: n.Warnings})
 	if o.StepOffset != nil {
-		t, err = shift(joinedT, *o.StepOffset)
-		return joinedR, t, notes, err
+		if t, err = shift(joinedT, *o.StepOffset); err != nil {
+			return nil, nil, notes, err
+		}
+		if told, err := shift(rows[1], *o.StepOffset); err == nil && notes.Logits == nil {
+			_, notes.Logits = sameTokens(joinedR, t, [2]*il.Session{rows[0], told})
+		}
+		return joinedR, t, notes, nil
 	}
 	r, t, n = align(joinedR, joinedT, rows, notes.ranks)
 	notes.add("", n)
@@ -99,7 +111,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), known(other))
+		s, _ = underVLLMNames(withHFPositions(s), known(other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)

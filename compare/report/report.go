@@ -188,6 +188,8 @@ type Report struct {
 	Warnings          []string
 	Unfinished        []string // why a session is not that of a run that has ended: such a comparison passes nothing
 
+	Logprobs *Logprobs // of the tokens that were run; nil where no side recorded logits and no policy bounds them
+
 	Diverged bool     // something failed, or the tokens part
 	Unhinted []string // failing calls that their parts did not suspect
 }
