@@ -62,7 +62,8 @@ func worstOfRequests(all []logitsOf) []*followed {
 
 // findPartings finds where the rows of tokens part: the first output, in the order
 // in which calls returned, whose row is off by more than rounding and the rows of
-// the call's inputs explain; where none is, the first whose row differs at all.
+// the call's inputs explain, or the first input that modules which are not recorded
+// have moved as far; where none is, the first whose row differs at all.
 // Tensors of their forwards alone are opened, each once, for one row a token.
 // Earlier tokens reach a row through the keys and values of attention, which are
 // not followed.
@@ -106,13 +107,15 @@ func (ws following) enter(c *pairing.Call) {
 			continue
 		}
 		some = true
-		gaps, _ := ws.rowGaps(c, p)
+		gaps, types := ws.rowGaps(c, p)
 		for i, w := range ws {
 			in := w.in[c]
 			if gaps == nil || math.IsNaN(gaps[i]) {
 				in.known = false
 			} else {
 				in.gap = max(in.gap, gaps[i])
+				// What made it, and is not recorded, may have added to what was seen.
+				w.note(c, p, gaps[i], rowLimit(topology.Unknown, types, true, w.seen))
 			}
 			w.in[c] = in
 		}
@@ -156,7 +159,12 @@ func (w *followed) output(c *pairing.Call, p *pairing.Pair, gap float64, types [
 		}
 	}
 	w.out[c] = max(w.out[c], gap)
-	x := &report.Parting{Key: p.Key, Layer: c.Layer, RelL2: gap, Limit: rowLimit(c.Of.Kind, types, composite, in)}
+	w.note(c, p, gap, rowLimit(c.Of.Kind, types, composite, in))
+}
+
+// note keeps the first that differs and the first that is not explained.
+func (w *followed) note(c *pairing.Call, p *pairing.Pair, gap, limit float64) {
+	x := &report.Parting{Key: p.Key, Layer: c.Layer, RelL2: gap, Limit: limit}
 	if gap > x.Limit && w.beyond == nil {
 		w.beyond = x
 	}

@@ -52,7 +52,7 @@ func TestParseErrors(t *testing.T) {
 		{"", "p.yaml: is empty, want version: 1 and rules"},
 		{"# nothing\n", "p.yaml: is empty, want version: 1 and rules"},
 		{"a: [", "p.yaml:1: not YAML: did not find expected node content"},
-		{"- 1", "p.yaml:1:1: want a policy with the keys version, rules, found a list"},
+		{"- 1", "p.yaml:1:1: want a policy with the keys version, rules, logprobs, found a list"},
 		{"rules: []", "p.yaml:1:1: no version, want version: 1"},
 		{"version: 1", "p.yaml:1:1: no rules"},
 		{"version: 2\nrules: []", `p.yaml:1:10: version "2", but this ildiff reads version 1`},

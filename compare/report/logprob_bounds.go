@@ -11,8 +11,6 @@ import (
 // LogprobBounds are limits of the figures of Logprobs over all tokens; nil ones are
 // not asked for.
 type LogprobBounds struct {
-	At string `json:"-"` // where they are written, "policy.yaml:3"
-
 	MaxAbsLogRatio  *float64 `json:"max_abs_log_ratio,omitzero"`
 	MeanAbsLogRatio *float64 `json:"mean_abs_log_ratio,omitzero"`
 	MeanExpAbs      *float64 `json:"mean_exp_abs_log_ratio,omitzero"`
@@ -22,6 +20,11 @@ type LogprobBounds struct {
 	MinESS          *float64 `json:"min_ess,omitzero"`
 	MaxClipped      *float64 `json:"max_clipped,omitzero"`
 	Clip            *float64 `json:"clip,omitzero"` // ε of the clip range, no bound
+}
+
+// LogprobBoundNames are the names of the limits, as a policy has them.
+var LogprobBoundNames = []string{
+	"max_abs_log_ratio", "mean_abs_log_ratio", "mean_exp_abs_log_ratio", "max_kl", "mean_kl", "max_prob_diff", "min_ess", "max_clipped", "clip",
 }
 
 // Field is a limit by its name in a policy.
