@@ -21,7 +21,7 @@ func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int)
 	if all {
 		every, _ := underVLLMNames(hf, vllm.Architecture(), flat)
 		_, errH := layoutOf(every, rows)
-		_, errV := layoutOf(v, v)
+		_, errV := layoutOf(v, vllm)
 		if errH == nil && errV == nil {
 			h = every
 		}

@@ -1,5 +1,6 @@
 """Writes OUTPUT: a session of transformers' own model through the rules of the GPU logger's variant A (hooks on every
-module but the root, the root's forward hook ends the step), greedy, NEW tokens.
+module but the root, the root's forward hook ends the step), greedy, NEW tokens; of 0 it is one forward of all ids with
+the logits of every row, as a trainer computes them.
 Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt), with torch 2.14 and transformers 5."""
 import json, os, sys
 import torch
@@ -65,5 +66,8 @@ ids = [int(x) for x in sys.argv[5:]]
 model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype), attn_implementation="eager").eval()
 Logger(model, output)
 with torch.inference_mode():
-    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=int(new), do_sample=False)
-print(output, out.tolist())
+    if int(new):
+        out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=int(new), do_sample=False)
+        print(output, out.tolist())
+    else:
+        model(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)))
