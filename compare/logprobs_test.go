@@ -238,3 +238,24 @@ func TestLogprobsParting(t *testing.T) {
 		})
 	}
 }
+
+// Several requests have a line each, the worst first and a few of them.
+func TestLogprobsRequests(t *testing.T) {
+	whole := open(t, base+"-batch3")
+	good := edited(t, whole, func(string) {})
+	target := edited(t, whole, func(dir string) {
+		rewrite(t, file(dir, "step_1", "logits_processor/outputs"), func(v []float64) {
+			for i := range v { // a row a request
+				v[i] *= []float64{1, 1.004, 1.02}[i/llamaVocabulary]
+			}
+		})
+	})
+	r := run(t, good, target, Options{})
+	require.Len(t, r.Logprobs.Requests, 3)
+	require.Zero(t, r.Logprobs.Requests[0].MaxAbs)
+	require.Greater(t, r.Logprobs.Requests[2].MaxAbs, r.Logprobs.Requests[1].MaxAbs)
+	require.Equal(t, 2, r.Logprobs.Worst.Request)
+	require.NotNil(t, r.Logprobs.Requests[1].Worst.Parts)
+	require.Regexp(t, `(?m)^Logprobs of 3 run tokens: .*\n  Largest .* at request 2, .*\n  request 2, 1 token: .*\n  request 1, 1 token: .*\n  request 0, 1 token: \|log ratio\| mean 0, max 0; KL 0; ESS 1; 0 % outside \[0.8, 1.2\]\n`, text(t, r, render.TextOptions{}))
+	requireMerged(t, r, good, target, Options{}, 3)
+}

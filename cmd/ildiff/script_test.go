@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
 	}
 	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
+	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16-trainer"), filepath.Join(root, "hf-trainer")))
 	hf32 := fixture.Session(t, "llama3-gqa-hf-fp32")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",

@@ -61,7 +61,7 @@ func (l *Logprobs) Check() []string {
 	hold(b.MeanKL, max(f.KL[0], f.KL[1]), "mean KL")
 	hold(b.MaxProbDiff, f.MaxProbDiff, "max |difference of p|")
 	if b.MinESS != nil && !(f.ESS >= *b.MinESS) {
-		out = append(out, fmt.Sprintf("the effective sample size %s is below %g", Nats(f.ESS), *b.MinESS))
+		out = append(out, fmt.Sprintf("the effective sample size %.6g is below %g", f.ESS, *b.MinESS))
 	}
 	if b.MaxClipped != nil && !(f.Clipped <= *b.MaxClipped) {
 		out = append(out, fmt.Sprintf("%s of the ratios lie outside [%g, %g], and %s may", Percent(f.Clipped), 1-l.Clip, 1+l.Clip, Percent(*b.MaxClipped)))

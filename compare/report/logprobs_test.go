@@ -96,7 +96,7 @@ func TestLogprobBounds(t *testing.T) {
 		{LogprobBounds{MaxKL: v(0.15)}, "max KL 0.2 is above 0.15"},
 		{LogprobBounds{MeanKL: v(0.05)}, "mean KL 0.1 is above 0.05"},
 		{LogprobBounds{MaxProbDiff: v(0.1)}, "max |difference of p| 0.145 is above 0.1"},
-		{LogprobBounds{MinESS: v(0.99)}, "the effective sample size 0.943 is below 0.99"},
+		{LogprobBounds{MinESS: v(0.99)}, "the effective sample size 0.943409 is below 0.99"},
 		{LogprobBounds{MaxClipped: v(0.1)}, "50.0 % of the ratios lie outside [0.8, 1.2], and 10.0 % may"},
 		{LogprobBounds{Clip: v(0.1)}, ""},
 	} {
