@@ -32,13 +32,14 @@ func TestScripts(t *testing.T) {
 		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
 	}
 	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
-	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16-trainer"), filepath.Join(root, "hf-trainer")))
+	trainer := fixture.Session(t, "llama3-gqa-hf-bf16-trainer")
 	hf32 := fixture.Session(t, "llama3-gqa-hf-fp32")
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("S", root)
 			e.Setenv("HF32", hf32)
+			e.Setenv("TRAINER", trainer)
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))
