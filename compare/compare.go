@@ -106,7 +106,7 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 		return nil, err
 	}
 	pairing.Workloads(c.forwards)
-	pairing.ReadRows(c.forwards, c.ref, c.target, [2]*il.Session{ref, target}, c.notes.MoreLogits())
+	pairing.ReadRows(c.forwards, c.ref, c.target, c.notes.Told(), [2]*il.Session{ref, target}, c.notes.MoreLogits())
 	c.layers = pairing.LayerCount(c.ref, c.target)
 	return c, nil
 }

@@ -174,3 +174,7 @@ func (n *Notes) MoreLogits() bool {
 	}
 	return false
 }
+
+// Told tells the tokens and positions of the prepared target where rows were lined
+// up, nil where they were not.
+func (n *Notes) Told() *il.Session { return n.told }

@@ -41,6 +41,9 @@ type Notes struct {
 	// rows of its logits are of; nil where tokens and positions do not tell.
 	Logits map[int]*Logits
 
+	// told tells the tokens and positions of the prepared target where its rows were
+	// lined up; nil where they were not.
+	told  *il.Session
 	ranks rankNotes
 }
 
@@ -56,6 +59,9 @@ func (n *Notes) add(side string, m Notes) {
 	n.NoPartner += m.NoPartner
 	if m.Logits != nil {
 		n.Logits = m.Logits
+	}
+	if m.told != nil {
+		n.told = m.told
 	}
 	if n.ranks == nil {
 		n.ranks = rankNotes{}
@@ -74,6 +80,9 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	}
 	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
+	if o.Before != nil && o.Before.told != nil {
+		rows[0] = o.Before.told
+	}
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
 	judged.lead = right
 	joinedR, n := right.join()

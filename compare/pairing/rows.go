@@ -18,19 +18,24 @@ type Tokens struct {
 }
 
 // ReadRows gives every forward its rows, by the layout of the target, or of the
-// reference where the target tells none; both have the same rows. Raw are the
-// sessions as they were run, which may be in other chunks.
+// reference where the target tells none; both have the same rows. Where neither does,
+// told may (normalize.Notes), nil for none. Raw are the sessions as they were run,
+// which may be in other chunks.
 //
 // more says that the sessions hold logits of other rows than an engine computes, so
 // that their number tells nothing of the requests.
-func ReadRows(fs []*Forward, ref, target *il.Session, raw [2]*il.Session, more bool) {
-	if more {
-		ref, target = withoutLogits(ref), withoutLogits(target)
-	}
-	layout, err := requests.Layout(target)
-	if err != nil {
-		if layout, err = requests.Layout(ref); err != nil {
+func ReadRows(fs []*Forward, ref, target, told *il.Session, raw [2]*il.Session, more bool) {
+	var layout []requests.Rows
+	for _, s := range []*il.Session{target, ref, told} {
+		if s == nil {
 			return
+		}
+		if more {
+			s = withoutLogits(s)
+		}
+		var err error
+		if layout, err = requests.Layout(s); err == nil {
+			break
 		}
 	}
 	cuts := cutsOf(raw)
