@@ -157,11 +157,15 @@ func TestLogprobsPolicy(t *testing.T) {
 	}{
 		{"kept", good, noise, Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxAbsLogRatio: v(0.02), MinESS: v(0.99)}}}, 0, "", "", ""},
 		{
-			"broken", good, noise, Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxAbsLogRatio: v(0.01)}}}, 1, "step_1/logits_processor/outputs",
+			"broken", good, noise,
+			Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxAbsLogRatio: v(0.01)}}},
+			1, "step_1/logits_processor/outputs",
 			"max |log ratio| 0.0139 is above 0.01; worst at request 0, position 11, token 77: its row is within rounding everywhere, and first different in step 0, model.layers.0.self_attn.qkv_proj, output 0 (rel_l2 2.4e-03)", "",
 		},
 		{
-			"the clip range of the options", good, noise, Options{Clip: v(1e-3), Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxClipped: v(0)}}}, 1, "step_1/logits_processor/outputs",
+			"the clip range of the options", good, noise,
+			Options{Clip: v(1e-3), Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxClipped: v(0)}}},
+			1, "step_1/logits_processor/outputs",
 			"100 % of the ratios lie outside [0.999, 1.001], and 0 % may", "",
 		},
 		{"a fault comes first", good, fault, Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxAbsLogRatio: v(0.01)}}}, 1, "step_0/model.layers.0.self_attn.o_proj/outputs_0", "inputs agree to the bit", ""},
@@ -171,7 +175,9 @@ func TestLogprobsPolicy(t *testing.T) {
 		{"no bounds", without, without, Options{}, 0, "", "", ""},
 		{"not selected", good, good, Options{Modules: []string{"embed"}, Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxKL: v(1)}}}, 3, "", "", "neither session recorded logits, or none are among the compared modules: those of step n lie in step n+1, so log that too"},
 		{
-			"left out", good, good, Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxKL: v(1)}, Rules: []report.PolicyRule{rule(t, "logits", report.PolicyRule{Skip: true, Reason: "x"})}}}, 3, "", "",
+			"left out", good, good,
+			Options{Policy: &report.Policy{Logprobs: &report.LogprobBounds{MaxKL: v(1)}, Rules: []report.PolicyRule{rule(t, "logits", report.PolicyRule{Skip: true, Reason: "x"})}}},
+			3, "", "",
 			"the policy leaves the logits out",
 		},
 		{"bounds for all tensors", good, noise, Options{Bounds: report.Bounds{MaxRelL2: v(1)}}, 0, "", "", ""},
