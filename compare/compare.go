@@ -40,6 +40,7 @@ type Options struct {
 	CommonOnly  bool               // leave out what only one session holds, instead of counting it as missing
 	Bounds      report.Bounds      // where one is set, they replace the default rule
 	Policy      *report.Policy     // rules for single tensors, nil for none; not beside Bounds
+	Clip        *float64           // ε of the clip range [1-ε, 1+ε] of logprobs; nil means that of the policy, or report.DefaultClip
 	MinCoverage *float64           // percent of the tensors of both sessions; nil means 100
 	View        normalize.Options
 	Evidence    Evidence
@@ -107,7 +108,7 @@ func begin(ref, target *il.Session, opts *Options) (*comparison, error) {
 		return nil, err
 	}
 	pairing.Workloads(c.forwards)
-	pairing.ReadRows(c.forwards, c.ref, c.target, [2]*il.Session{ref, target})
+	pairing.ReadRows(c.forwards, c.ref, c.target, c.notes.Told(), [2]*il.Session{ref, target}, c.notes.MoreLogits())
 	c.layers = pairing.LayerCount(c.ref, c.target)
 	return c, nil
 }
@@ -127,6 +128,9 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	}
 	pairing.NameTokens(c.forwards, c.opts.TokenText)
 	measure.Ranks(c.forwards, &c.notes)
+	if err := measure.Logprobs(ctx, c.forwards, &c.notes, c.opts.TokenText); err != nil {
+		return err
+	}
 	if c.opts.Bounds.Set() { // which ask for no origin
 		return nil
 	}
@@ -140,6 +144,7 @@ func (c *comparison) measured() *judge.Input {
 	return &judge.Input{
 		RawRef: c.rawRef, RawTarget: c.rawTarget, Notes: c.notes, Forwards: c.forwards, Layers: c.layers,
 		Rule: o.Evidence.Rule(), Policy: o.Policy != nil, RatioLimit: o.Evidence.RatioLimit, Bounds: o.Bounds, MinCoverage: o.MinCoverage,
+		Clip: o.clip(), Logprobs: o.logprobBounds(),
 		Unfinished: judge.Unfinished(c.rawRef.Unfinished(), c.rawTarget.Unfinished()),
 		Setup:      setup.Differences(c.rawRef.Provenance(), c.rawTarget.Provenance()),
 	}
@@ -150,4 +155,22 @@ func verdict(m *judge.Input, look diagnose.Looker) *report.Report {
 	r, b := m.Judge()
 	diagnose.Explain(r, m.Forwards, b, look)
 	return r
+}
+
+// logprobBounds are those of the policy, nil for none.
+func (o *Options) logprobBounds() *report.LogprobBounds {
+	if o.Policy == nil {
+		return nil
+	}
+	return o.Policy.Logprobs
+}
+
+func (o *Options) clip() float64 {
+	switch b := o.logprobBounds(); {
+	case o.Clip != nil:
+		return *o.Clip
+	case b != nil && b.Clip != nil:
+		return *b.Clip
+	}
+	return report.DefaultClip
 }

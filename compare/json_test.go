@@ -28,7 +28,7 @@ func TestSchema(t *testing.T) {
 	_, d := toJSON(t, run(t, open(t, base), open(t, base+"-fault-rope_theta"), Options{}))
 	require.Equal(t, "ildiff.report/v1", d["schema"])
 	require.Equal(t, "fail", d["verdict"])
-	require.Equal(t, []string{"coverage", "fallback", "first_divergence", "modules", "other_workload", "reference", "rule", "schema", "target", "tensors", "verdict", "warnings"}, keys(d))
+	require.Equal(t, []string{"coverage", "fallback", "first_divergence", "logprobs", "modules", "other_workload", "reference", "rule", "schema", "target", "tensors", "verdict", "warnings"}, keys(d))
 	require.Equal(t, []string{
 		"compared", "min_percent", "missing", "missing_in_reference", "missing_in_target", "no_partner", "other_workload", "percent", "skipped", "skipped_tensors", "unmatched_by_nature", "unreadable", "unreadable_tensors",
 	}, keys(d["coverage"]))

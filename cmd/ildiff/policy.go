@@ -17,6 +17,11 @@ func (f *flags) withPolicy(o *compare.Options) (err error) {
 	if o.Bounds != (report.Bounds{}) {
 		return fmt.Errorf("--policy with a bound on the command line: write the bound as a rule without conditions at the end of %s", f.policy)
 	}
-	o.Policy, err = policy.Load(f.policy)
-	return err
+	if o.Policy, err = policy.Load(f.policy); err != nil {
+		return err
+	}
+	if b := o.Policy.Logprobs; b != nil && b.Clip != nil && o.Clip != nil {
+		return fmt.Errorf("--clip with clip in %s: give one of them", f.policy)
+	}
+	return nil
 }

@@ -73,6 +73,7 @@ type flags struct {
 	policy                                      string
 	modules                                     []string
 	rtol, atol, maxAbs, minCosine, maxRelL2, mc number
+	clip                                        number
 	all                                         bool
 	stepOffset                                  offset
 	shard                                       string
@@ -144,7 +145,7 @@ func newFlags() *flags {
 	return &flags{
 		mc:        number{v: 100, low: 0, high: 100},
 		minCosine: number{low: -1, high: 1},
-		rtol:      nonNegative, atol: nonNegative, maxAbs: nonNegative, maxRelL2: nonNegative,
+		rtol:      nonNegative, atol: nonNegative, maxAbs: nonNegative, maxRelL2: nonNegative, clip: nonNegative,
 	}
 }
 
@@ -159,6 +160,7 @@ func (f *flags) addJudging(fs *pflag.FlagSet) {
 	fs.Var(&f.minCosine, "min-cosine", "bound: least cosine similarity of a tensor")
 	fs.Var(&f.maxRelL2, "max-rel-l2", "bound: largest |target-reference|/|reference| of a tensor, in the Euclidean norm")
 	fs.StringVar(&f.policy, "policy", "", "judge by the rules of `FILE`: bounds and skips for single tensors (see ildiff suggest --help)")
+	fs.Var(&f.clip, "clip", "ε of the clip range [1-ε, 1+ε] that importance ratios are counted outside of (default 0.2; see docs/trainer-and-rollout.md)")
 	fs.Var(&f.mc, "min-coverage", "least share of the tensors of both sessions that must be compared, in percent")
 }
 
@@ -229,7 +231,7 @@ func (f *flags) options() (*compare.Options, error) {
 	if err := f.checkColor(); err != nil {
 		return nil, err
 	}
-	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Bounds: report.Bounds{
+	o := &compare.Options{Modules: f.modules, MinCoverage: f.mc.given(), Clip: f.clip.given(), Bounds: report.Bounds{
 		RTol: f.rtol.given(), ATol: f.atol.given(), MaxAbs: f.maxAbs.given(), MinCosine: f.minCosine.given(), MaxRelL2: f.maxRelL2.given(),
 	}}
 	err := f.evidence.check()

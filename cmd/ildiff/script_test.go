@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		require.NoError(t, os.Rename(fixture.Session(t, name), filepath.Join(root, strings.TrimPrefix(name, "llama3-gqa-"))))
 	}
 	require.NoError(t, os.Rename(fixture.Session(t, "llama3-gqa-hf-bf16"), filepath.Join(root, "hf-bf16")))
+	trainer := fixture.Session(t, "llama3-gqa-hf-bf16-trainer")
 	hf32 := fixture.Session(t, "llama3-gqa-hf-fp32")
 	hf := t.TempDir()
 	for _, name := range []string{"hf-llama-sdpa", "hf-llama-eager", "hf-llama-chunks", "hf-olmo2-sdpa", "hf-fault-row_scale"} {
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HF", hf)
 			e.Setenv("LLAMA12", fixture.Architecture("llama-default"))
 			e.Setenv("OLMO2", fixture.Architecture("olmo2"))
+			e.Setenv("TRAINER", trainer)
 			e.Setenv("MODEL", fixture.Checkpoint("llama3-gqa"))
 			e.Setenv("ESC", "\x1b[31m")
 			e.Setenv("GOPHER", fixture.Session(t, "gopher-1m-bf16"))

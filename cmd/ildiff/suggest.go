@@ -20,7 +20,8 @@ type it takes the largest gap between REFERENCE and any RUN, times 2, and at lea
 one unit in the last place of the type. A run that fails by the default rule is
 refused, unless --despite-gap says that its gap is meant, and a file that is there
 already is not replaced. The first session is the reference; equal
-sessions give equal bytes.
+sessions give equal bytes. Where all runs hold logits of tokens that they ran,
+their log probabilities are bounded too.
 
 Each rule is a regular expression for module names and the bounds of its tensors:
 

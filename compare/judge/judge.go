@@ -22,6 +22,8 @@ type Input struct {
 	Bounds            report.Bounds // of all tensors
 	MinCoverage       *float64      // percent of the tensors of both sessions; nil means 100
 	Unfinished        []string      // why a session is not that of a run that has ended
+	Clip              float64       // ε of the clip range of logprobs
+	Logprobs          *report.LogprobBounds
 
 	Setup []report.SetupDifference // for the report: no verdict rests on it
 }
@@ -52,6 +54,7 @@ func (m *Input) Judge() (*report.Report, *Blamed) {
 		j.judge(m.Forwards)
 	}
 	b := judgeRanks(r, m.Forwards)
+	judgeLogprobs(r, m)
 	summarise(r, m.Forwards)
 	r.Unfinished = m.Unfinished
 	r.Warnings = append(r.Warnings, m.Unfinished...)

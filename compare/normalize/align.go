@@ -35,6 +35,7 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 			return r, t, n
 		}
 		if err == nil && sameIDs(a, b) {
+			n.Logits = logitsOf(a, b, inOrder(a.tokens, b.tokens))
 			return ref, target, n
 		}
 		if err == nil {
@@ -50,13 +51,17 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 	m := match(a.tokens, b.tokens)
 	settleDrafts(a, b, m)
 	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
+		n.Logits = logitsOf(a, b, o)
 		return ref, target, n
 	}
 	if sameLayout(a, b, m) || movedPositions(a, b) || !slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 }) {
+		n.Logits = logitsOf(a, b, m)
 		return ref, target, n
 	}
+	n.Logits = map[int]*Logits{}
 	al := &aligner{ref: a, target: b, matching: m, notes: &n, used: make([]bool, len(b.passes)), usedLogits: map[row]bool{}}
 	r, t := al.run()
+	n.told = al.told()
 	return r, t, n
 }
 
@@ -141,6 +146,7 @@ func (a *aligner) run() (*il.Session, *il.Session) {
 	}
 	for _, p := range a.ref.passes {
 		a.logits(p, refSteps, targetSteps)
+		a.noteLogits(p)
 	}
 	for _, p := range a.ref.passes {
 		a.pass(p, refSteps, targetSteps)
@@ -148,6 +154,26 @@ func (a *aligner) run() (*il.Session, *il.Session) {
 	a.leftover(refSteps, targetSteps)
 	a.report()
 	return derive(a.ref.session, refSteps.list()), derive(a.target.session, targetSteps.list())
+}
+
+// told is a session of the tokens and positions of the rows that are kept, for
+// reading them again: the positions may have left the target's own.
+func (a *aligner) told() *il.Session {
+	var steps []*il.Step
+	for _, p := range a.ref.passes {
+		var ids, positions []int
+		for _, r := range p.rows {
+			to, ok := partner(a.to, r)
+			if _, held := a.target.rows[to]; ok && held {
+				ids, positions = append(ids, a.target.token(to)), append(positions, to.position)
+			}
+		}
+		if len(ids) > 0 {
+			embed := &il.Call{Module: topology.EmbedTokensName, Slots: []*il.Slot{positionsSlot("0", ids, len(ids))}}
+			steps = append(steps, &il.Step{Number: p.step, Calls: []*il.Call{embed, positionsCall(positions)}})
+		}
+	}
+	return il.NewSession(a.target.session.Dir, a.target.session.Variant, steps)
 }
 
 // stepSet collects calls by step.

@@ -12,23 +12,34 @@ import (
 
 // renamed maps a session of transformers onto vLLM's modules, and takes from a
 // session of vLLM what transformers does not have. alone counts the tensors
-// that left.
-func renamed(hf, vllm *il.Session) (h, v *il.Session, alone int) {
-	h, m := underVLLMNames(hf, vllm.Architecture())
+// that left, and rows tells the tokens and positions of the first. all says that
+// rows can be lined up, so that all logits are kept.
+func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int) {
+	h, m := underVLLMNames(hf, vllm.Architecture(), lastRows)
+	rows = withPositions(h)
 	v, gone := m.without(vllm)
-	return h, v, m.alone + gone
+	if all {
+		every, _ := underVLLMNames(hf, vllm.Architecture(), flat)
+		_, errH := layoutOf(every, rows)
+		_, errV := layoutOf(v, vllm)
+		if errH == nil && errV == nil {
+			h = every
+		}
+	}
+	return h, v, rows, m.alone + gone
 }
 
 // underVLLMNames maps a session of transformers onto vLLM's modules, those of an
-// architecture where it is known.
-func underVLLMNames(hf *il.Session, of *topology.Architecture) (*il.Session, *hfMapper) {
+// architecture where it is known. logits chooses the rows of its logits: all that
+// there are (flat), or those that an engine computes (lastRows).
+func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*il.Session, *hfMapper) {
 	layers := 0
 	for _, st := range hf.Steps {
 		for _, c := range st.Calls {
 			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
 	}
-	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}}
+	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
@@ -41,16 +52,20 @@ type hfMapper struct {
 	session   *il.Session
 	table     *topology.Table
 	steps     stepSet
-	positions bool // recorded
+	logits    change // of the logits
+	positions bool   // recorded
 	alone     int
 }
+
+// change makes of a tensor of transformers what vLLM's is.
+type change = func(*tensor.Tensor) (*tensor.Tensor, error)
 
 // step maps the calls of one forward.
 func (m *hfMapper) step(st *il.Step) {
 	used := map[topology.Source]bool{}
 	m.steps.at(st.Number)
 	m.add(st, st.Number, m.table.Mappings, used, flat)
-	m.add(st, st.Number+1, topology.TransformersLogits, used, lastRows)
+	m.add(st, st.Number+1, topology.TransformersLogits, used, m.logits)
 	for _, c := range st.Calls {
 		var rest []*il.Slot
 		for _, s := range c.Slots {
@@ -70,7 +85,7 @@ func (m *hfMapper) step(st *il.Step) {
 
 // add makes the calls of a table whose tensors are recorded, in the table's
 // order.
-func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used map[topology.Source]bool, change func(*tensor.Tensor) (*tensor.Tensor, error)) {
+func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used map[topology.Source]bool, to change) {
 	type id struct {
 		module string
 		index  int
@@ -94,7 +109,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, change)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, to)))
 	}
 }
 
@@ -154,7 +169,7 @@ func isPositions(c *il.Call, s *il.Slot) bool {
 
 // slot is the slot that the sources make, each changed and all joined along
 // the last dimension.
-func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, change func(*tensor.Tensor) (*tensor.Tensor, error)) *il.Slot {
+func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, to change) *il.Slot {
 	out := &il.Slot{Direction: d, Path: path}
 	var files []*il.TensorFile
 	for _, s := range sources {
@@ -164,15 +179,15 @@ func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, change 
 		}
 		files = append(files, s.Tensors[0])
 	}
-	open := func() (*tensor.Tensor, io.Closer, error) { return openJoined(files, change) }
+	open := func() (*tensor.Tensor, io.Closer, error) { return openJoined(files, to) }
 	out.Tensors = []*il.TensorFile{il.VirtualTensor(files[0].Device, files[0].File, open)}
 	return out
 }
 
-func openJoined(files []*il.TensorFile, change func(*tensor.Tensor) (*tensor.Tensor, error)) (*tensor.Tensor, io.Closer, error) {
+func openJoined(files []*il.TensorFile, to change) (*tensor.Tensor, io.Closer, error) {
 	changed := func(ts []*tensor.Tensor) error {
 		for i := range ts {
-			t, err := change(ts[i])
+			t, err := to(ts[i])
 			if err != nil {
 				return fmt.Errorf("%s: %w", files[i].File, err)
 			}

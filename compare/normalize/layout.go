@@ -29,6 +29,7 @@ type pass struct {
 	ids    []int // the tokens
 	ends   []row // the last rows of its chunks, of which logits are computed
 	logits []row // what the rows of its logits are; nil where not recorded
+	more   bool  // logits are of more rows than an engine samples from
 }
 
 // layout says what every row of a session computes.
@@ -56,8 +57,9 @@ func layoutOf(s, rows *il.Session) (*layout, error) {
 			p.add(c)
 			l.add(c)
 		}
-		if recordedLogits(s, st.Number+1) != len(p.logits) {
-			p.logits = nil
+		if n := recordedLogits(s, st.Number+1); n != len(p.logits) {
+			p.logits = p.lastRows(n)
+			p.more = p.logits != nil
 		}
 		for k, r := range p.rows {
 			l.rows[r] = place{i, k}

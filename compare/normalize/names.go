@@ -11,32 +11,40 @@ import (
 // other session has them, where both shall have them, or where two of transformers
 // run their tokens in other forwards: rows are lined up under vLLM's names. Tensors that only one
 // of the two schemes has leave both sessions; rows are sessions that still tell
-// the tokens and positions.
-func names(ref, target *il.Session, both bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
+// the tokens and positions, by which rows are lined up if lined says so.
+func names(ref, target *il.Session, both, lined bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
 	switch {
 	case isHF(ref) && isVLLM(target):
-		r, t, n.NoPartner = renamed(ref, target)
+		r, t, told, alone := renamed(ref, target, lined)
+		n.NoPartner = alone
 		n.Warnings = append(n.Warnings, "reference: "+hfNamed)
-		return r, t, [2]*il.Session{withPositions(r), target}, n
+		return r, t, [2]*il.Session{told, target}, n
 	case isHF(target) && isVLLM(ref):
-		t, r, n.NoPartner = renamed(target, ref)
+		t, r, told, alone := renamed(target, ref, lined)
+		n.NoPartner = alone
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
-		return r, t, [2]*il.Session{ref, withPositions(t)}, n
-	case isHF(ref) && isHF(target) && (both || otherForwards(ref, target)):
-		r, a := underVLLMNames(ref, nil)
-		t, b := underVLLMNames(target, nil)
+		return r, t, [2]*il.Session{ref, told}, n
+	case isHF(ref) && isHF(target):
+		r, a := underVLLMNames(ref, nil, flat)
+		t, b := underVLLMNames(target, nil, flat)
+		told := func(s *il.Session) *il.Session {
+			s, _ = underVLLMNames(s, nil, lastRows)
+			return withPositions(s)
+		}
+		rows := [2]*il.Session{told(ref), told(target)}
+		other, logits := sameTokens(r, t, rows)
+		if !both && !(other && lined) && !otherForwards(ref, target) {
+			r, a := withoutWeights(ref, target)
+			t, b := withoutWeights(target, ref)
+			return r, t, [2]*il.Session{r, t}, Notes{Logits: logits, NoPartner: a + b}
+		}
 		if a.positions != b.positions {
-			r, a = underVLLMNames(withHFPositions(ref), nil)
-			t, b = underVLLMNames(withHFPositions(target), nil)
+			r, a = underVLLMNames(withHFPositions(ref), nil, flat)
+			t, b = underVLLMNames(withHFPositions(target), nil, flat)
 		}
 		n.NoPartner = a.alone + b.alone
 		n.Warnings = append(n.Warnings, hfNamed)
-		return r, t, [2]*il.Session{withPositions(r), withPositions(t)}, n
-	case isHF(ref) && isHF(target):
-		r, a := withoutWeights(ref, target)
-		t, b := withoutWeights(target, ref)
-		n.NoPartner = a + b
-		return r, t, [2]*il.Session{r, t}, n
+		return r, t, rows, n
 	}
 	return ref, target, [2]*il.Session{ref, target}, n
 }

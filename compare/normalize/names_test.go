@@ -135,7 +135,7 @@ func TestOlderTransformers(t *testing.T) {
 		{Module: "model.layers.0.mlp", Slots: one(il.Outputs, "")},
 		{Module: "lm_head", Slots: one(il.Outputs, "")},
 	}})
-	h, v, _ := renamed(hf, open(t, base))
+	h, v, _, _ := renamed(hf, open(t, base), true)
 	got := slots(h)
 	for _, want := range []slotName{
 		{0, "model.layers.0", 0, il.Inputs, "0"},

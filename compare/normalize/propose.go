@@ -15,7 +15,7 @@ import (
 // of the same width, the most similar names first and then in order. It is a
 // guess to be read and corrected.
 func WriteMap(w io.Writer, ref, target *il.Session) error {
-	ref, target, _, _ = names(ref, target, false)
+	ref, target, _, _ = names(ref, target, false, false)
 	m := Map{Version: 1, Modules: propose(ref, target)}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

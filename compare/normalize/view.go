@@ -40,6 +40,13 @@ type Notes struct {
 	Unmatched int      // rows without a partner by nature: padding, logits of unfinished chunks
 	NoPartner int      // tensors for which the other side's modules have no place
 
+	// Logits says by the number of a forward, in both prepared sessions, what the
+	// rows of its logits are of; nil where tokens and positions do not tell.
+	Logits map[int]*Logits
+
+	// told tells the tokens and positions of the prepared target where its rows were
+	// lined up; nil where they were not.
+	told  *il.Session
 	ranks rankNotes
 }
 
@@ -53,6 +60,12 @@ func (n *Notes) add(side string, m Notes) {
 	}
 	n.Unmatched += m.Unmatched
 	n.NoPartner += m.NoPartner
+	if m.Logits != nil {
+		n.Logits = m.Logits
+	}
+	if m.told != nil {
+		n.told = m.told
+	}
 	if n.ranks == nil {
 		n.ranks = rankNotes{}
 	}
@@ -70,11 +83,13 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	}
 	forms := [2]*il.Session{ref, target}
 	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
-	r, t, rows, n := names(ref, target, o.Canonical)
+	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
 	if o.Before == nil {
 		notes.add("reference", contradicted(rows[0]))
 		notes.add("target", contradicted(rows[1]))
+	} else if o.Before.told != nil {
+		rows[0] = o.Before.told
 	}
 	r, t = sameResults(forms, r, t)
 	right, judged := newRankJoiner(r, t, o.KVHeads), newRankJoiner(t, r, o.KVHeads)
@@ -94,6 +109,9 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 	if o.StepOffset != nil {
 		if t, err = shift(joinedT, *o.StepOffset); err != nil {
 			return joinedR, t, notes, err
+		}
+		if told, err := shift(rows[1], *o.StepOffset); err == nil && notes.Logits == nil {
+			_, notes.Logits = sameTokens(joinedR, t, [2]*il.Session{rows[0], told})
 		}
 		r = joinedR
 	} else {
@@ -123,7 +141,7 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
 	s = s.WithLaterLogits()
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), known(other))
+		s, _ = underVLLMNames(withHFPositions(s), known(other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)

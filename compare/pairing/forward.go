@@ -31,6 +31,7 @@ type Call struct {
 	Index       int
 	Ref, Target *il.Call
 	Slots       []*Pair // selected ones
+	Others      []*Pair // selected ones that another part measures
 	parent      *Call
 	Children    []*Call
 	Layer       int // the layer it works for, -1 outside layers

@@ -85,6 +85,7 @@ func (s *Selection) Narrow(fs []*Forward) {
 	for _, f := range fs {
 		for _, c := range f.Calls {
 			if !s.Own.Own(c.Module, c.Index) {
+				c.Others = c.Slots
 				c.Slots = nil
 			}
 		}
@@ -123,6 +124,8 @@ type Pair struct {
 	OddRank     string             // which of them is off from the reference, "" where that is not known
 	Rank        string             // the device that holds the largest difference; "" for a tensor of one device
 	Ranked      bool               // rank is known
+
+	Logprobs *report.LogitsTokens // of an output of logits: the tokens that were run; nil where it was not compared
 }
 
 // pairSlots pairs the tensors of one call. Slots of None hold nothing and do

@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
+	"github.com/ilref/ilref/topology"
 )
 
 // Tokens are the rows of a forward: the request of each, in order of
@@ -17,13 +18,24 @@ type Tokens struct {
 }
 
 // ReadRows gives every forward its rows, by the layout of the target, or of the
-// reference where the target tells none; both have the same rows. Raw are the
-// sessions as they were run, which may be in other chunks.
-func ReadRows(fs []*Forward, ref, target *il.Session, raw [2]*il.Session) {
-	layout, err := requests.Layout(target)
-	if err != nil {
-		if layout, err = requests.Layout(ref); err != nil {
+// reference where the target tells none; both have the same rows. Where neither does,
+// told may (normalize.Notes), nil for none. Raw are the sessions as they were run,
+// which may be in other chunks.
+//
+// more says that the sessions hold logits of other rows than an engine computes, so
+// that their number tells nothing of the requests.
+func ReadRows(fs []*Forward, ref, target, told *il.Session, raw [2]*il.Session, more bool) {
+	var layout []requests.Rows
+	for _, s := range []*il.Session{target, ref, told} {
+		if s == nil {
 			return
+		}
+		if more {
+			s = withoutLogits(s)
+		}
+		var err error
+		if layout, err = requests.Layout(s); err == nil {
+			break
 		}
 	}
 	cuts := cutsOf(raw)
@@ -103,4 +115,15 @@ func (r *Tokens) name(t *report.TensorDiff, text func(id int) string) *report.To
 		}
 	}
 	return out
+}
+
+// withoutLogits is a session for reading its rows.
+func withoutLogits(s *il.Session) *il.Session {
+	var steps []*il.Step
+	for _, st := range s.Steps {
+		steps = append(steps, &il.Step{Number: st.Number, Calls: slices.DeleteFunc(slices.Clone(st.Calls), func(c *il.Call) bool {
+			return topology.Of(c.Module).Kind == topology.Logits
+		})})
+	}
+	return il.NewSession(s.Dir, s.Variant, steps)
 }

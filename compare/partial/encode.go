@@ -32,7 +32,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 		Schema: Schema, Shard: p, Evidence: evidence,
 		Reference: sideOf(c.RawRef), Target: sideOf(c.RawTarget),
 		Rule: c.Rule, Policy: c.Policy, RatioLimit: c.RatioLimit,
-		MinCoverage: c.MinCoverage, Bounds: c.Bounds, Layers: c.Layers,
+		MinCoverage: c.MinCoverage, Bounds: c.Bounds, Layers: c.Layers, Clip: c.Clip, Logprobs: c.Logprobs,
 		Notes: notes{c.Notes.Warnings, c.Notes.Unmatched, c.Notes.NoPartner}, Setup: c.Setup,
 	}
 	rules := map[*report.Bounds]int{} // bounds of the policy's rules, which pairs share
@@ -100,7 +100,7 @@ func sideOf(s *il.Session) Side {
 }
 
 func slotOf(p *pairing.Pair) Slot {
-	out := Slot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits, Rows: p.Rows}
+	out := Slot{Direction: p.Direction, Slot: p.Slot, Fate: fates[p.Status], Why: p.Why, Bits: p.Bits, Rows: p.Rows, Logprobs: p.Logprobs}
 	t := p.Result
 	if t == nil {
 		return out

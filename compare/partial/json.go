@@ -180,6 +180,17 @@ func (p *Report) checkLimits() error {
 	if !(p.RatioLimit >= 0) || math.IsInf(p.RatioLimit, 1) {
 		return fmt.Errorf("/ratio_limit: %v, want a number from 0 on", p.RatioLimit)
 	}
+	if !(p.Clip >= 0 && p.Clip <= math.MaxFloat64) {
+		return fmt.Errorf("/clip: %v, want a number from 0 on", p.Clip)
+	}
+	for _, name := range report.LogprobBoundNames {
+		if p.Logprobs == nil {
+			break
+		}
+		if v := *p.Logprobs.Field(name); v != nil && !(*v >= 0 && *v <= math.MaxFloat64) {
+			return fmt.Errorf("/logprobs: %s %v is no limit", name, *v)
+		}
+	}
 	for i, b := range append([]report.Bounds{p.Bounds}, p.PolicyBounds...) {
 		for _, limit := range []*float64{b.RTol, b.ATol, b.MaxAbs, b.MaxRelL2, b.MaxMismatched} {
 			if limit != nil && !(*limit >= 0 && *limit <= math.MaxFloat64) {
@@ -205,7 +216,7 @@ func (s *Slot) check(bounds int) error {
 		return fmt.Errorf("bounds %d of %d", *s.Bounds, bounds)
 	case s.Rows != nil && len(s.Rows.Ref) != len(s.Rows.Target):
 		return fmt.Errorf("rows %d and %d", len(s.Rows.Ref), len(s.Rows.Target))
-	case t == nil && (s.Rank != nil || s.Rows != nil || len(s.RankGaps)+len(s.Clues) > 0):
+	case t == nil && (s.Rank != nil || s.Rows != nil || s.Logprobs != nil || len(s.RankGaps)+len(s.Clues) > 0):
 		return errors.New("says of a tensor that was not compared what only comparing it tells")
 	case t == nil:
 		return nil

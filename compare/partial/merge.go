@@ -134,7 +134,7 @@ func option(name, value string) string {
 func (p *Report) whole() Report {
 	w := Report{
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, MinCoverage: p.MinCoverage, Bounds: p.Bounds,
-		PolicyBounds: p.PolicyBounds, Layers: p.Layers, Forwards: p.Forwards, Setup: p.Setup,
+		PolicyBounds: p.PolicyBounds, Layers: p.Layers, Forwards: p.Forwards, Clip: p.Clip, Logprobs: p.Logprobs, Setup: p.Setup,
 		Notes: notes{Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
 	}
 	for _, m := range p.Evidence {
@@ -207,7 +207,7 @@ func (c *Call) call(p *Report, arch *topology.Architecture, look looked) *pairin
 func (s *Slot) pair(p *Report, c *Call) *pairing.Pair {
 	out := &pairing.Pair{
 		Key: report.Key{Step: c.Step, Module: c.Module, Call: c.Call, Direction: s.Direction, Slot: s.Slot}, Status: pairing.Status(slices.Index(fates, s.Fate)), Why: s.Why, Bits: s.Bits,
-		Finding: s.Finding, Rows: s.Rows,
+		Finding: s.Finding, Rows: s.Rows, Logprobs: s.Logprobs,
 	}
 	if s.Rank != nil {
 		out.Rank, out.Ranked = *s.Rank, true
@@ -239,7 +239,8 @@ func (p *Report) measured(fs []*pairing.Forward) *judge.Input {
 	return &judge.Input{
 		RawRef: p.Reference.session(), RawTarget: p.Target.session(), Forwards: fs, Layers: p.Layers,
 		Rule: p.Rule, Policy: p.Policy, RatioLimit: p.RatioLimit, Bounds: p.Bounds, MinCoverage: p.MinCoverage,
-		Notes:      normalize.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
+		Notes: normalize.Notes{Warnings: p.Notes.Warnings, Unmatched: p.Notes.Unmatched, NoPartner: p.Notes.NoPartner},
+		Clip:  p.Clip, Logprobs: p.Logprobs,
 		Unfinished: judge.Unfinished(p.Reference.Unfinished, p.Target.Unfinished),
 		Setup:      p.Setup,
 	}

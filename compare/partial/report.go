@@ -32,14 +32,16 @@ type Report struct {
 	Target    Side              `json:"target"`
 	Evidence  []report.Measured `json:"evidence"`
 
-	Rule         report.Rule     `json:"rule"`          // by which the sessions given are judged
-	Policy       bool            `json:"policy"`        // a policy comes first
-	RatioLimit   float64         `json:"ratio_limit"`   // 0 for the default
-	MinCoverage  *float64        `json:"min_coverage"`  // null for all
-	Bounds       report.Bounds   `json:"bounds"`        // of all tensors
-	PolicyBounds []report.Bounds `json:"policy_bounds"` // those of the tensors' rules
-	Layers       int             `json:"layers"`        // of the model; 0 is unknown
-	Notes        notes           `json:"notes"`
+	Rule         report.Rule           `json:"rule"`              // by which the sessions given are judged
+	Policy       bool                  `json:"policy"`            // a policy comes first
+	RatioLimit   float64               `json:"ratio_limit"`       // 0 for the default
+	MinCoverage  *float64              `json:"min_coverage"`      // null for all
+	Bounds       report.Bounds         `json:"bounds"`            // of all tensors
+	PolicyBounds []report.Bounds       `json:"policy_bounds"`     // those of the tensors' rules
+	Clip         float64               `json:"clip"`              // ε of the clip range of logprobs
+	Logprobs     *report.LogprobBounds `json:"logprobs,omitzero"` // the policy's bounds of them
+	Layers       int                   `json:"layers"`            // of the model; 0 is unknown
+	Notes        notes                 `json:"notes"`
 
 	Setup    []report.SetupDifference `json:"setup,omitzero"` // in what the sessions were made otherwise
 	Forwards []Forward                `json:"forwards"`       // all, whoever has measured them
@@ -103,12 +105,13 @@ type Slot struct {
 	Bounds    *int    `json:"bounds,omitzero"` // of policy_bounds
 	Tensor    *Tensor `json:"tensor,omitzero"` // of a compared one
 
-	Bits     [2]string          `json:"bits,omitzero"` // hashes of the two tensors
-	Finding  string             `json:"finding,omitzero"`
-	Rank     *string            `json:"rank,omitzero"` // that holds the largest difference
-	RankGaps map[string]float64 `json:"rank_gaps,omitzero"`
-	Rows     *pairing.RowOrigin `json:"rows,omitzero"`  // that logits are computed of
-	Clues    []Clue             `json:"clues,omitzero"` // should it be at fault
+	Bits     [2]string            `json:"bits,omitzero"` // hashes of the two tensors
+	Finding  string               `json:"finding,omitzero"`
+	Rank     *string              `json:"rank,omitzero"` // that holds the largest difference
+	RankGaps map[string]float64   `json:"rank_gaps,omitzero"`
+	Rows     *pairing.RowOrigin   `json:"rows,omitzero"`     // that logits are computed of
+	Clues    []Clue               `json:"clues,omitzero"`    // should it be at fault
+	Logprobs *report.LogitsTokens `json:"logprobs,omitzero"` // of a tensor of logits
 }
 
 // Clue is a likely cause that was found in advance, and what it holds for.

@@ -12,6 +12,8 @@
 //	    slot: ""
 //	    max_rel_l2: 0.012
 //	  - judge: default            # all others, as without a policy
+//	logprobs:                     # bounds of the tokens that were run
+//	  max_abs_log_ratio: 0.5
 package policy
 
 import (
@@ -91,10 +93,15 @@ func (p *parser) syntax(err error) error {
 func (p *parser) policy(n *yaml.Node) (*report.Policy, error) {
 	var rules *yaml.Node
 	version := false
-	err := p.mapping(n, "a policy", []string{"version", "rules"}, func(key, value *yaml.Node) error {
-		if key.Value == "rules" {
+	out := &report.Policy{}
+	err := p.mapping(n, "a policy", []string{"version", "rules", "logprobs"}, func(key, value *yaml.Node) (err error) {
+		switch key.Value {
+		case "rules":
 			rules = value
 			return nil
+		case "logprobs":
+			out.Logprobs, err = p.logprobs(value)
+			return err
 		}
 		version = true
 		if value.Kind != yaml.ScalarNode || value.Value != fmt.Sprint(Version) {
@@ -107,12 +114,13 @@ func (p *parser) policy(n *yaml.Node) (*report.Policy, error) {
 		return nil, err
 	case !version:
 		return nil, p.errorAt(n, "no version, want version: %d", Version)
+	case rules == nil && out.Logprobs != nil:
+		return out, nil
 	case rules == nil:
 		return nil, p.errorAt(n, "no rules")
 	case rules.Kind != yaml.SequenceNode || len(rules.Content) == 0:
 		return nil, p.errorAt(rules, "rules: want a list of rules, with one at least")
 	}
-	out := &report.Policy{}
 	for _, r := range rules.Content {
 		rule, err := p.rule(r)
 		if err != nil {

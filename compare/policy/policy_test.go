@@ -52,7 +52,7 @@ func TestParseErrors(t *testing.T) {
 		{"", "p.yaml: is empty, want version: 1 and rules"},
 		{"# nothing\n", "p.yaml: is empty, want version: 1 and rules"},
 		{"a: [", "p.yaml:1: not YAML: did not find expected node content"},
-		{"- 1", "p.yaml:1:1: want a policy with the keys version, rules, found a list"},
+		{"- 1", "p.yaml:1:1: want a policy with the keys version, rules, logprobs, found a list"},
 		{"rules: []", "p.yaml:1:1: no version, want version: 1"},
 		{"version: 1", "p.yaml:1:1: no rules"},
 		{"version: 2\nrules: []", `p.yaml:1:10: version "2", but this ildiff reads version 1`},
@@ -81,6 +81,16 @@ func TestParseErrors(t *testing.T) {
 		{head + "max_rel_l2: .inf", "max_rel_l2: want a number, 0 or more"},
 		{head + "min_cosine: 2", `min_cosine: want a number from -1 to 1, found "2"`},
 		{head + "max_mismatched: 2", `max_mismatched: want a share of the values, 0 to 1, found "2"`},
+		{"version: 1\nlogprobs: {}", "p.yaml:2:11: logprobs bound nothing: give one of max_abs_log_ratio, "},
+		{"version: 1\nlogprobs: {clip: 0.1}", "p.yaml:2:11: logprobs bound nothing"},
+		{"version: 1\nlogprobs: 1", `p.yaml:2:11: want logprobs with the keys max_abs_log_ratio, `},
+		{"version: 1\nlogprobs: {max_abs_log_ratio: -1}", `p.yaml:2:31: max_abs_log_ratio: want a number, 0 or more, found "-1"`},
+		{"version: 1\nlogprobs: {mean_kl: .nan}", `p.yaml:2:21: mean_kl: want a number, 0 or more, found ".nan"`},
+		{"version: 1\nlogprobs: {min_ess: 1.1}", `p.yaml:2:21: min_ess: want a share of the tokens, 0 to 1, found "1.1"`},
+		{"version: 1\nlogprobs: {mean_exp_abs_log_ratio: 0.9}", `mean_exp_abs_log_ratio: want a number, 1 (of equal sides) or more, found "0.9"`},
+		{"version: 1\nlogprobs: {clip: .inf, max_kl: 1}", `p.yaml:2:18: clip: want a number, 0 or more, found ".inf"`},
+		{"version: 1\nlogprobs: {ess: 1}", `p.yaml:2:12: unknown key "ess"`},
+		{"version: 1\nlogprobs: {max_kl: 1, max_kl: 1}", `p.yaml:2:23: key "max_kl" stands twice`},
 		{head + "judge: default\n---\nversion: 1", "p.yaml:4:1: a second document, want one policy a file"},
 		{head + "judge: default\n---\n{", ": not YAML"},
 	} {
@@ -103,11 +113,22 @@ func TestLoadErrors(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("version: 1\nrules:\n  - {module: a, dtype: [int64], max_abs: 1}\n  - {skip: true, reason: x}\n")
+	f.Add("version: 1\nlogprobs: {max_kl: 1, clip: 0.1}\n")
 	f.Add("a: &a [*a]")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := Parse("p.yaml", []byte(text))
-		if err == nil && len(p.Rules) == 0 {
+		if err == nil && len(p.Rules) == 0 && !p.Logprobs.Set() {
 			t.Fatal("no rules and no error")
 		}
+	})
+}
+
+func TestParseLogprobs(t *testing.T) {
+	p, err := Parse("p.yaml", []byte("version: 1\nlogprobs:\n  max_abs_log_ratio: 0.5\n  mean_abs_log_ratio: 0.02\n  mean_exp_abs_log_ratio: 1.05\n  max_kl: 1e-2\n  mean_kl: 1e-3\n  max_prob_diff: 0.1\n  min_ess: 0.95\n  max_clipped: 0.01\n  clip: 0.3\n"))
+	require.NoError(t, err)
+	require.Empty(t, p.Rules)
+	b := p.Logprobs
+	require.Equal(t, []float64{0.5, 0.02, 1.05, 1e-2, 1e-3, 0.1, 0.95, 0.01, 0.3}, []float64{
+		*b.MaxAbsLogRatio, *b.MeanAbsLogRatio, *b.MeanExpAbs, *b.MaxKL, *b.MeanKL, *b.MaxProbDiff, *b.MinESS, *b.MaxClipped, *b.Clip,
 	})
 }

@@ -56,6 +56,7 @@ func Suggest(w io.Writer, reports []*report.Report) error {
 	for _, k := range ordered {
 		k.write(b, kinds[k])
 	}
+	suggestLogprobs(b, reports)
 	return b.Flush()
 }
 

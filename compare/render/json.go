@@ -30,6 +30,7 @@ type jsonReport struct {
 	Warnings        []string        `json:"warnings"`
 	Modules         []jsonModule    `json:"modules"`
 	Tensors         []jsonTensor    `json:"tensors"`
+	Logprobs        *jsonLogprobs   `json:"logprobs"`
 	Fallback        []string        `json:"fallback"` // calls that the rule's evidence lacks
 
 	Setup []report.SetupDifference `json:"setup,omitempty"` // in what the sessions say that they were made otherwise
@@ -147,7 +148,8 @@ func JSON(w io.Writer, r *report.Report) error {
 		Schema: report.Schema, Verdict: r.Verdict, Rule: r.Rule,
 		Reference: jsonSideOf(r.Reference), Target: jsonSideOf(r.Target), Coverage: jsonCoverageOf(r),
 		OtherWorkload: []jsonWorkload{}, Warnings: notNil(r.Warnings), Fallback: notNil(r.Fallback), Modules: []jsonModule{}, Tensors: []jsonTensor{},
-		Setup: r.Setup,
+		Setup:    r.Setup,
+		Logprobs: jsonLogprobsOf(r.Logprobs),
 	}
 	if d := r.FirstDivergence; d != nil {
 		out.FirstDivergence = &jsonDivergence{jsonKeyOf(d.Key), d.Why, orNull(d.Hint)}

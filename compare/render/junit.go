@@ -72,6 +72,7 @@ func JUnit(w io.Writer, r *report.Report, o Options) error {
 	for _, m := range r.Modules {
 		s.Cases = append(s.Cases, junitCall(m, problems[callOf(m)], shortfall(r) != "" && !unjudged[m.Forward]))
 	}
+	s.Cases = append(s.Cases, junitLogprobs(r)...)
 	s.Cases = append(s.Cases, junitVerdict(r))
 	for _, c := range s.Cases {
 		c.Time = "0"

@@ -38,6 +38,7 @@ func Markdown(w io.Writer, r *report.Report, o Options) error {
 	}
 	markdownFindings(&b, findings(r, o))
 	markdownSummary(&b, r)
+	markdownLogprobs(&b, r.Logprobs)
 	fmt.Fprintf(&b, "**Coverage:** %s. **Rule:** %s.\n\n", prose(coverage(&r.Coverage), markdownWhy), prose(rule(r, o.Bounds), markdownWhy))
 	fmt.Fprintf(&b, "| | session | steps | types |\n|---|---|---|---|\n")
 	for _, s := range []struct {

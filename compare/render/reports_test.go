@@ -69,6 +69,15 @@ func evilReport() *report.Report {
 	m := &report.CallDiff{Step: 3, Module: key.Module, Call: 1, Forward: 3, Layer: 1, Tensors: 5, Compared: 1, Outputs: x, Verdict: report.Fail, Why: evil, Hint: evil}
 	other := key
 	other.Slot = "1"
+	tokens := &report.LogitsTokens{NoNext: 1, OtherNext: 2, Undefined: 3}
+	for q := range 7 {
+		tokens.Tokens = append(tokens.Tokens, report.TokenLogprob{
+			Request: q, Position: 9, ID: 42, Text: evil, Step: 4, Logprob: metric.Logprob{Log: [2]float64{-1, -2 / float64(q%2)}, KL: [2]float64{0, math.Inf(1)}},
+			Parts: &report.Parting{Key: key, Layer: 1, RelL2: math.Inf(1), Within: q == 1},
+		})
+	}
+	logprobs := report.NewLogprobs([]*report.LogitsTokens{tokens}, 0.2)
+	logprobs.Broken = []string{evil}
 	return &report.Report{
 		Reference: report.Side{Dir: evil, Variant: evil, Steps: []int{3}, DTypes: []string{evil}}, Target: report.Side{Dir: evil},
 		Rule: report.RuleNoise, Verdict: report.Fail, MinCoverage: 100,
@@ -78,7 +87,7 @@ func evilReport() *report.Report {
 			Skipped: []report.Problem{{Key: other, Why: evil}}, Unreadable: []report.Problem{{Key: other, Why: evil}},
 		},
 		Modules: []*report.CallDiff{m}, Tensors: []*report.TensorDiff{x},
-		Workloads: []report.Workload{{Forward: 4, Why: evil}}, Warnings: []string{evil},
+		Workloads: []report.Workload{{Forward: 4, Why: evil}}, Warnings: []string{evil}, Logprobs: logprobs,
 	}
 }
 

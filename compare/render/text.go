@@ -40,6 +40,7 @@ func Text(w io.Writer, r *report.Report, o TextOptions) error {
 	t.line("")
 	t.conclusion()
 	t.rule()
+	t.logprobs()
 	t.workloads()
 	t.nanOnBothSides()
 	t.coverage()
@@ -316,6 +317,10 @@ func (t *textWriter) verdict() {
 	case report.Incomparable:
 		if len(r.Unfinished) > 0 {
 			t.line("Verdict: %s (%s)", t.paint("INCOMPARABLE", texttab.Yellow), terminal.Printable(r.Unfinished[0]))
+			return
+		}
+		if r.Logprobs.Missing() && enough(r) {
+			t.line("Verdict: %s (the policy bounds logprobs, and none could be computed)", t.paint("INCOMPARABLE", texttab.Yellow))
 			return
 		}
 		t.line("Verdict: %s (%s of the tensors were compared, %s are asked for)", t.paint("INCOMPARABLE", texttab.Yellow),

@@ -99,10 +99,18 @@ func guess(hint string) string { return "A guess: " + strings.TrimSuffix(hint, "
 
 // shortfall says that too little was compared; "" where enough was.
 func shortfall(r *report.Report) string {
-	if r.Coverage.Compared > 0 && r.Coverage.Percent() >= r.MinCoverage {
+	switch {
+	case enough(r) && r.Logprobs.Missing():
+		return "The policy bounds logprobs, and none could be computed: " + r.Logprobs.Why
+	case enough(r):
 		return ""
 	}
 	return fmt.Sprintf("%s of the tensors were compared, %s are asked for", report.Percent(r.Coverage.Percent()/100), report.Percent(r.MinCoverage/100))
+}
+
+// enough reports whether as many tensors were compared as were asked for.
+func enough(r *report.Report) bool {
+	return r.Coverage.Compared > 0 && r.Coverage.Percent() >= r.MinCoverage
 }
 
 func worstTensor(r *report.Report) *report.TensorDiff {

@@ -9,7 +9,8 @@ import (
 // Policy says for single tensors what Options say for all: the first rule that
 // matches a tensor decides. Tensors that no rule matches are judged by default.
 type Policy struct {
-	Rules []PolicyRule
+	Rules    []PolicyRule
+	Logprobs *LogprobBounds // of the tokens that were run; nil for none
 }
 
 // PolicyRule is what a policy says of the tensors that it matches. A condition

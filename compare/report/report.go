@@ -52,11 +52,11 @@ const (
 
 // Key names a tensor of a session, without its device.
 type Key struct {
-	Step      int    // of the directory
-	Module    string // dotted, without call suffix
-	Call      int    // 0 for the first call in the step
-	Direction string // inputs, outputs or post_fwd_inputs
-	Slot      string // "0", "1_2", "key", "" for a single output
+	Step      int    `json:"step"`      // of the directory
+	Module    string `json:"module"`    // dotted, without call suffix
+	Call      int    `json:"call"`      // 0 for the first call in the step
+	Direction string `json:"direction"` // inputs, outputs or post_fwd_inputs
+	Slot      string `json:"slot"`      // "0", "1_2", "key", "" for a single output
 }
 
 // String is the tensor's file in the session, without device and ending.
@@ -189,6 +189,8 @@ type Report struct {
 	Fallback          []string // calls that the rule's evidence lacks, judged between the two sessions
 	Warnings          []string
 	Unfinished        []string // why a session is not that of a run that has ended: such a comparison passes nothing
+
+	Logprobs *Logprobs // of the tokens that were run; nil where no side recorded logits and no policy bounds them
 
 	Diverged bool     // something failed, or the tokens part
 	Unhinted []string // failing calls that their parts did not suspect
