@@ -25,28 +25,40 @@ func names(ref, target *il.Session, both, lined bool) (r, t *il.Session, rows [2
 		n.Warnings = append(n.Warnings, "target: "+hfNamed)
 		return r, t, [2]*il.Session{ref, told}, n
 	case isHF(ref) && isHF(target):
-		r, a := underVLLMNames(ref, nil, flat)
-		t, b := underVLLMNames(target, nil, flat)
-		told := func(s *il.Session) *il.Session {
-			s, _ = underVLLMNames(s, nil, lastRows)
-			return withPositions(s)
-		}
-		rows := [2]*il.Session{told(ref), told(target)}
-		other, logits := sameTokens(r, t, rows)
-		if !both && !(other && lined) && !otherForwards(ref, target) {
-			r, a := withoutWeights(ref, target)
-			t, b := withoutWeights(target, ref)
-			return r, t, [2]*il.Session{r, t}, Notes{Logits: logits, NoPartner: a + b}
-		}
-		if a.positions != b.positions {
-			r, a = underVLLMNames(withHFPositions(ref), nil, flat)
-			t, b = underVLLMNames(withHFPositions(target), nil, flat)
-		}
-		n.NoPartner = a.alone + b.alone
-		n.Warnings = append(n.Warnings, hfNamed)
-		return r, t, rows, n
+		return bothTransformers(ref, target, both, lined)
 	}
 	return ref, target, [2]*il.Session{ref, target}, n
+}
+
+// bothTransformers is names of two sessions of transformers. All of their logits are
+// kept where rows can be lined up.
+func bothTransformers(ref, target *il.Session, both, lined bool) (r, t *il.Session, rows [2]*il.Session, n Notes) {
+	raw := [2]*il.Session{ref, target}
+	under := func(logits change) (s [2]*il.Session, m [2]*hfMapper) {
+		for i := range raw {
+			s[i], m[i] = underVLLMNames(raw[i], nil, logits)
+		}
+		return s, m
+	}
+	every, m := under(flat)
+	if m[0].positions != m[1].positions {
+		raw = [2]*il.Session{withHFPositions(ref), withHFPositions(target)}
+		every, m = under(flat)
+	}
+	last, _ := under(lastRows)
+	rows = [2]*il.Session{withPositions(last[0]), withPositions(last[1])}
+	other, logits := sameTokens(every[0], every[1], rows)
+	if !both && !(lined && other) && !otherForwards(ref, target) {
+		r, a := withoutWeights(ref, target)
+		t, b := withoutWeights(target, ref)
+		return r, t, [2]*il.Session{r, t}, Notes{NoPartner: a + b, Logits: logits}
+	}
+	n.NoPartner = m[0].alone + m[1].alone
+	n.Warnings = append(n.Warnings, hfNamed)
+	if !lined || logits == nil {
+		return last[0], last[1], rows, n
+	}
+	return every[0], every[1], rows, n
 }
 
 const hfNamed = "transformers' modules are compared under vLLM's names"

@@ -1,7 +1,7 @@
 """Writes OUTPUT: a session of transformers' own model through the rules of the GPU logger's variant A (hooks on every
-module but the root, the root's forward hook ends the step), greedy, NEW tokens.
-Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt; of NEW 0 one forward of all ids with
-the logits of every row, as a trainer computes them), with torch 2.14 and transformers 5.
+module but the root, the root's forward hook ends the step), greedy, NEW tokens; of 0 it is one forward of
+all ids with the logits of every row, as a trainer computes them.
+Usage: python3 hf-session.py CHECKPOINT OUTPUT DTYPE NEW ID.. (ids of the prompt), with torch 2.14 and transformers 5.
 hf-rounding.py calls record() for sessions with other attention, in chunks, and with faults."""
 import json, os, re, sys
 import torch
@@ -80,9 +80,8 @@ def record(checkpoint, output, dtype, new, ids, attention="eager", chunks=None, 
                 out.append(int(step.logits[0, -1].argmax()))
                 step = model(torch.tensor([out[-1:]]), past_key_values=cache, use_cache=True)
             out.append(int(step.logits[0, -1].argmax()))
-        elif not new:
-            out = ids
-            model(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)))
+        elif new == 0:
+            out = model(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids))).logits[0].argmax(-1).tolist()
         else:
             out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=new, do_sample=False)[0].tolist()
     print(output, out)
