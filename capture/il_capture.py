@@ -41,7 +41,12 @@ import time
 import traceback
 import uuid
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    if __name__ != "__main__":
+        raise
+    sys.exit("il_capture: needs torch, which this Python has not: run it with the Python of the engine, or of transformers")
 
 VERSION = "1.0"
 SCHEMA = "il.session.v1"
@@ -2027,7 +2032,10 @@ def run_command(a):
     except (OSError, ValueError) as e:
         raise CaptureError(f"--model {a.model}: {e}") from e
     model = model.to(a.device).eval()
-    x = torch.tensor([prompt_ids(a, transformers)], device=a.device)
+    ids, vocab = prompt_ids(a, transformers), model.get_input_embeddings().num_embeddings
+    if not ids or min(ids) < 0 or max(ids) >= vocab:
+        raise CaptureError(f"the prompt has {len(ids)} token ids, {ids[:8]} first: want one or more, from 0 to {vocab - 1}")
+    x = torch.tensor([ids], device=a.device)
     with capture(model, config, session=a.output) as session, torch.inference_mode():
         out = model.generate(x, attention_mask=torch.ones_like(x), max_new_tokens=a.max_tokens, do_sample=False)
     print(session)
