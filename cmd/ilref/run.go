@@ -394,6 +394,23 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 	return engine, dtype, err
 }
 
+// warnUnlogged tells of steps of a session that is run again, nil for none, which the
+// config does not log: they are compared with nothing.
+func warnUnlogged(cfg *il.Config, like *il.Session, stderr io.Writer) {
+	if like == nil {
+		return
+	}
+	n := 0
+	for _, st := range like.Steps {
+		if !cfg.SelectsStep(st.Number) {
+			n++
+		}
+	}
+	if n > 0 {
+		warn(stderr, fmt.Sprintf("the il config does not log %d of the %d steps of %s: log_step_ids [] logs all, and so does --output-dir without a config", n, len(like.Steps), like.Dir))
+	}
+}
+
 // logger opens the session to write, nil where nothing is to be logged.
 func (f *runFlags) logger(m *model.CausalLM, like *il.Session, made *provenance.Record, stderr io.Writer) (*il.Logger, error) {
 	cfg, err := f.ilConfig()
@@ -407,6 +424,7 @@ func (f *runFlags) logger(m *model.CausalLM, like *il.Session, made *provenance.
 			return nil, err
 		}
 		warn(stderr, cfg.Warnings...)
+		warnUnlogged(cfg, like, stderr)
 	case like != nil:
 		cfg = il.DefaultConfig()
 		cfg.LogStepIDs = nil
