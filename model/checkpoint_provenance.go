@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // fingerprinted is how much of a parameter Fingerprints hashes.
@@ -44,18 +45,16 @@ func (c *Checkpoint) Fingerprints(dtype tensor.DType) ([]Fingerprint, error) {
 // fingerprintNames are those of parameters that every engine holds under one name:
 // none that one of them packs with others.
 func (c *Checkpoint) fingerprintNames() []string {
-	in := func(layer int, rel string) string { return fmt.Sprintf("model.layers.%d.%s.weight", layer, rel) }
+	oProj := func(layer int) string { return topology.InLayer(layer, topology.OProjName) }
+	downProj := func(layer int) string { return topology.InLayer(layer, topology.DownProjName) }
 	n := c.Config.NumHiddenLayers
-	names := []string{
-		"model.embed_tokens.weight",
-		in(0, "self_attn.o_proj"), in(0, "mlp.down_proj"),
-		in(n/2, "self_attn.o_proj"), in(n/2, "mlp.down_proj"),
-		in(n-1, "mlp.down_proj"),
-		"model.norm.weight", "lm_head.weight",
+	modules := []string{
+		topology.EmbedTokensName, oProj(0), downProj(0), oProj(n / 2), downProj(n / 2), downProj(n - 1), topology.FinalNormName, topology.LMHeadName,
 	}
 	var out []string
-	for _, name := range names {
-		if c.Has(name) && !slices.Contains(out, name) && !(name == "lm_head.weight" && c.Config.TieWordEmbeddings) {
+	for _, m := range modules {
+		name := m + ".weight"
+		if c.Has(name) && !slices.Contains(out, name) && !(m == topology.LMHeadName && c.Config.TieWordEmbeddings) {
 			out = append(out, name)
 		}
 	}

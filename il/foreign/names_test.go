@@ -154,7 +154,7 @@ func TestParentsFirst(t *testing.T) {
 func TestExecution(t *testing.T) {
 	order := []string{"model.embed_tokens", "model.layers.0", "model.layers.0.input_layernorm", "model.layers.0.self_attn", "model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.o_proj", "model.layers.0.mlp", "model.layers.0.other", "model.layers.2", "model.layers.10", "model.norm", "lm_head"}
 	for i := range order[1:] {
-		require.Negative(t, byExecution(order[i], order[i+1]), order[i])
+		require.Negative(t, topology.ByExecution(order[i], order[i+1]), order[i])
 	}
 }
 

@@ -229,7 +229,7 @@ func (r *neuronReader) forward(step int, f *neuronForward) error {
 			r.odd = append(r.odd, filepath.Join(filepath.Base(f.path), e.Name()))
 		}
 	}
-	slices.SortStableFunc(modules, byExecution)
+	slices.SortStableFunc(modules, topology.ByExecution)
 	r.hf = r.hf || transformersNames(modules)
 	devices := map[string]bool{}
 	for _, m := range modules {
