@@ -16,13 +16,13 @@ func (s *Session) Convention() topology.Convention {
 // "transformers" or "vllm", and its attention where they show it, "eager": what
 // cannot be told is "". transformers returns the weights of its eager attention.
 func (s *Session) EngineByNames() (engine, attention string) {
-	switch s.Convention() {
-	case topology.Transformers, topology.LikeTransformers:
+	switch c := s.Convention(); {
+	case c.IsTransformers():
 		if s.ReturnsWeights() {
 			attention = "eager"
 		}
 		return "transformers", attention
-	case topology.VLLM, topology.LikeVLLM:
+	case c.IsVLLM():
 		return "vllm", ""
 	}
 	return "", ""

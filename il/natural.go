@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// naturalCompare orders strings with the numbers in them by value: layers.2
+// NaturalCompare orders strings with the numbers in them by value: layers.2
 // before layers.10.
-func naturalCompare(a, b string) int {
+func NaturalCompare(a, b string) int {
 	x, y := a, b
 	for x != "" && y != "" {
 		nx, ny := digitRun(x), digitRun(y)

@@ -10,6 +10,7 @@ import (
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/il/pt"
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -197,7 +198,7 @@ func Open(dir string) (*Session, error) {
 		}
 		return nil, fmt.Errorf("%s is not a session: expected the directories step_0, step_1, … in it, or one session below it", dir)
 	}
-	return nil, fmt.Errorf("%s holds %d sessions, name one of them: %s", dir, len(found), abbreviate(found, 10))
+	return nil, fmt.Errorf("%s holds %d sessions, name one of them: %s", dir, len(found), plural.First(found, 10))
 }
 
 // findSessions returns dir where it has steps, else the directories in it that
@@ -262,11 +263,3 @@ func hasStep(entries []os.DirEntry) bool {
 
 // maybeDir reports whether an entry is a directory or a link.
 func maybeDir(e os.DirEntry) bool { return e.IsDir() || e.Type()&os.ModeSymlink != 0 }
-
-// abbreviate lists the first n names.
-func abbreviate(names []string, n int) string {
-	if len(names) <= n {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
-}

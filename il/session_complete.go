@@ -83,10 +83,7 @@ const maxShort = 300
 
 // short is a text for a message of one line.
 func short(s string) string {
-	if len(s) > maxShort {
-		s = strings.ToValidUTF8(s[:maxShort], "") + "…"
-	}
-	return terminal.Printable(strings.Join(strings.Fields(s), " "))
+	return terminal.Printable(strings.Join(strings.Fields(terminal.Cut(s, maxShort)), " "))
 }
 
 // checkLag holds what the session says of the place of its logits against the order of

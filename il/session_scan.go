@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il/provenance"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/internal/workers"
 )
@@ -150,7 +151,7 @@ func (sc *scanner) warn(format string, args ...any) {
 // warnNames warns of things in a directory, once for all of them.
 func (sc *scanner) warnNames(where string, names []string, what string) {
 	if len(names) > 0 {
-		sc.warn("%s: %s: %s", where, what, abbreviate(quoted(names), 5))
+		sc.warn("%s: %s: %s", where, what, plural.First(quoted(names), 5))
 	}
 }
 
@@ -273,7 +274,7 @@ func (sc *scanner) order(raw *rawStep, listed bool) []string {
 		delete(rest, name)
 	}
 	unlisted := slices.Collect(maps.Keys(rest))
-	slices.SortFunc(unlisted, naturalCompare)
+	slices.SortFunc(unlisted, NaturalCompare)
 	sc.warnNames(where, absent, "listed in "+callsFile+", but without a directory")
 	switch {
 	case raw.hasTxt:

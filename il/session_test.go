@@ -471,7 +471,7 @@ func TestNaturalCompare(t *testing.T) {
 	sorted := []string{"", "a", "a02", "a2", "a10", "a10b", "layers.2", "layers.2.mlp", "layers.10", "m"}
 	for i, a := range sorted {
 		for j, b := range sorted {
-			got := naturalCompare(a, b)
+			got := NaturalCompare(a, b)
 			require.Equal(t, i < j, got < 0, "%q %q", a, b)
 			require.Equal(t, i == j, got == 0, "%q %q", a, b)
 		}

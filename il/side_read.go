@@ -112,7 +112,7 @@ func decodeSide(data []byte) (Value, error) {
 	d := newSideDecoder(data)
 	raw, err := d.ReadValue()
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, sidefile.JSONError(err)
 	}
 	budget := maxSideReads * max(len(raw), 1<<16)
 	v, err := decodeValue(bytes.Clone(raw), nesting{left: &budget})
@@ -178,7 +178,7 @@ func readObject(data []byte) (*sideObject, error) {
 	d := newSideDecoder(data)
 	t, err := d.ReadToken()
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, sidefile.JSONError(err)
 	}
 	if t.Kind() != '{' {
 		return nil, errNotObject
@@ -187,12 +187,12 @@ func readObject(data []byte) (*sideObject, error) {
 	for d.PeekKind() != '}' {
 		t, err := d.ReadToken()
 		if err != nil {
-			return nil, jsonError(err)
+			return nil, sidefile.JSONError(err)
 		}
 		key := t.String()
 		raw, err := d.ReadValue()
 		if err != nil {
-			return nil, jsonError(err)
+			return nil, sidefile.JSONError(err)
 		}
 		if !o.has(key) {
 			o.keys = append(o.keys, key)
@@ -303,32 +303,20 @@ func eachElement(raw jsontext.Value, f func(jsontext.Value) error) error {
 	}
 	d := newSideDecoder(raw)
 	if _, err := d.ReadToken(); err != nil {
-		return jsonError(err)
+		return sidefile.JSONError(err)
 	}
 	for d.PeekKind() != ']' {
 		e, err := d.ReadValue()
 		if err == nil {
 			err = f(bytes.Clone(e))
 		} else {
-			err = jsonError(err)
+			err = sidefile.JSONError(err)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// jsonError drops the package's own words from a syntax error.
-func jsonError(err error) error {
-	var se *jsontext.SyntacticError
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the JSON ends too early: the run that wrote it is still going, or died")
-	case errors.As(err, &se):
-		return fmt.Errorf("invalid JSON at byte %d: %w", se.ByteOffset, se.Err)
-	}
-	return err
 }
 
 // unquote reads a JSON string that the decoder took already. Lone surrogates

@@ -43,9 +43,9 @@ func NewCall(module string, index int, dir string, slots []*Slot) *Call {
 
 func (c *Call) sortSlots() {
 	slices.SortFunc(c.Slots, func(a, b *Slot) int {
-		return cmp.Or(cmp.Compare(slices.Index(directions, a.Direction), slices.Index(directions, b.Direction)), naturalCompare(a.Path, b.Path))
+		return cmp.Or(cmp.Compare(slices.Index(directions, a.Direction), slices.Index(directions, b.Direction)), NaturalCompare(a.Path, b.Path))
 	})
 	for _, s := range c.Slots {
-		slices.SortFunc(s.Tensors, func(a, b *TensorFile) int { return naturalCompare(a.Device, b.Device) })
+		slices.SortFunc(s.Tensors, func(a, b *TensorFile) int { return NaturalCompare(a.Device, b.Device) })
 	}
 }

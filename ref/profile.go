@@ -143,9 +143,4 @@ func (a *Arithmetic) noteKernels(p *provenance.Record) {
 }
 
 // short is a word of a file for a message.
-func short(s string) string {
-	if len(s) > 40 {
-		s = strings.ToValidUTF8(s[:40], "") + "…"
-	}
-	return terminal.Printable(s)
-}
+func short(s string) string { return terminal.Printable(terminal.Cut(s, 40)) }

@@ -68,6 +68,12 @@ const (
 	VLLM
 )
 
+// IsTransformers reports whether names are more likely transformers' than vLLM's.
+func (c Convention) IsTransformers() bool { return c == Transformers || c == LikeTransformers }
+
+// IsVLLM reports whether names are more likely vLLM's than transformers'.
+func (c Convention) IsVLLM() bool { return c == VLLM || c == LikeVLLM }
+
 // ConventionOf tells whether a name is one that vLLM or transformers alone has.
 func ConventionOf(module string) Convention {
 	switch LastWord(module) {

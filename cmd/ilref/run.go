@@ -17,6 +17,7 @@ import (
 	"github.com/ilref/ilref/il/foreign"
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/internal/mmap"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
@@ -388,7 +389,7 @@ func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engi
 	}
 	warn(stderr, ckpt.Warnings...)
 	if unused := ckpt.Unused(); len(unused) > 0 {
-		warn(stderr, fmt.Sprintf("%s: %d tensors are not used by the model: %s", ckpt.Name, len(unused), abbreviate(unused, 5)))
+		warn(stderr, fmt.Sprintf("%s: %d tensors are not used by the model: %s", ckpt.Name, len(unused), plural.First(unused, 5)))
 	}
 	engine, err := ref.NewEngine(m, ref.Config{DType: dtype, Rounding: nn.Rounding(f.rounding), Threads: f.threads, MaxModelLen: f.maxModelLen})
 	return engine, dtype, err
@@ -464,11 +465,4 @@ func warn(w io.Writer, lines ...string) {
 	for _, l := range lines {
 		fmt.Fprintln(w, "ilref: warning:", terminal.Printable(l))
 	}
-}
-
-func abbreviate(names []string, n int) string {
-	if len(names) <= n {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }

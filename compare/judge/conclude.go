@@ -14,7 +14,7 @@ func conclude(r *report.Report, minCoverage *float64) {
 	switch {
 	case r.Diverged:
 		r.Verdict = report.Fail
-	case r.Coverage.Compared == 0 || r.Coverage.Percent() < r.MinCoverage || len(r.Unfinished) > 0, r.Logprobs.Missing():
+	case r.Coverage.Compared == 0 || r.Coverage.Percent() < r.MinCoverage || len(r.Unfinished) > 0 || r.Logprobs.Missing():
 		r.Verdict = report.Incomparable
 	default:
 		r.Verdict = report.Pass

@@ -69,11 +69,13 @@ func (l *logitsOf) read(ctx context.Context, text func(id int) string) {
 		return
 	}
 	err := il.WithBoth(ref, target, func(x, y *tensor.Tensor) error {
-		n := product(x.Shape[:max(0, len(x.Shape)-1)])
-		if !slices.Equal(x.Shape, y.Shape) || len(x.Shape) < 2 || n != len(l.rows.Of) {
+		width := 0
+		if n := len(x.Shape); n >= 2 {
+			width = x.Shape[n-1]
+		}
+		if !slices.Equal(x.Shape, y.Shape) || width == 0 || x.Numel()/width != len(l.rows.Of) {
 			return fmt.Errorf("%s and %s, expected %d rows", x, y, len(l.rows.Of))
 		}
-		width := x.Shape[len(x.Shape)-1]
 		a, b := make([]float64, width), make([]float64, width)
 		for i := range l.rows.Of {
 			if err := ctx.Err(); err != nil {
@@ -141,12 +143,4 @@ func recorded(c *pairing.Call, p *pairing.Pair, first bool) (ref, target *il.Ten
 		}
 	}
 	return r.Tensors[0], t.Tensors[0]
-}
-
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }

@@ -48,13 +48,8 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 			return ref, target, n
 		}
 	}
-	m := match(a.tokens, b.tokens)
-	settleDrafts(a, b, m)
-	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
-		n.Logits = logitsOf(a, b, o)
-		return ref, target, n
-	}
-	if sameLayout(a, b, m) || movedPositions(a, b) || !slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 }) {
+	m, other := matched(a, b)
+	if !other {
 		n.Logits = logitsOf(a, b, m)
 		return ref, target, n
 	}
@@ -63,6 +58,17 @@ func align(ref, target *il.Session, rows [2]*il.Session, ranks rankNotes) (*il.S
 	r, t := al.run()
 	n.told = al.told()
 	return r, t, n
+}
+
+// matched is which requests of two sessions are the same, and whether the tokens
+// that they have in common are laid out in other ways.
+func matched(a, b *layout) (m matching, other bool) {
+	m = match(a.tokens, b.tokens)
+	settleDrafts(a, b, m)
+	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
+		return o, false
+	}
+	return m, !sameLayout(a, b, m) && !movedPositions(a, b) && slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 })
 }
 
 // sameLayout reports whether the passes of equal steps have the same rows in

@@ -123,12 +123,7 @@ func sameTokens(ref, target *il.Session, rows [2]*il.Session) (other bool, logit
 	if errA != nil || errB != nil {
 		return false, nil
 	}
-	m := match(a.tokens, b.tokens)
-	settleDrafts(a, b, m)
-	if o := inOrder(a.tokens, b.tokens); o.common(a.tokens, b.tokens) >= m.common(a.tokens, b.tokens) && sameLayout(a, b, o) {
-		return false, logitsOf(a, b, o)
-	}
-	other = !sameLayout(a, b, m) && !movedPositions(a, b) && slices.ContainsFunc(m.to, func(i int) bool { return i >= 0 })
+	m, other := matched(a, b)
 	return other, logitsOf(a, b, m)
 }
 

@@ -63,15 +63,8 @@ func bothTransformers(ref, target *il.Session, both, lined bool) (r, t *il.Sessi
 
 const hfNamed = "transformers' modules are compared under vLLM's names"
 
-func isHF(s *il.Session) bool {
-	c := s.Convention()
-	return c == topology.Transformers || c == topology.LikeTransformers
-}
-
-func isVLLM(s *il.Session) bool {
-	c := s.Convention()
-	return c == topology.VLLM || c == topology.LikeVLLM
-}
+func isHF(s *il.Session) bool   { return s.Convention().IsTransformers() }
+func isVLLM(s *il.Session) bool { return s.Convention().IsVLLM() }
 
 // withoutWeights takes the weights from a session whose other one's attention
 // returns none, and counts them.

@@ -157,12 +157,7 @@ func differ(a, b string) bool { return a != "" && b != "" && a != b }
 func names[T any](m map[string]T) string { return strings.Join(slices.Sorted(maps.Keys(m)), ", ") }
 
 // short is a value for a line.
-func short(s string) string {
-	if len(s) > maxValue {
-		s = strings.ToValidUTF8(s[:maxValue], "") + "…"
-	}
-	return terminal.Printable(s)
-}
+func short(s string) string { return terminal.Printable(terminal.Cut(s, maxValue)) }
 
 // model is what both sides may say of the model. A KV cache of the model's own type is
 // auto.

@@ -1,7 +1,6 @@
 package foreign
 
 import (
-	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/sidefile"
 )
 
@@ -69,7 +69,7 @@ func dirs(entries []os.DirEntry, match func(string) bool) []string {
 			out = append(out, e.Name())
 		}
 	}
-	slices.SortFunc(out, naturally)
+	slices.SortFunc(out, il.NaturalCompare)
 	return out
 }
 
@@ -91,15 +91,6 @@ func numbered(name, prefix string) (int, bool) {
 	return number(rest)
 }
 
-// naturally orders names that differ in a number by its value.
-func naturally(a, b string) int {
-	x, y := strings.TrimRight(a, "0123456789"), strings.TrimRight(b, "0123456789")
-	if x != y {
-		return cmp.Compare(a, b)
-	}
-	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
-}
-
 // isModule reports whether a name can be that of a module: text that is a name of
 // a file too, so that nothing leads elsewhere when a session is written.
 func isModule(name string) bool {
@@ -118,13 +109,8 @@ func printable(name string) string {
 // and keys of dicts.
 func isSlot(s string) bool { return s == "" || isModule(s) }
 
-func abbreviate(names []string, n int) string {
-	if len(names) <= n {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.SortedFunc(maps.Keys(m), il.NaturalCompare)
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.SortedFunc(maps.Keys(m), naturally) }
 
 func sortedInts[V any](m map[int]V) []int { return slices.Sorted(maps.Keys(m)) }

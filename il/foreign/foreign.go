@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 )
 
 // form is a kind of dump.
@@ -74,7 +75,7 @@ func Open(dir string) (*il.Session, error) {
 	if same {
 		return nil, fmt.Errorf("%s mixes files of %s: move those of one dump to a directory of their own", found[0], strings.Join(formNames(of), " and "))
 	}
-	return nil, fmt.Errorf("%s holds %d dumps, name one of them: %s", dir, len(found), abbreviate(names, 10))
+	return nil, fmt.Errorf("%s holds %d dumps, name one of them: %s", dir, len(found), plural.First(names, 10))
 }
 
 func formNames(of []form) []string {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/sidefile"
 	"github.com/ilref/ilref/tensor"
 )
 
@@ -109,7 +109,7 @@ func parseProbed(data []byte) (*probed, error) {
 		return err
 	})
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, sidefile.JSONError(err)
 	}
 	return p, nil
 }
@@ -131,17 +131,6 @@ func withoutNaN(data []byte) {
 			copy(data[i:], "0       ")
 		}
 	}
-}
-
-func jsonError(err error) error {
-	var se *jsontext.SyntacticError
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the JSON ends too early: the run that wrote it is still going, or died")
-	case errors.As(err, &se):
-		return fmt.Errorf("invalid JSON at byte %d: %w", se.ByteOffset, se.Err)
-	}
-	return err
 }
 
 // object reads an object and calls member at each value.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/plural"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -64,7 +65,7 @@ func (r *recording) warnNames(what string, names []string) {
 	for i, n := range names {
 		names[i] = printable(n)
 	}
-	r.warn("%s: %s: %s", r.dir, what, abbreviate(names, 5))
+	r.warn("%s: %s: %s", r.dir, what, plural.First(names, 5))
 }
 
 func (r *recording) step(n int) *openStep {

@@ -50,7 +50,7 @@ func Parse(name string, data []byte) (*Record, []string, error) {
 	r := &Record{}
 	d.value(reflect.ValueOf(r).Elem(), whole, "")
 	if r.Schema != Schema {
-		return nil, nil, fmt.Errorf("%s: schema %q, expected %q", name, cut(r.Schema, 40), Schema)
+		return nil, nil, fmt.Errorf("%s: schema %q, expected %q", name, terminal.Cut(r.Schema, 40), Schema)
 	}
 	d.checkRecord(r)
 	return r, d.warnings(), nil
@@ -59,7 +59,7 @@ func Parse(name string, data []byte) (*Record, []string, error) {
 // checkRecord takes out what no writer can mean.
 func (d *decoder) checkRecord(r *Record) {
 	if r.Status != "" && !slices.Contains(statuses, r.Status) {
-		d.complain("/status", "%q is none of %s", cut(string(r.Status), 40), joined(statuses))
+		d.complain("/status", "%q is none of %s", terminal.Cut(string(r.Status), 40), joined(statuses))
 		r.Status = ""
 	}
 	if lag := r.Run.LogitsLag; lag != nil && *lag != 0 && *lag != 1 {
@@ -121,7 +121,7 @@ func (d *decoder) complain(path, format string, args ...any) {
 		d.more++
 		return
 	}
-	d.lines = append(d.lines, fmt.Sprintf("%s: %s: %s: ignored", d.name, terminal.Printable(cut(path, 100)), terminal.Printable(fmt.Sprintf(format, args...))))
+	d.lines = append(d.lines, fmt.Sprintf("%s: %s: %s: ignored", d.name, terminal.Printable(terminal.Cut(path, 100)), terminal.Printable(fmt.Sprintf(format, args...))))
 }
 
 // whole is the one JSON object of a text.
@@ -277,17 +277,9 @@ func (d *decoder) object(v jsontext.Value, path string, f func(key string, v jso
 	return true
 }
 
-// cut is the first bytes of a text.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
-}
-
 // kindName names what was found.
 func kindName(v jsontext.Value) string {
-	shown := cut(string(v), 40)
+	shown := terminal.Cut(string(v), 40)
 	switch v.Kind() {
 	case 'n':
 		return "null"

@@ -10,11 +10,26 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // maxStream bounds what is read of a pipe or a device, whose size nothing
 // tells before.
 const maxStream = 64 << 20
+
+// JSONError is a decoder's error of the file of a run without the decoder's own
+// words.
+func JSONError(err error) error {
+	var se *jsontext.SyntacticError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the JSON ends too early: the run that wrote it is still going, or died")
+	case errors.As(err, &se):
+		return fmt.Errorf("invalid JSON at byte %d: %w", se.ByteOffset, se.Err)
+	}
+	return err
+}
 
 // ErrNotObject is the cause of ReadJSON's error where the file begins otherwise.
 var ErrNotObject = errors.New("is no JSON object")

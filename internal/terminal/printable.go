@@ -27,4 +27,12 @@ func Printable(s string) string {
 	return b.String()
 }
 
+// Cut is the first n bytes of a text, for a message.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
 func unprintable(r rune) bool { return !strconv.IsPrint(r) }
