@@ -15,17 +15,18 @@ func (s *Session) Convention() topology.Convention {
 // EngineByNames tells by the names of a session's modules which engine ran them,
 // "transformers" or "vllm", and its attention where they show it, "eager": what
 // cannot be told is "". transformers returns the weights of its eager attention.
-func (s *Session) EngineByNames() (engine, attention string) {
+// The era is the first of vLLM in which a model has modules of these names.
+func (s *Session) EngineByNames() (engine, attention string, era topology.Era) {
 	switch c := s.Convention(); {
 	case c.IsTransformers():
 		if s.ReturnsWeights() {
 			attention = "eager"
 		}
-		return "transformers", attention
+		return "transformers", attention, topology.Era2025
 	case c.IsVLLM():
-		return "vllm", ""
+		return "vllm", "", s.Architecture().Era()
 	}
-	return "", ""
+	return "", "", topology.Era2025
 }
 
 // ReturnsWeights reports whether transformers' attention returned its weights, as

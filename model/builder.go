@@ -233,15 +233,18 @@ func (b *builder) lmHead(embed *nn.Embedding) nn.LinearMethod {
 }
 
 // headClass is the class of a head that is the embedding itself where the two
-// are tied, so that there is no lm_head module.
+// are tied, so that there is no lm_head module; in 2026 a tied head is one too.
 func (b *builder) headClass() string {
-	if b.cfg.TieWordEmbeddings {
+	if b.cfg.TieWordEmbeddings && b.options.Era == topology.Era2025 {
 		return "VocabParallelEmbedding"
 	}
 	return "ParallelLMHead"
 }
 
-// logitsProcessor is given a head of a class.
+// logitsProcessor is given a head of a class, the hidden states and, in 2025, no
+// bias.
 func (b *builder) logitsProcessor(class string, head nn.LinearMethod) *nn.LogitsProcessor {
-	return register(b, nn.NewLogitsProcessor("logits_processor", class, head))
+	m := nn.NewLogitsProcessor("logits_processor", class, head)
+	m.Bias = b.options.Era == topology.Era2025
+	return register(b, m)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // CausalLM is a decoder-only language model: the tree of modules that vLLM
@@ -37,8 +38,9 @@ type decoder interface {
 
 // Options say how a model is going to run.
 type Options struct {
-	MaxModelLen int         // positions a request may use; 0 = the model's; decides longrope's table in vLLM
-	DynamicRope DynamicRope // what dynamic rope scaling and longrope go by; "" = DynamicVLLM
+	MaxModelLen int          // positions a request may use; 0 = the model's; decides longrope's table in vLLM
+	DynamicRope DynamicRope  // what dynamic rope scaling and longrope go by; "" = DynamicVLLM
+	Era         topology.Era // whose tree of modules vLLM builds
 }
 
 // DynamicRope names a rule of dynamic rope scaling and of longrope.
@@ -56,6 +58,11 @@ func DynamicRopeOf(r nn.Rounding) DynamicRope {
 		return DynamicTransformers
 	}
 	return DynamicVLLM
+}
+
+// OptionsOf are the options of the engine whose rounding points a profile has.
+func OptionsOf(r nn.Rounding) Options {
+	return Options{DynamicRope: DynamicRopeOf(r), Era: r.Era()}
 }
 
 // list sets the modules that are called.
@@ -77,7 +84,11 @@ func (m *CausalLM) Forward(s *nn.Step, inputIDs, positions *tensor.Tensor) *tens
 // Logits maps hidden states (N, H) to logits (N, V). vLLM calls it after the
 // root's forward hook, so the next step logs it.
 func (m *CausalLM) Logits(s *nn.Step, hidden *tensor.Tensor) *tensor.Tensor {
-	return s.Call(m.logits, m.logits.Object, hidden, nil).(*tensor.Tensor)
+	args := []il.Value{m.logits.Object, hidden}
+	if m.logits.Bias {
+		args = append(args, nil)
+	}
+	return s.Call(m.logits, args...).(*tensor.Tensor)
 }
 
 // Head is the lm_head module, the first argument of logits_processor.

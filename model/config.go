@@ -8,8 +8,7 @@ import (
 )
 
 // Config is what config.json of a Hugging Face checkpoint says about the
-// arithmetic, in one form for all versions of the file. It does not know which
-// architectures are supported.
+// arithmetic, in one form for all versions of the file and all families of models.
 type Config struct {
 	File          string   // where it was read, for messages
 	Architectures []string // class names: "LlamaForCausalLM"
@@ -73,6 +72,8 @@ func ParseConfig(file string, data []byte) (*Config, error) {
 }
 
 func (c *Config) read(o *object) {
+	d := dialectOf(o.strings("architectures"))
+	d.translate(o)
 	for _, n := range needed {
 		o.require(n.key, n.meaning)
 	}
@@ -104,7 +105,10 @@ func (c *Config) read(o *object) {
 	c.LayerTypes = o.strings("layer_types")
 	c.BOSTokenID = o.int("bos_token_id", -1)
 	c.EOSTokenIDs = o.ints("eos_token_id")
-	c.checkFields(o)
+	if d.read != nil {
+		d.read(c, o)
+	}
+	c.checkFields(o, d.fields)
 }
 
 // configDType reads the element type under its new or its old name.

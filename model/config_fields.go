@@ -70,12 +70,12 @@ var remarks = []string{
 	"version", "dropout", "token_id", "loss", "label", "train", "license", "author", "date", "language", "description", "unsloth",
 }
 
-// checkFields walks every field of a config.
-func (c *Config) checkFields(o *object) {
+// checkFields walks every field of a config; own are those of its family.
+func (c *Config) checkFields(o *object, own []string) {
 	for _, key := range o.keys {
 		raw := o.values[key].raw
 		switch {
-		case slices.Contains(understood, key), slices.Contains(neutral, key), strings.HasPrefix(key, "_"):
+		case slices.Contains(own, key), slices.Contains(understood, key), slices.Contains(neutral, key), strings.HasPrefix(key, "_"):
 		case isUnset(raw), off[key] != "" && isNumber(raw, off[key]):
 		case reasons[key] != "":
 			o.failKey(key, "is not supported: %s", reasons[key])

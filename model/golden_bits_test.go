@@ -38,10 +38,10 @@ func TestGoldenBits(t *testing.T) {
 		c, err := Open(filepath.Dir(config))
 		require.NoError(t, err)
 		defer c.Close()
-		m, err := Build(c, Options{})
-		require.NoError(t, err)
 		for _, dtype := range []tensor.DType{tensor.Float64, tensor.Float32, tensor.BFloat16, tensor.Float16} {
 			for _, rounding := range nn.Roundings() {
+				m, err := Build(c, Options{Era: rounding.Era()})
+				require.NoError(t, err)
 				num, err := nn.NewNumerics(dtype, rounding, 2)
 				require.NoError(t, err)
 				s := &nn.Step{Numerics: num, Hooks: nn.NoHooks{}, Spans: []nn.Span{{Lo: 0, Hi: len(ids), Cache: nn.NewCache()}}}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,19 +22,20 @@ import (
 // and compares the bits of what it returns. Sums in another order may fall to
 // the other side of a rounding boundary: 99 % of each module's values are equal.
 func TestModulesBitByBit(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "modules.safetensors"))
+	files, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "modules.*.safetensors"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
 		name := filepath.Base(filepath.Dir(file))
-		t.Run(name, func(t *testing.T) {
+		rounding := nn.Rounding(strings.Split(filepath.Base(file), ".")[1])
+		t.Run(name+"/"+string(rounding), func(t *testing.T) {
 			data, err := os.ReadFile(file)
 			require.NoError(t, err)
 			golden, err := safetensors.Parse(file, data)
 			require.NoError(t, err)
-			num, err := nn.NewNumerics(tensor.BFloat16, nn.VLLM2025, 1)
+			num, err := nn.NewNumerics(tensor.BFloat16, rounding, 1)
 			require.NoError(t, err)
-			for _, m := range built(t, name).Modules() {
+			for _, m := range built(t, name, OptionsOf(rounding)).Modules() {
 				if m.Spec().Kind.IsBlock() {
 					continue
 				}

@@ -7,16 +7,24 @@ import (
 	"strings"
 )
 
-// architectures maps an entry of config.json's "architectures" to what builds
-// its tree.
-var architectures = map[string]func(*builder) *CausalLM{
-	"LlamaForCausalLM":   newLlamaForCausalLM,
-	"MistralForCausalLM": newMistralForCausalLM,
-	"Olmo2ForCausalLM":   newOlmo2ForCausalLM,
-	"Phi3ForCausalLM":    newPhi3ForCausalLM,
-	"Qwen2ForCausalLM":   newQwen2ForCausalLM,
-	"Qwen3ForCausalLM":   newQwen3ForCausalLM,
+// architecture is what an entry of config.json's "architectures" names.
+type architecture struct {
+	build   func(*builder) *CausalLM // its tree
+	dialect                          // of its config.json
 }
+
+// architectures are all that there are.
+var architectures = map[string]architecture{
+	"LlamaForCausalLM":   {build: newLlamaForCausalLM},
+	"MistralForCausalLM": {build: newMistralForCausalLM},
+	"Olmo2ForCausalLM":   {build: newOlmo2ForCausalLM},
+	"Phi3ForCausalLM":    {build: newPhi3ForCausalLM},
+	"Qwen2ForCausalLM":   {build: newQwen2ForCausalLM},
+	"Qwen3ForCausalLM":   {build: newQwen3ForCausalLM},
+}
+
+// Architectures lists the entries of "architectures" that can be built.
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
 
 // Build makes the module tree of a checkpoint and finds the weight of every
 // module. The weights stay where they are: in the mapped checkpoint.
@@ -25,9 +33,9 @@ func Build(c *Checkpoint, o Options) (*CausalLM, error) {
 		o.MaxModelLen = c.Config.MaxPositionEmbeddings
 	}
 	for _, a := range c.Config.Architectures {
-		if build := architectures[a]; build != nil {
+		if known, ok := architectures[a]; ok {
 			b := newBuilder(c, o, a)
-			m := build(b)
+			m := known.build(b)
 			if b.err != nil {
 				return nil, b.err
 			}
@@ -37,5 +45,5 @@ func Build(c *Checkpoint, o Options) (*CausalLM, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s: architecture %s is not supported: expected %s",
-		c.Config.File, strings.Join(c.Config.Architectures, ", "), strings.Join(slices.Sorted(maps.Keys(architectures)), ", "))
+		c.Config.File, strings.Join(c.Config.Architectures, ", "), strings.Join(Architectures(), ", "))
 }

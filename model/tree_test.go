@@ -25,17 +25,17 @@ func TestListingFollowsRegistration(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, append(want, "model.norm", "logits_processor"), built(t, "qwen3").ModuleNames())
+	require.Equal(t, append(want, "model.norm", "logits_processor"), built(t, "qwen3", Options{}).ModuleNames())
 }
 
 // TestTreeAgainstTopology holds the tree of every architecture to its entry in
 // the table of names: the same modules in the same order, of the same classes.
 func TestTreeAgainstTopology(t *testing.T) {
 	seen := map[string]bool{}
-	eachArchitecture(t, func(t *testing.T, m *CausalLM) {
+	eachArchitecture(t, func(t *testing.T, m *CausalLM, era topology.Era) {
 		arch := m.Config.Architectures[0]
 		seen[arch] = true
-		entry := topology.ByName(arch)
+		entry := topology.ByName(arch, era)
 		require.NotNil(t, entry, arch)
 		var want, got []topology.Child
 		for _, x := range entry.Modules(m.Config.NumHiddenLayers) {
@@ -51,7 +51,7 @@ func TestTreeAgainstTopology(t *testing.T) {
 			require.Same(t, want[i].Spec, got[i].Spec, got[i].Name)
 		}
 	})
-	for name := range architectures {
+	for _, name := range Architectures() {
 		require.True(t, seen[name], "testdata/architectures has no %s", name)
 	}
 }
@@ -60,7 +60,7 @@ func TestTreeAgainstTopology(t *testing.T) {
 // arguments, states where it says that it keeps some, and sources for what hooks
 // do not see.
 func TestTreeIsDescribed(t *testing.T) {
-	eachArchitecture(t, func(t *testing.T, m *CausalLM) {
+	eachArchitecture(t, func(t *testing.T, m *CausalLM, _ topology.Era) {
 		var held int
 		for _, x := range m.Modules() {
 			spec, inputs := x.Spec(), x.Inputs()
@@ -86,22 +86,25 @@ func TestTreeIsDescribed(t *testing.T) {
 	})
 }
 
-// eachArchitecture calls f with every model of testdata/architectures.
-func eachArchitecture(t *testing.T, f func(t *testing.T, m *CausalLM)) {
+// eachArchitecture calls f with every model of testdata/architectures, as vLLM builds
+// it in each era.
+func eachArchitecture(t *testing.T, f func(t *testing.T, m *CausalLM, era topology.Era)) {
 	configs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, configs)
 	for _, config := range configs {
 		name := filepath.Base(filepath.Dir(config))
-		t.Run(name, func(t *testing.T) { f(t, built(t, name)) })
+		for _, r := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+			t.Run(name+"/"+string(r), func(t *testing.T) { f(t, built(t, name, OptionsOf(r)), r.Era()) })
+		}
 	}
 }
 
-func built(t *testing.T, name string) *CausalLM {
+func built(t *testing.T, name string, o Options) *CausalLM {
 	c, err := Open(filepath.Join(fixture.Architectures(), name))
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	m, err := Build(c, Options{})
+	m, err := Build(c, o)
 	require.NoError(t, err)
 	return m
 }

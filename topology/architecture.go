@@ -1,10 +1,14 @@
 package topology
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Architecture is the tree of modules of a model under vLLM's names.
 type Architecture struct {
 	Names []string // entries of config.json's "architectures"
+	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Ties  []Tie    // beside those of every decoder; see ties.go
@@ -13,14 +17,32 @@ type Architecture struct {
 	Transformers func(layers int) *Table
 }
 
+// Era is a span of vLLM's history. Between the two, trees and calls of some models
+// changed with the rounding points of the kernels.
+type Era uint8
+
+// The eras, the first being that of names which tell none.
+const (
+	Era2025 Era = iota // as of commit 15b8fef4 (2025-09-13), v0.10.2 to v0.19
+	Era2026            // as of commit 017e9f44 (2026-08-17)
+)
+
+// Era is the first in which vLLM has this tree.
+func (a *Architecture) Era() Era {
+	if a == nil || len(a.Eras) == 0 {
+		return Era2025
+	}
+	return a.Eras[0]
+}
+
 // Child is a module of a tree: its name, within its layer where it has one.
 type Child struct {
 	Name string
 	Spec *Spec
 }
 
-// architectures are all that are known, the most usual first: what several
-// share is looked up in the first.
+// architectures are all that are known, the most usual first and the earlier era
+// before the later: what several share is looked up in the first.
 var architectures = []*Architecture{llama, phi3, qwen3, olmo2}
 
 // Modules lists the modules that are called in a model of so many layers, in the
@@ -47,14 +69,12 @@ func (a *Architecture) Modules(layers int) []Module {
 	return out
 }
 
-// ByName finds the architecture that config.json names, nil where it is none of
-// those here.
-func ByName(name string) *Architecture {
+// ByName finds the architecture that config.json names in an era, nil where it is
+// none of those here.
+func ByName(name string, era Era) *Architecture {
 	for _, a := range architectures {
-		for _, n := range a.Names {
-			if n == name {
-				return a
-			}
+		if slices.Contains(a.Names, name) && (a.Eras == nil || slices.Contains(a.Eras, era)) {
+			return a
 		}
 	}
 	return nil

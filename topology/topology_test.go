@@ -52,7 +52,7 @@ func TestArchitectures(t *testing.T) {
 	for _, a := range architectures {
 		require.NotEmpty(t, a.Names)
 		for _, n := range a.Names {
-			assert.Same(t, a, ByName(n))
+			assert.Same(t, a, ByName(n, a.Era()))
 		}
 		var names []string
 		for _, c := range a.Root {
@@ -73,7 +73,7 @@ func TestArchitectures(t *testing.T) {
 		}
 		assert.NotNil(t, Recognise(slices.Values(names)))
 	}
-	assert.Nil(t, ByName("NoSuchForCausalLM"))
+	assert.Nil(t, ByName("NoSuchForCausalLM", Era2025))
 }
 
 // What two architectures call alike is what the word means, so that a session

@@ -26,6 +26,7 @@ import (
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/ref/evidence"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // runFlags are the flags of `ilref run`.
@@ -357,7 +358,7 @@ func openModel(dir string, stderr io.Writer) (*model.Checkpoint, error) {
 // known.
 func (f *runFlags) settle() {
 	if f.rounding == auto {
-		f.rounding = string(nn.RoundingOf("", ""))
+		f.rounding = string(nn.RoundingOf("", "", topology.Era2025))
 		if f.recorded != nil {
 			f.rounding = string(evidence.RoundingOf(f.recorded))
 		}
@@ -369,7 +370,7 @@ func (f *runFlags) settle() {
 
 // options are those of the model.
 func (f *runFlags) options() model.Options {
-	return model.Options{MaxModelLen: f.maxModelLen, DynamicRope: model.DynamicRope(f.dynamicRope)}
+	return model.Options{MaxModelLen: f.maxModelLen, DynamicRope: model.DynamicRope(f.dynamicRope), Era: nn.Rounding(f.rounding).Era()}
 }
 
 func newEngine(ckpt *model.Checkpoint, f *runFlags, stderr io.Writer) (*ref.Engine, tensor.DType, error) {

@@ -51,10 +51,10 @@ func TestEngineOf(t *testing.T) {
 		"hf-llama-sdpa": {"transformers", ""}, "hf-llama-eager": {"transformers", "eager"}, "hf-phi3-eager": {"transformers", "eager"},
 		"hf-phi3-long-sdpa": {"transformers", ""}, base: {"vllm", ""}, base + "-filtered": {"vllm", ""},
 	} {
-		engine, attention := open(t, name).EngineByNames()
+		engine, attention, _ := open(t, name).EngineByNames()
 		require.Equal(t, want, [2]string{engine, attention}, name)
 	}
-	engine, attention := il.NewSession("", il.VariantA, []*il.Step{{Calls: []*il.Call{{Module: "model.norm"}}}}).EngineByNames()
+	engine, attention, _ := il.NewSession("", il.VariantA, []*il.Step{{Calls: []*il.Call{{Module: "model.norm"}}}}).EngineByNames()
 	require.Equal(t, [2]string{}, [2]string{engine, attention})
 }
 

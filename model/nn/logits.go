@@ -13,6 +13,7 @@ type LogitsProcessor struct {
 	Base
 	Head   LinearMethod // (V, H)
 	Object il.Object    // the head as a hook records it
+	Bias   bool         // its caller passes a bias too, which is None
 
 	alike alikeRows // of the head
 }
@@ -36,8 +37,12 @@ func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
 	return s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
 }
 
-// Inputs are the head, which is a module, the hidden states and None.
+// Inputs are the head, which is a module, the hidden states and, of some callers, None.
 func (m *LogitsProcessor) Inputs() []Input {
 	_, h := m.Head.Shape()
-	return []Input{Fixed(m.Object), Hidden(h), Fixed(nil)}
+	in := []Input{Fixed(m.Object), Hidden(h), Fixed(nil)}
+	if !m.Bias {
+		in = in[:2]
+	}
+	return in
 }

@@ -3,6 +3,8 @@ package nn
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // Rounding names the rounding points of an engine's half-precision kernels: a
@@ -23,6 +25,7 @@ const (
 type profile struct {
 	name   Rounding
 	engine string // whose kernels they are
+	era    topology.Era
 	what   string // in a few words
 	set    func(o *ops[float32])
 }
@@ -40,19 +43,19 @@ type profile struct {
 // scaled_dot_product_attention, transformers' default, or of
 // eager_attention_forward.
 var profiles = []profile{
-	{VLLM2025, "vllm", "vLLM up to v0.19: RMSNorm rounds before the weight, rope each product", func(o *ops[float32]) {
+	{VLLM2025, "vllm", topology.Era2025, "vLLM up to v0.19: RMSNorm rounds before the weight, rope each product", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.floatPoints = o.points
 	}},
-	{VLLM2026, "vllm", "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
+	{VLLM2026, "vllm", topology.Era2026, "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
 		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
 		o.floatPoints = o.points
 	}},
-	{Transformers, "transformers", "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
+	{Transformers, "transformers", topology.Era2025, "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newSDPA[float32]
 	}},
-	{TransformersEager, "transformers", "transformers 5 on torch with eager attention", func(o *ops[float32]) {
+	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newEager[float32]
 	}},
@@ -102,12 +105,24 @@ func (r Rounding) Engine() string {
 	return p.engine
 }
 
+// Era is the era of vLLM whose trees of modules go with a profile.
+func (r Rounding) Era() topology.Era {
+	p, err := profileOf(r)
+	if err != nil {
+		return topology.Era2025
+	}
+	return p.era
+}
+
 // RoundingOf is the profile of the engine that ran a model, "vllm" or
 // "transformers", with its attention, where that is known: transformers'
-// _attn_implementation. The first profile stands for engines that have none.
+// _attn_implementation; and with the era that its modules' names show.
+// The first profile stands for engines that have none.
 // FlashAttention and flex_attention round where sdpa does.
-func RoundingOf(engine, attention string) Rounding {
+func RoundingOf(engine, attention string, era topology.Era) Rounding {
 	switch {
+	case engine == "vllm" && era == topology.Era2026:
+		return VLLM2026
 	case engine == "transformers" && attention == "eager":
 		return TransformersEager
 	case engine == "transformers":

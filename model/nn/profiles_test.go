@@ -16,16 +16,18 @@ import (
 func TestRoundingOf(t *testing.T) {
 	for _, c := range []struct {
 		engine, attention string
+		era               topology.Era
 		want              Rounding
 	}{
-		{"transformers", "", Transformers},
-		{"transformers", "sdpa", Transformers},
-		{"transformers", "flash_attention_2", Transformers},
-		{"transformers", "eager", TransformersEager},
-		{"vllm", "eager", VLLM2025},
-		{"", "", VLLM2025},
+		{"transformers", "", 0, Transformers},
+		{"transformers", "sdpa", 0, Transformers},
+		{"transformers", "flash_attention_2", topology.Era2026, Transformers},
+		{"transformers", "eager", 0, TransformersEager},
+		{"vllm", "eager", 0, VLLM2025},
+		{"vllm", "", topology.Era2026, VLLM2026},
+		{"", "", 0, VLLM2025},
 	} {
-		require.Equal(t, c.want, RoundingOf(c.engine, c.attention), "%s %s", c.engine, c.attention)
+		require.Equal(t, c.want, RoundingOf(c.engine, c.attention, c.era), "%s %s", c.engine, c.attention)
 	}
 	for _, r := range Roundings() {
 		require.NotEmpty(t, r.What())

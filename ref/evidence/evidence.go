@@ -98,7 +98,7 @@ func RoundingOf(s *il.Session) nn.Rounding {
 func noProgress(_, _, _, _ int) {}
 
 func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
-	m, err := model.Build(ckpt, model.Options{DynamicRope: model.DynamicRopeOf(rounding)})
+	m, err := model.Build(ckpt, model.OptionsOf(rounding))
 	if err != nil {
 		return nil, err
 	}
