@@ -17,6 +17,7 @@ type architecture struct {
 var architectures = map[string]architecture{
 	"LlamaForCausalLM":   {build: newLlamaForCausalLM},
 	"MistralForCausalLM": {build: newMistralForCausalLM},
+	"MixtralForCausalLM": {build: newMixtralForCausalLM, dialect: mixtralDialect},
 	"Olmo2ForCausalLM":   {build: newOlmo2ForCausalLM},
 	"Phi3ForCausalLM":    {build: newPhi3ForCausalLM},
 	"Qwen2ForCausalLM":   {build: newQwen2ForCausalLM},

@@ -45,12 +45,19 @@ func (m *Linear) Params() []Param {
 		if p.Name != "" {
 			prefix = p.Name + "."
 		}
-		for _, w := range p.Weight.Params() {
-			list = append(list, Param{prefix + w.Name, w.Tensor})
-		}
-		if p.Bias != nil {
-			list = append(list, Param{prefix + "bias", p.Bias})
-		}
+		list = append(list, p.params(prefix)...)
+	}
+	return list
+}
+
+// params are the weight and the bias, under names with a prefix.
+func (p *PackedWeight) params(prefix string) []Param {
+	var list []Param
+	for _, w := range p.Weight.Params() {
+		list = append(list, Param{prefix + w.Name, w.Tensor})
+	}
+	if p.Bias != nil {
+		list = append(list, Param{prefix + "bias", p.Bias})
 	}
 	return list
 }
