@@ -53,7 +53,7 @@ func newMixtralMoE(b *builder) *mixtralMoE {
 	m := &mixtralMoE{}
 	b = b.block(&m.Base, "block_sparse_moe", byEra(b, topology.SparseMoeBlock, topology.SparseMoeBlock2026))
 	m.gate = b.replicatedLinear("gate", topology.GateLinear, c.HiddenSize, c.Experts.Num, false)
-	m.experts = b.fusedMoE("experts", byEra(b, topology.FusedMoE, topology.MoERunner), c.IntermediateSize, wNames,
+	m.experts = b.fusedMoE("experts", byEra(b, topology.FusedMoE, topology.MoERunner), wNames,
 		nn.SoftmaxTopK{K: c.Experts.TopK, Renormalise: true})
 	return m
 }
