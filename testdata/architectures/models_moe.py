@@ -17,4 +17,8 @@ MODELS = {
                                   norm_topk_prob=True, mlp_only_layers=[0])),
     "qwen3moe-plain": ("Qwen3Moe", dict(rope_parameters=rope("linear", factor=2.0), head_dim=8, moe_intermediate_size=16, num_experts=5,
                                         num_experts_per_tok=4, decoder_sparse_step=1)),
+    "granitemoe": ("GraniteMoe", dict(rope_parameters=rope("default"), intermediate_size=24, num_local_experts=5, num_experts_per_tok=3,
+                                      embedding_multiplier=3.3, residual_multiplier=0.22, attention_multiplier=0.11, logits_scaling=6.0)),
+    "granitemoe-tied": ("GraniteMoe", dict(rope_parameters=rope("linear", factor=4.0), intermediate_size=20, num_local_experts=7, num_experts_per_tok=6,
+                                           tie_word_embeddings=True, rms_norm_eps=1e-5, attention_multiplier=0.5)),
 }
