@@ -170,12 +170,19 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
+	return register(b, b.ropeObject(name))
+}
+
+// holdRope is getRope of a module that never calls it.
+func (b *builder) holdRope(name string) { b.in.Hold(b.ropeObject(name)) }
+
+func (b *builder) ropeObject(name string) *nn.Rotary {
 	shape := b.attentionShape(0)
 	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
 	if b.ropes[key] == nil {
 		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
 	}
-	return register(b, b.ropes[key])
+	return b.ropes[key]
 }
 
 // configRope is the config's rope, the same for all of the tree.
@@ -198,6 +205,21 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 		x.Compute = true
 		nn.Give(attn, i, x)
 	}
+}
+
+// layerNorm normalises over the last dimension, with weights of a shape.
+func (b *builder) layerNorm(name string, spec *topology.Spec, shape ...int) *nn.LayerNorm {
+	return register(b, nn.NewLayerNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", shape...), b.cfg.RMSNormEps))
+}
+
+// unrotated says that the attention is given queries, keys and values as the projection
+// returns them.
+func unrotated(qkv *nn.Linear, attn *nn.Attention) {
+	q, kv := attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim
+	x := nn.Result(qkv, 0)
+	nn.Give(attn, 0, x.Columns(0, q))
+	nn.Give(attn, 1, x.Columns(q, q+kv))
+	nn.Give(attn, 2, x.Columns(q+kv, q+2*kv))
 }
 
 // projected says that the rope is given queries and keys, and the attention

@@ -38,8 +38,9 @@ type Config struct {
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
-	Experts    ExpertsConfig     // of mixtures of experts
-	GraniteMoe *GraniteMoeConfig // nil of other families
+	Experts ExpertsConfig  // of mixtures of experts
+	Granite *GraniteConfig // nil of other families
+	Cohere  *CohereConfig
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none

@@ -16,6 +16,13 @@ type architecture struct {
 // architectures are all that there are.
 var architectures = map[string]architecture{
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
+	"CohereForCausalLM":     {newCohereForCausalLM, cohereDialect},
+	"Cohere2ForCausalLM":    {newCohereForCausalLM, cohere2Dialect},
+	"Ernie4_5ForCausalLM":   {newErnie45ForCausalLM, ernie45Dialect},
+	"GlmForCausalLM":        {newGlmForCausalLM, glmDialect},
+	"Glm4ForCausalLM":       {newGlm4ForCausalLM, glm4Dialect},
+	"GraniteForCausalLM":    {newGraniteForCausalLM, graniteDialect},
+	"SeedOssForCausalLM":    {newSeedOssForCausalLM, seedOssDialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},

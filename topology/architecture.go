@@ -13,6 +13,8 @@ type Architecture struct {
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures
 	Ties  []Tie    // beside those of every decoder; see ties.go
+	// Untied are ends of which those say what is not so here.
+	Untied []End
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
 	Transformers func(layers int) *Table
@@ -44,7 +46,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module
@@ -82,11 +84,13 @@ func ByName(name string, era Era) *Architecture {
 }
 
 // Recognise finds the architecture that has all the modules of a session, nil
-// where none has.
+// where none has: one all of whose modules the session has, else the first.
 func Recognise(modules iter.Seq[string]) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
+	seen := map[string]bool{} // names outside layers, and within one
 	for m := range modules {
 		p := Locate(m)
+		seen[p.Rel] = true
 		n := 0
 		for _, a := range left {
 			if a.spec(p) != nil {
@@ -98,7 +102,18 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 			return nil
 		}
 	}
+	if i := slices.IndexFunc(left, func(a *Architecture) bool { return a.completeIn(seen) }); i >= 0 {
+		return left[i]
+	}
 	return left[0]
+}
+
+// completeIn reports whether a session has all modules that are called in every model of
+// the architecture.
+func (a *Architecture) completeIn(seen map[string]bool) bool {
+	return !slices.ContainsFunc(slices.Concat(a.Root, a.Layer), func(c Child) bool {
+		return c.Spec.Kind != Head && !seen[c.Name] && !slices.Contains(a.Some, c.Name)
+	})
 }
 
 // spec is the class of the module at a place, nil where the tree has none.

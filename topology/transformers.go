@@ -18,6 +18,19 @@ type Table struct {
 	Mappings []Mapping
 	layers   int
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
+
+	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
+	// module.
+	Scaled bool
+}
+
+// Logits are the logits' mappings; vLLM logs them one step later.
+func (t *Table) Logits() []Mapping {
+	out := Mapping{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}}
+	if t.Scaled {
+		out.Sources = nil
+	}
+	return []Mapping{{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}}, out}
 }
 
 // Source is a tensor of a module of transformers.
@@ -36,12 +49,6 @@ var PositionsSource = Source{Module: "model.rotary_emb", Arg: "1"}
 
 // PositionsKeyword is the keyword by which later releases give the positions.
 const PositionsKeyword = "position_ids"
-
-// TransformersLogits are the logits' mappings; vLLM logs them one step later.
-var TransformersLogits = []Mapping{
-	{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}},
-	{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}},
-}
 
 // Same lists the tensors that are the same as one by the way transformers'
 // modules hand them on, itself first.

@@ -65,7 +65,7 @@ func (m *hfMapper) step(st *il.Step) {
 	used := map[topology.Source]bool{}
 	m.steps.at(st.Number)
 	m.add(st, st.Number, m.table.Mappings, used, flat)
-	m.add(st, st.Number+1, topology.TransformersLogits, used, m.logits)
+	m.add(st, st.Number+1, m.table.Logits(), used, m.logits)
 	for _, c := range st.Calls {
 		var rest []*il.Slot
 		for _, s := range c.Slots {

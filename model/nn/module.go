@@ -121,6 +121,9 @@ func (b *Base) Register(child Module) {
 	child.base().uses++
 }
 
+// Hold adds a child that the module never calls.
+func (b *Base) Hold(child Module) { b.children = append(b.children, child) }
+
 // Give says where argument i of the module just registered comes from. Whoever
 // wires modules together calls it for what hooks may not have recorded.
 func Give(m Module, i int, from ...Source) {

@@ -15,7 +15,26 @@ type Rope struct {
 	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
 	OutOfPlace     bool    // the module returns new tensors
 	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
+	Interleaved    bool    // what turns are neighbours, and not the halves of a head (is_neox_style False)
+	FloatProducts  bool    // transformers' class multiplies in float32 by a table that it has rounded (CohereRotaryEmbedding)
 	Scaling        Scaling // of the frequencies; nil = none; comparable
+}
+
+// pair is where the two values that frequency j turns are in a head.
+func (p *Rope) pair(j int) (x, y int) {
+	if p.Interleaved {
+		return 2 * j, 2*j + 1
+	}
+	return j, p.Dim/2 + j
+}
+
+// ropePoints are the points of a rope.
+func (o *ops[F]) ropePoints(rope Rope) points[F] {
+	p := o.pointsOf(rope.Float)
+	if rope.FloatProducts {
+		p.products = o.floatPoints.products
+	}
+	return p
 }
 
 // Scaling adapts the inverse frequencies to longer contexts.
@@ -91,7 +110,7 @@ func (o *ops[F]) table(rope Rope, n int) *ropeTable[F] {
 			t.cos, t.sin = append(t.cos, F(cos)*mscale), append(t.sin, F(sin)*mscale)
 		}
 	}
-	table := o.pointsOf(rope.Float).table
+	table := o.ropePoints(rope).table
 	table(t.cos[from:])
 	table(t.sin[from:])
 	return t
