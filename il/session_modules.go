@@ -24,5 +24,26 @@ func (s *Session) Modules() iter.Seq[string] {
 	}
 }
 
-// Architecture is one that has all modules of the session, nil where none has.
-func (s *Session) Architecture() *topology.Architecture { return topology.Recognise(s.Modules()) }
+// Architecture is one that has all modules of the session, nil where none has: that of the
+// model, if it is known, else the first. Names alone do not tell Granite from Llama.
+func (s *Session) Architecture() *topology.Architecture {
+	for _, era := range []topology.Era{topology.Era2025, topology.Era2026} {
+		if a := s.ModelArchitecture(era); a.Has(s.Modules()) {
+			return a
+		}
+	}
+	return topology.Recognise(s.Modules())
+}
+
+// ModelArchitecture is what is known of the model that ran, which in transformers has
+// modules of other names; nil where nothing is.
+func (s *Session) ModelArchitecture(era topology.Era) *topology.Architecture {
+	name := s.model
+	if p := s.Provenance(); name == "" && p != nil {
+		name = p.Model.Architecture
+	}
+	return topology.ByName(name, era)
+}
+
+// TellModel says what model ran: an entry of its config.json's "architectures".
+func (s *Session) TellModel(architecture string) { s.model = architecture }

@@ -108,6 +108,19 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 	return left[0]
 }
 
+// Has reports whether the architecture has all modules of a session; nil has none.
+func (a *Architecture) Has(modules iter.Seq[string]) bool {
+	if a == nil {
+		return false
+	}
+	for m := range modules {
+		if a.spec(Locate(m)) == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // completeIn reports whether a session has all modules that are called in every model of
 // the architecture.
 func (a *Architecture) completeIn(seen map[string]bool) bool {

@@ -76,6 +76,11 @@ func (t *Table) Same(s Source) []Source {
 	return t.handedOn(s, t.layers)
 }
 
+// Alone is TransformersAlone of a session that the table is for.
+func (t *Table) Alone(module string, output bool, slot string) bool {
+	return t.Scaled && output && module == LMHeadName || TransformersAlone(module, output, slot)
+}
+
 // TransformersAlone reports whether a tensor of transformers is one of no
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.

@@ -82,6 +82,9 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	}
 	remove = func() { os.RemoveAll(dir) }
 	e.KVHeads = ckpt.Config.NumKeyValueHeads
+	for _, s := range []*il.Session{reference, target} {
+		s.TellModel(ckpt.Config.Architectures[0])
+	}
 	named, err := names.Rename(reference, target)
 	if err != nil {
 		return e, remove, err

@@ -39,6 +39,9 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*
 			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
 	}
+	if of == nil {
+		of = hf.ModelArchitecture(topology.Era2025)
+	}
 	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
 		m.step(st)
@@ -71,7 +74,7 @@ func (m *hfMapper) step(st *il.Step) {
 		for _, s := range c.Slots {
 			switch {
 			case used[keyOf(c, s)]:
-			case topology.TransformersAlone(c.Module, s.Direction == il.Outputs, s.Path):
+			case m.table.Alone(c.Module, s.Direction == il.Outputs, s.Path):
 				m.alone++
 			default:
 				rest = append(rest, m.slot(s.Direction, s.Path, []*il.Slot{s}, flat))

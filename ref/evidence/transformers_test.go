@@ -44,6 +44,14 @@ var transformersRuns = []transformersRun{
 	{"hf-phi3-long-sdpa", "phi3-longrope-long", nn.Transformers},
 	{"hf-olmo2-sdpa", "olmo2", nn.Transformers},
 	{"hf-olmo2-fp16-eager", "olmo2", nn.TransformersEager},
+	{"hf-granite-eager", "granite", nn.TransformersEager},
+	{"hf-seedoss-sdpa", "seedoss", nn.Transformers},
+	{"hf-glm4-sdpa", "glm4", nn.Transformers},
+	{"hf-glm-eager", "glm", nn.TransformersEager},
+	{"hf-cohere2-sdpa", "cohere2", nn.Transformers},
+	{"hf-cohere-eager", "cohere-qknorm", nn.TransformersEager},
+	{"hf-ernie45-sdpa", "ernie45", nn.Transformers},
+	{"hf-phi4-eager", "phi4-mini-long", nn.TransformersEager},
 	{"hf-odd-sdpa", "hf-odd", nn.Transformers},
 	{"hf-odd-fp16-eager", "hf-odd", nn.TransformersEager},
 	{fast, "hf-odd", nn.Transformers},
@@ -64,6 +72,7 @@ func transformersCheckpoint(name string) string {
 func replayOf(t *testing.T, s *il.Session, dir string, as nn.Rounding) (canonical, replay *il.Session) {
 	t.Helper()
 	ckpt := checkpoint(t, transformersCheckpoint(dir))
+	s.TellModel(ckpt.Config.Architectures[0])
 	canonical, notes := normalize.Canonical(s, nil, ckpt.Config.NumKeyValueHeads)
 	replay, skipped, err := Replay(context.Background(), canonical, &notes, ckpt, nil, as, t.TempDir())
 	require.NoError(t, err)
@@ -133,6 +142,9 @@ func bitsOf(t *testing.T, recorded, replay *il.Session) map[string]*bits {
 			for _, slot := range c.Slots {
 				call := recorded.Call(st.Number, c.Module, c.Index)
 				if slot.Direction == il.Noise {
+					if modules[c.Module] == nil {
+						modules[c.Module] = &bits{}
+					}
 					for _, z := range values(t, slot.Tensors[0]) {
 						modules[c.Module].farthest = max(modules[c.Module].farthest, math.Abs(z))
 					}
