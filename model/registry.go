@@ -15,6 +15,7 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
+	"GptOssForCausalLM":  {build: newGptOssForCausalLM, dialect: gptOssDialect},
 	"LlamaForCausalLM":   {build: newLlamaForCausalLM},
 	"MistralForCausalLM": {build: newMistralForCausalLM},
 	"MixtralForCausalLM": {build: newMixtralForCausalLM, dialect: mixtralDialect},

@@ -12,6 +12,9 @@ type Architecture struct {
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Ties  []Tie    // beside those of every decoder; see ties.go
+	// OwnTies says that Ties are all, for the names or the arguments of the layer are not
+	// those of other decoders.
+	OwnTies bool
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
 	Transformers func(layers int) *Table
@@ -43,7 +46,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, gptOss2025, gptOss2026}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module

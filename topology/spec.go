@@ -171,6 +171,10 @@ func (s *Spec) Sharding(output bool, slot string) Sharding {
 	return UnknownSharding
 }
 
+// PositionsSlots are the slots in which a decoder layer may be given the positions of
+// the tokens: GPT-OSS's takes the hidden states first. They are the only integers there.
+var PositionsSlots = []string{"0", "1"}
+
 // TakesPositions reports whether the first argument is the positions of the
 // tokens.
 func (s *Spec) TakesPositions() bool {

@@ -38,10 +38,13 @@ const (
 // names (vLLM's models/llama.py, qwen2.py, qwen3.py at v0.11.0; transformers'
 // modeling_llama.py). Another model may compute something in between, so a tie
 // that holds nowhere in a session is none of its model.
-// An architecture adds its own; nil has none.
+// An architecture adds its own, or has only these; nil has none.
 func (a *Architecture) AllTies() []Tie {
 	if a == nil {
 		return decoderTies
+	}
+	if a.OwnTies {
+		return a.Ties
 	}
 	return slices.Concat(decoderTies, a.Ties)
 }

@@ -57,14 +57,14 @@ func (t *Table) Same(s Source) []Source {
 	switch {
 	case p.Layer < 0:
 		return []Source{s}
-	case s == in("mlp.gate_proj"), s == in(GateUpProjName), s == in(MLPName):
-		return []Source{s, in(MLPName), in(GateUpProjName), in("mlp.gate_proj"), in("mlp.up_proj")}
+	case s == in("mlp.gate_proj"), s == in(GateUpProjName), s == in(MLPName), s == in(MLPRouterName):
+		return []Source{s, in(MLPName), in(GateUpProjName), in("mlp.gate_proj"), in("mlp.up_proj"), in(MLPRouterName), in(MLPExpertsName)}
 	case s == result(InLayer(p.Layer, "mlp.gate_proj")):
 		return []Source{s, in(ActFnName)}
 	case s == result(InLayer(p.Layer, SelfAttnName)):
 		return []Source{s, result(InLayer(p.Layer, OProjName))}
 	case s == result(InLayer(p.Layer, MLPName)):
-		return []Source{s, result(InLayer(p.Layer, DownProjName))}
+		return []Source{s, result(InLayer(p.Layer, DownProjName)), result(InLayer(p.Layer, MLPExpertsName))}
 	}
 	return t.handedOn(s, t.layers)
 }
@@ -83,8 +83,10 @@ func TransformersAlone(module string, output bool, slot string) bool {
 		return module == PositionsSource.Module
 	case "act_fn":
 		return output
-	case "self_attn":
+	case "self_attn", "mlp", "feed_forward": // attention's weights, a router's scores
 		return output && slot == "1"
+	case "router", "experts": // scores, chosen experts, what each is given
+		return true
 	}
 	return false
 }

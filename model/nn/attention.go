@@ -10,6 +10,7 @@ import (
 type Attention struct {
 	Base
 	AttentionShape
+	ContiguousValues bool // its caller copies the values (GPT-OSS in 2025)
 }
 
 // AttentionShape is what the arithmetic of attention needs to know.
@@ -17,6 +18,9 @@ type AttentionShape struct {
 	Heads, KVHeads, HeadDim int
 	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
 	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+	// Sinks (nh,) are logits that join the softmax of each query head, unscaled and
+	// without a value (GPT-OSS); nil for none.
+	Sinks *tensor.Tensor
 }
 
 // NewAttention makes the module of a name.
@@ -55,6 +59,14 @@ func (m *Attention) Store(s *Step, in il.Tuple) {
 // Inputs are q, k and v.
 func (m *Attention) Inputs() []Input {
 	return []Input{Hidden(m.Heads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim)}
+}
+
+// Params are the sinks, where it has some.
+func (m *Attention) Params() []Param {
+	if m.Sinks == nil {
+		return nil
+	}
+	return []Param{{"sinks", m.Sinks}}
 }
 
 // attentions are the kernels of Attention.

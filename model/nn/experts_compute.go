@@ -132,6 +132,7 @@ func (o *ops[F]) grouped(c *choice[F], x []F, weights func(expert int) []PackedW
 			for s := r.lo; s < r.hi; s++ {
 				row := y[(s-r.lo)*n:][:n]
 				if part.Bias != nil {
+					o.mix.operation(o, row)
 					kernel.Add(row, bias[:n])
 				}
 				finish(row, c.weights[c.slots[s]])

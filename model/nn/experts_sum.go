@@ -20,6 +20,9 @@ type mixPoints[F real] struct {
 	routing func(m *Experts) Routing
 	// kept casts a token's weights to the type in which they meet the results.
 	kept func(m *Experts, a *scores, weights []float64)
+	// operation rounds what operations return that vLLM's kernels have in one: a product
+	// before its bias is added, steps of an activation.
+	operation func(o *ops[F], y []F)
 	// weigh multiplies what the second product returns by the weight, and rounds.
 	weigh func(o *ops[F], m *Experts, y []F, w F)
 	// sum adds up what a token's experts return; the store rounds it.
@@ -28,12 +31,12 @@ type mixPoints[F real] struct {
 
 // mixExactly are those of float32 and float64.
 func mixExactly[F real]() mixPoints[F] {
-	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, weigh: weighUnrounded[F], sum: sumInOrder[F]}
+	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, operation: inOneKernel[F], weigh: weighUnrounded[F], sum: sumInOrder[F]}
 }
 
 // mixOfTransformers are those of transformers' profiles.
 var mixOfTransformers = mixPoints[float32]{
-	routing: transformersRouting, kept: keptByTransformers, weigh: weighRounded[float32], sum: sumTransformers[float32],
+	routing: transformersRouting, kept: keptByTransformers, operation: eachRounded[float32], weigh: weighRounded[float32], sum: sumTransformers[float32],
 }
 
 func vllmRouting(m *Experts) Routing { return m.Routing }
@@ -54,6 +57,9 @@ func keptByTransformers(m *Experts, a *scores, w []float64) {
 		}
 	}
 }
+
+func inOneKernel[F real](*ops[F], []F)     {}
+func eachRounded[F real](o *ops[F], y []F) { o.round(y) }
 
 // weighUnrounded is r((acc + b) * w): vLLM's fused_moe_kernel has it in float32.
 func weighUnrounded[F real](o *ops[F], _ *Experts, y []F, w F) {
