@@ -15,6 +15,7 @@ type Mapping struct {
 // Table is what the tensors of a model of so many layers are in transformers'
 // modules.
 type Table struct {
+	Of       *Architecture // whose it is
 	Mappings []Mapping
 	layers   int
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
@@ -57,14 +58,14 @@ func (t *Table) Same(s Source) []Source {
 	switch {
 	case p.Layer < 0:
 		return []Source{s}
-	case s == in("mlp.gate_proj"), s == in(GateUpProjName), s == in(MLPName), s == in(MLPRouterName):
-		return []Source{s, in(MLPName), in(GateUpProjName), in("mlp.gate_proj"), in("mlp.up_proj"), in(MLPRouterName), in(MLPExpertsName)}
+	case s == in("mlp.gate_proj"), s == in(GateUpProjName), s == in(MLPName):
+		return []Source{s, in(MLPName), in(GateUpProjName), in("mlp.gate_proj"), in("mlp.up_proj")}
 	case s == result(InLayer(p.Layer, "mlp.gate_proj")):
 		return []Source{s, in(ActFnName)}
 	case s == result(InLayer(p.Layer, SelfAttnName)):
 		return []Source{s, result(InLayer(p.Layer, OProjName))}
 	case s == result(InLayer(p.Layer, MLPName)):
-		return []Source{s, result(InLayer(p.Layer, DownProjName)), result(InLayer(p.Layer, MLPExpertsName))}
+		return []Source{s, result(InLayer(p.Layer, DownProjName))}
 	}
 	return t.handedOn(s, t.layers)
 }
@@ -116,6 +117,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.Of = a
 			return t
 		}
 	}
