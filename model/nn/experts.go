@@ -13,9 +13,10 @@ import (
 type Experts struct {
 	Base
 	Experts []Expert
-	Routing Routing    // chooses them
-	Act     Activation // between the two products
-	Gate    Module     // makes the router logits where vLLM's experts call it themselves; nil where they are given
+	Routing Routing        // chooses them
+	Act     Activation     // between the two products
+	Gate    Module         // makes the router logits where vLLM's experts call it themselves; nil where they are given
+	Shared  *SharedExperts // whose result vLLM's experts of 2026 add to theirs; nil where there are none, or the block adds it
 
 	// ScaleInput says that the weight of the only expert chosen goes on its first
 	// product, and not on the second (apply_router_weight_on_input).
@@ -38,19 +39,32 @@ func NewExperts(name string, spec *topology.Spec, routing Routing, act Activatio
 	return &Experts{Base: NewBase(name, spec), Experts: experts, Routing: routing, Act: act}
 }
 
-// Forward maps hidden (T, H) and router logits (T, E) to (T, H). Where the experts
-// have the gate, they are given the hidden states in the place of logits (vLLM's
-// fused_moe/runner/moe_runner.py).
+// Forward maps hidden (T, H) and router logits (T, E) to (T, H). What vLLM's experts of
+// 2026 (fused_moe/runner/moe_runner.py) make by calling other modules, the router logits
+// and what the shared experts return, they may be given as well: a replay does, so
+// that they are computed by themselves.
 func (m *Experts) Forward(s *Step, in il.Tuple) il.Value {
-	return m.Mix(s, in.Tensor(0), m.logits(s, in))
-}
-
-// logits are the router's: given, or made here.
-func (m *Experts) logits(s *Step, in il.Tuple) *tensor.Tensor {
-	if m.Gate == nil {
-		return in.Tensor(1)
+	hidden := in.Tensor(0)
+	var logits, shared *tensor.Tensor
+	if len(in) > 1 {
+		logits = in.Tensor(1)
+	} else {
+		logits = One(s.Call(m.Gate, hidden))
 	}
-	return One(s.Call(m.Gate, in.Tensor(0)))
+	if m.Shared == nil {
+		return m.Mix(s, hidden, logits)
+	}
+	if len(in) > 2 {
+		shared = in.Tensor(2)
+	} else {
+		s.Call(m.Shared, hidden, noOverlap)
+	}
+	routed := m.Mix(s, hidden, logits)
+	if shared == nil {
+		s.Call(m.Shared, hidden, multiStreamOverlapped)
+		shared = m.Shared.take(s)
+	}
+	return s.Add(shared, routed)
 }
 
 // Mix computes the chosen experts and their sum.
@@ -66,13 +80,15 @@ func (m *Experts) Mix(s *Step, hidden, logits *tensor.Tensor) *tensor.Tensor {
 	return hidden
 }
 
-// Inputs are the hidden states and the router logits.
+// Inputs are the hidden states, the router logits and, where there are shared experts,
+// what these return.
 func (m *Experts) Inputs() []Input {
 	h, _ := m.Experts[0].W2.Weight.Shape()
-	if m.Gate != nil {
-		return []Input{Hidden(h), Hidden(h)}
+	in := []Input{Hidden(h), Hidden(len(m.Experts))}
+	if m.Shared != nil {
+		in = append(in, Hidden(h))
 	}
-	return []Input{Hidden(h), Hidden(len(m.Experts))}
+	return in
 }
 
 // Params are the weights and biases of all experts.

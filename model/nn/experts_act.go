@@ -1,6 +1,10 @@
 package nn
 
-import "github.com/ilref/ilref/internal/kernel"
+import (
+	"math"
+
+	"github.com/ilref/ilref/internal/kernel"
+)
 
 // Activation is what stands between the two products of an expert. What it makes of
 // noise is beside it too.
@@ -9,6 +13,9 @@ type Activation interface {
 	// rounded; they may overwrite it.
 	act32(o *ops[float32], out, h []float32)
 	act64(o *ops[float64], out, h []float64)
+	// noise sets the exact values of h and adds their variances to v, of h's variances hv and of
+	// the points where a kernel may round on the way, its result aside.
+	noise(d *deviation, out, v, h, hv []float32)
 }
 
 func activate[F real](o *ops[F], m Activation, out, h []F) {
@@ -35,32 +42,14 @@ func siluMul[F real](o *ops[F], out, h []F) {
 	copy(out, gate)
 }
 
-// SwigluOAI is GPT-OSS's gate: of gates in even and ups in odd places, both clamped,
-// (up+1) * gate * sigmoid(Alpha gate).
-type SwigluOAI struct{ Alpha, Limit float64 }
-
-func (m SwigluOAI) act32(o *ops[float32], out, h []float32) { swigluOAI(o, m, out, h) }
-func (m SwigluOAI) act64(o *ops[float64], out, h []float64) { swigluOAI(o, m, out, h) }
-
-// swigluOAI computes (u+1) * (g * (1/(1+exp(-Alpha g)))) in float32 (vLLM
-// csrc/activation_kernels.cu swigluoai_and_mul); torch rounds each operation
-// (modeling_gpt_oss.py _apply_gate).
-func swigluOAI[F real](o *ops[F], m SwigluOAI, out, h []F) {
-	gate, sigmoid, up := make([]F, len(out)), make([]F, len(out)), make([]F, len(out))
-	for i := range out {
-		gate[i], up[i] = min(h[2*i], F(m.Limit)), min(max(h[2*i+1], F(-m.Limit)), F(m.Limit))
-		sigmoid[i] = F(gate[i] * F(m.Alpha))
-		up[i]++
-	}
-	o.mix.operation(o, sigmoid)
-	for i, x := range sigmoid {
-		sigmoid[i] = 1 / (1 + F(kernel.Exp(-float64(x))))
-	}
-	o.mix.operation(o, sigmoid)
-	kernel.Mul(gate, sigmoid)
-	o.mix.operation(o, gate)
-	o.mix.operation(o, up)
-	for i := range out {
-		out[i] = F(up[i] * gate[i])
+func (SiluMul) noise(d *deviation, out, v, h, hv []float32) {
+	n := len(out)
+	for j := range n {
+		g, up := float64(h[j]), float64(h[n+j])
+		s := 1 / (1 + math.Exp(-g))
+		silu := g * s
+		slope := s + silu*(1-s) // of silu at g
+		out[j] = float32(silu * up)
+		v[j] += float32(float64(slope*up)*(slope*up)*float64(hv[j]) + silu*silu*float64(hv[n+j]) + d.rounding(silu, up))
 	}
 }

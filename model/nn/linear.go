@@ -7,7 +7,7 @@ import (
 )
 
 // Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
-// RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
+// RowParallelLinear and ReplicatedLinear: y = x Wᵀ + b, the weight being the rows of several
 // checkpoint tensors one after another.
 type Linear struct {
 	Base
