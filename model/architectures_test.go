@@ -23,7 +23,9 @@ var chunks = []int{16, 16, 8, 1, 1, 1, 1, 1, 1, 1, 1}
 func TestArchitectures(t *testing.T) {
 	options := map[string]Options{
 		"llama-dynamic":       {DynamicRope: DynamicTransformers},
-		"phi3-longrope-short": {MaxModelLen: 64},                  // transformers goes by the length so far
+		"phi3-longrope-short": {MaxModelLen: 64}, // transformers goes by the length so far
+		"llama4":              {DynamicRope: DynamicTransformers},
+		"llama4-plain":        {DynamicRope: DynamicTransformers},
 		"gptoss":              {DynamicRope: DynamicTransformers}, // vLLM of 2025 passes over truncate
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))

@@ -17,6 +17,7 @@ type architecture struct {
 var architectures = map[string]architecture{
 	"GptOssForCausalLM":     {build: newGptOssForCausalLM, dialect: gptOssDialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
+	"Llama4ForCausalLM":     {build: newLlama4ForCausalLM, dialect: llama4Dialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},

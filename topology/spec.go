@@ -33,6 +33,7 @@ const (
 	I       Dim = "I"    // intermediate size
 	GateUp  Dim = "2I"   // gate and up, one after another
 	Heads   Dim = "nh"   // query heads
+	THeads  Dim = "T*nh" // heads of all tokens, or key and value heads
 	KVHeads Dim = "nkv"  // key and value heads
 	HeadDim Dim = "D"    //
 	Q       Dim = "Q"    // nh*D

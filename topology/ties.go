@@ -54,7 +54,7 @@ func (a *Architecture) AllTies() []Tie {
 func LlamaChild(rel string) bool {
 	first, _, _ := strings.Cut(rel, ".")
 	switch first {
-	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, "block_sparse_moe":
+	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, FeedForwardName, GptOssBlockName, "block_sparse_moe":
 		return true
 	}
 	return false

@@ -1,6 +1,9 @@
 package topology
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Mapping is a tensor of vLLM's and what it is in transformers: Sources joined
 // along the last dimension, nothing where there are none.
@@ -17,6 +20,7 @@ type Mapping struct {
 type Table struct {
 	Of       *Architecture // whose it is
 	Mappings []Mapping
+	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 }
@@ -70,6 +74,11 @@ func (t *Table) Same(s Source) []Source {
 	return t.handedOn(s, t.layers)
 }
 
+// Alone reports whether a tensor of transformers is one of no module of vLLM.
+func (t *Table) Alone(module string, output bool, slot string) bool {
+	return slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
+}
+
 // TransformersAlone reports whether a tensor of transformers is one of no
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.
@@ -97,6 +106,8 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "qk_norm":
+		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}

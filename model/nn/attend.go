@@ -34,12 +34,8 @@ func (o *ops[F]) attendHead(out, q *tensor.Tensor, shape AttentionShape, span at
 	sinks := o.sinks(shape, kvHead)
 	for row := span.Lo; row < span.Hi; row++ {
 		pos := n - (span.Hi - row) // of the query; it sees keys first to pos
-		first := 0
-		if shape.Window > 0 {
-			first = max(0, pos-shape.Window+1)
-		}
 		o.load(x, o.dtype, rowsOf(q).bytes(row)[kvHead*width*es:][:width*es])
-		a.row(y, x, keys, vals, sinks, first, pos+1)
+		a.row(y, x, keys, vals, sinks, shape.first(pos), pos+1)
 		o.store(rowsOf(out).bytes(row)[kvHead*width*es:], o.dtype, y)
 	}
 }

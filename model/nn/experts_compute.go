@@ -13,9 +13,12 @@ import (
 func (o *ops[F]) experts(hidden, logits *tensor.Tensor, m *Experts) *tensor.Tensor {
 	c := o.chosen(logits, m)
 	x := o.gathered(hidden, c)
+	if m.ScaleInput {
+		o.mix.taken(o, c, x)
+	}
 	h1 := o.grouped(c, x, func(e int) []PackedWeight { return m.Experts[e].W13 }, func(y []F, w F) {
-		if m.ScaleInput { // the sums, in float32, before they are rounded
-			kernel.Scale(y, w)
+		if m.ScaleInput {
+			o.mix.made(y, w)
 		}
 		o.round(y)
 	})

@@ -72,10 +72,7 @@ func (a *attentionNoise) row(q rows, row int) {
 	group, es := len(a.q)/dim, a.o.dtype.Size()
 	n := len(a.keys) / dim
 	pos := n - (a.span.Hi - row)
-	first := 0
-	if a.shape.Window > 0 {
-		first = max(0, pos-a.shape.Window+1)
-	}
+	first := a.shape.first(pos)
 	keys, vals, squares := a.keys[first*dim:(pos+1)*dim], a.vals[first*dim:(pos+1)*dim], a.squares[first*dim:(pos+1)*dim]
 	n = pos + 1 - first
 	p, w := a.p[:group*n], a.weights[:group*n]
