@@ -106,6 +106,8 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "act_fn":
+		return LastWord(Parent(module)) == "experts"
 	case "qk_norm":
 		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
@@ -144,6 +146,9 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 				known[x.Module] = true
 			}
 		}
+	}
+	for _, s := range t.alone {
+		known[s.Module] = true
 	}
 	for m := range modules {
 		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {

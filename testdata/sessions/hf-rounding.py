@@ -81,6 +81,8 @@ SESSIONS = {
     "hf-olmo2-fp16-eager": (ARCH + "olmo2", F, 2, PROMPT, dict(attention="eager")),
     "hf-gptoss-eager": (ARCH + "gptoss", B, 2, PROMPT, dict(attention="eager")),
     "hf-gptoss-fp32": (ARCH + "gptoss", F32, 1, PROMPT, dict(attention="eager")),
+    "hf-llama4-sdpa": (ARCH + "llama4", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-llama4-fp32": (ARCH + "llama4", F32, 1, PROMPT[:9], dict(attention="eager", only="^((?!experts|act).)*$")),
     "hf-odd-sdpa": ("hf-odd", B, 2, long_prompt(300, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-sdpa-fast": ("hf-odd", F, 2, long_prompt(150, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-eager": ("hf-odd", F, 2, long_prompt(200, 173), dict(attention="eager", only=LEAVES)),
