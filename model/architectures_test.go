@@ -25,6 +25,9 @@ func TestArchitectures(t *testing.T) {
 		"llama-dynamic":       {DynamicRope: DynamicTransformers},
 		"phi3-longrope-short": {MaxModelLen: 64}, // transformers goes by the length so far
 		"phi4-mini":           {MaxModelLen: 64},
+		"llama4":              {DynamicRope: DynamicTransformers},
+		"llama4-plain":        {DynamicRope: DynamicTransformers},
+		"gptoss":              {DynamicRope: DynamicTransformers}, // vLLM of 2025 passes over truncate
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)

@@ -212,16 +212,6 @@ func (b *builder) layerNorm(name string, spec *topology.Spec, shape ...int) *nn.
 	return register(b, nn.NewLayerNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", shape...), b.cfg.RMSNormEps))
 }
 
-// unrotated says that the attention is given queries, keys and values as the projection
-// returns them.
-func unrotated(qkv *nn.Linear, attn *nn.Attention) {
-	q, kv := attn.Heads*attn.HeadDim, attn.KVHeads*attn.HeadDim
-	x := nn.Result(qkv, 0)
-	nn.Give(attn, 0, x.Columns(0, q))
-	nn.Give(attn, 1, x.Columns(q, q+kv))
-	nn.Give(attn, 2, x.Columns(q+kv, q+2*kv))
-}
-
 // projected says that the rope is given queries and keys, and the attention
 // values, as the projection returns them.
 func projected(qkv *nn.Linear, rope *nn.Rotary, attn *nn.Attention) {

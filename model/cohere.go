@@ -83,6 +83,9 @@ func newCohereDecoderLayer(b *builder, i int) *cohereDecoderLayer {
 	m.inputLayerNorm = b.layerNorm("input_layernorm", topology.CohereLayerNorm, b.cfg.HiddenSize)
 	nn.Give(m.selfAttn, 0, nn.Argument(m, 0))
 	nn.Give(m.selfAttn, 1, nn.Result(m.inputLayerNorm, 0))
+	if m.selfAttn.rotated {
+		nn.Give(m.selfAttn.rotaryEmb, 0, nn.Argument(m, 0))
+	}
 	return m
 }
 
@@ -142,11 +145,27 @@ func (m *cohereAttention) wire() {
 		positions := nn.Argument(m.rotaryEmb, 0)
 		positions.Any = true
 		nn.Give(m, 0, positions)
-		if m.qNorm == nil {
-			projected(m.qkvProj, m.rotaryEmb, m.attn)
-		}
-	case m.qNorm == nil:
-		unrotated(m.qkvProj, m.attn)
+		m.given(m.rotaryEmb, 1)
+	default:
+		m.given(m.attn, 0)
+	}
+}
+
+// given says that queries and keys are arguments at and at+1 of the next module, and values
+// those of the attention.
+func (m *cohereAttention) given(next nn.Module, at int) {
+	q, kv := m.attn.Heads*m.attn.HeadDim, m.attn.KVHeads*m.attn.HeadDim
+	x := nn.Result(m.qkvProj, 0)
+	nn.Give(m.attn, 2, x.Columns(q+kv, q+2*kv))
+	if m.qNorm == nil {
+		nn.Give(next, at, x.Columns(0, q))
+		nn.Give(next, at+1, x.Columns(q, q+kv))
+		return
+	}
+	for i, norm := range []*nn.LayerNorm{m.qNorm, m.kNorm} {
+		y := nn.Result(norm, 0)
+		y.Made = func(_ *nn.Step, x, _ *tensor.Tensor) *tensor.Tensor { return nn.Flatten(x) }
+		nn.Give(next, at+i, y)
 	}
 }
 

@@ -41,6 +41,7 @@ type Config struct {
 	Experts ExpertsConfig  // of mixtures of experts
 	Granite *GraniteConfig // nil of other families
 	Cohere  *CohereConfig
+	Llama4  *Llama4Config
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none

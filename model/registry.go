@@ -15,6 +15,7 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
+	"GptOssForCausalLM":     {build: newGptOssForCausalLM, dialect: gptOssDialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
 	"CohereForCausalLM":     {newCohereForCausalLM, cohereDialect},
 	"Cohere2ForCausalLM":    {newCohereForCausalLM, cohere2Dialect},
@@ -23,6 +24,7 @@ var architectures = map[string]architecture{
 	"Glm4ForCausalLM":       {newGlm4ForCausalLM, glm4Dialect},
 	"GraniteForCausalLM":    {newGraniteForCausalLM, graniteDialect},
 	"SeedOssForCausalLM":    {newSeedOssForCausalLM, seedOssDialect},
+	"Llama4ForCausalLM":     {build: newLlama4ForCausalLM, dialect: llama4Dialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},

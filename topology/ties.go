@@ -39,10 +39,13 @@ const (
 // modeling_llama.py). Another model may compute something in between, so a tie
 // that holds nowhere in a session is none of its model.
 // An architecture adds its own, which stand in the place of those of the same end, and leaves
-// out those of its Untied; nil has none.
+// out those of its Untied, or has only its own; nil has none.
 func (a *Architecture) AllTies() []Tie {
 	if a == nil {
 		return decoderTies
+	}
+	if a.OwnTies {
+		return a.Ties
 	}
 	own := slices.Clone(a.Untied)
 	for _, t := range a.Ties {
@@ -62,7 +65,7 @@ func (e End) same(x End) bool {
 func LlamaChild(rel string) bool {
 	first, _, _ := strings.Cut(rel, ".")
 	switch first {
-	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, "block_sparse_moe":
+	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, FeedForwardName, GptOssBlockName, "block_sparse_moe":
 		return true
 	}
 	return false

@@ -1,6 +1,9 @@
 package topology
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Mapping is a tensor of vLLM's and what it is in transformers: Sources joined
 // along the last dimension, nothing where there are none.
@@ -15,7 +18,9 @@ type Mapping struct {
 // Table is what the tensors of a model of so many layers are in transformers'
 // modules.
 type Table struct {
+	Of       *Architecture // whose it is
 	Mappings []Mapping
+	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 
@@ -76,9 +81,9 @@ func (t *Table) Same(s Source) []Source {
 	return t.handedOn(s, t.layers)
 }
 
-// Alone is TransformersAlone of a session that the table is for.
+// Alone reports whether a tensor of transformers is one of no module of vLLM.
 func (t *Table) Alone(module string, output bool, slot string) bool {
-	return t.Scaled && output && module == LMHeadName || TransformersAlone(module, output, slot)
+	return t.Scaled && output && module == LMHeadName || slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
 }
 
 // TransformersAlone reports whether a tensor of transformers is one of no
@@ -95,8 +100,10 @@ func TransformersAlone(module string, output bool, slot string) bool {
 		return module == PositionsSource.Module
 	case "act_fn":
 		return output
-	case "self_attn":
+	case "self_attn", "mlp", "feed_forward": // attention's weights, a router's scores
 		return output && slot == "1"
+	case "router", "experts": // scores, chosen experts, what each is given
+		return true
 	}
 	return false
 }
@@ -106,6 +113,10 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "act_fn":
+		return LastWord(Parent(module)) == "experts"
+	case "qk_norm":
+		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}
@@ -126,6 +137,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.Of = a
 			return t
 		}
 	}
@@ -141,6 +153,9 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 				known[x.Module] = true
 			}
 		}
+	}
+	for _, s := range t.alone {
+		known[s.Module] = true
 	}
 	for m := range modules {
 		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {

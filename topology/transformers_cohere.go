@@ -43,7 +43,7 @@ func cohereStream(i int) []Mapping {
 // layers are not rotated, and its tensors are those of no module.
 func cohereAttention(i int) []Mapping {
 	out := transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj")
-	out = slices.DeleteFunc(out, func(m Mapping) bool { return m.Module == decoderRotaryFirst })
+	out = slices.DeleteFunc(out, func(m Mapping) bool { return m.Module == InLayer(0, RotaryName) })
 	for _, n := range []string{QNormName, KNormName} {
 		norm := InLayer(i, n)
 		out = append(

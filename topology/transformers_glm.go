@@ -18,7 +18,7 @@ func glm4Transformers(layers int) *Table {
 			llamaPostAttention(i, PostSelfAttnNormName), phi3MLP(i), normBehind(InLayer(i, PostMLPNormName)),
 		)
 	}
-	return &Table{layers: layers, handedOn: glm4Same, Mappings: append(out, llamaFinalNorm(layers, PostMLPNormName)...)}
+	return &Table{layers: layers, handedOn: glm4Same, Mappings: append(out, finalNorm(InLayer(layers-1, PostMLPNormName), InLayer(layers-1, PostAttnNormName))...)}
 }
 
 // embedded is the embedding.

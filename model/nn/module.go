@@ -71,6 +71,10 @@ type Source struct {
 	// Compute says that a result that is not recorded may be computed from the
 	// recorded arguments of its module.
 	Compute bool
+	// Made is what is made of it outside any module; nil for nothing. with is the first
+	// of With that is found.
+	Made func(s *Step, x, with *tensor.Tensor) *tensor.Tensor
+	With []Source
 }
 
 // Base is what every module embeds: its name, its class, and the modules that

@@ -53,6 +53,7 @@ var profiles = []profile{
 		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
+		o.mix.taken, o.mix.made = takenWeighed[float32], madeAsItIs[float32]
 	}},
 	{Transformers, "transformers", topology.Era2025, "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
