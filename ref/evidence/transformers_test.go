@@ -225,7 +225,7 @@ func TestTransformersNoAlarm(t *testing.T) {
 	}
 	for _, c := range transformersRuns {
 		profiles := []nn.Rounding{nn.Transformers, nn.TransformersEager, nn.VLLM2025}
-		if slices.Contains([]string{"olmo2", "phi3-longrope-long", "gptoss", "ernie45", "phi4-mini-long"}, c.checkpoint) { // vLLM rotates otherwise
+		if slices.Contains([]string{"olmo2", "phi3-longrope-long", "gptoss", "ernie45", "phi4-mini-long", "cohere2"}, c.checkpoint) { // vLLM rotates otherwise
 			profiles = profiles[:2]
 		}
 		for _, as := range profiles {
