@@ -6,8 +6,11 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // rowsOfScores reads the scores (…, E) of a router.
@@ -104,4 +107,40 @@ func (s *rowSet) without(t *tensor.Tensor) (*tensor.Tensor, int) {
 		}
 	}
 	return c, s.n
+}
+
+// typicalSize is the median of the sizes of rows.
+func typicalSize(rows [][]float64) float64 {
+	var size []float64
+	for _, r := range rows {
+		size = append(size, rms(r))
+	}
+	slices.Sort(size)
+	return size[len(size)/2]
+}
+
+// ofHead are the rows of the call of a head, which are a selection of the forward's: those
+// whose input is, by the bits, what the final norm returned for a token in s. Where they are
+// not known they are the forward's.
+func (s *rowSet) ofHead(c *pairing.Call, f *pairing.Forward) *rowSet {
+	norm := f.Find(func(c *pairing.Call) bool { return c.Module == topology.FinalNormName })
+	if norm == nil || norm.Ref == nil || c.Ref == nil {
+		return s
+	}
+	for _, slot := range c.Ref.Slots {
+		if slot.Direction != il.Inputs || len(slot.Tensors) != 1 {
+			continue
+		}
+		out := &rowSet{}
+		from := selected(slot.Tensors[0], normed(norm.Ref))
+		for i, at := range from {
+			if slices.ContainsFunc(at, s.has) {
+				out.add(i, len(from))
+			}
+		}
+		if len(from) > 0 {
+			return out
+		}
+	}
+	return s
 }
