@@ -60,8 +60,8 @@ func (b *builder) fusedMoE(name string, spec *topology.Spec, names expertNames, 
 
 // fusedMoE3D makes the experts of a mixture whose weights are two tensors of three
 // dimensions, (E, 2I, H) and (E, H, I), gate before up.
-func (b *builder) fusedMoE3D(name string, spec *topology.Spec, w13, w2 string, intermediate int, routing nn.Routing) *nn.Experts {
-	h, n := b.cfg.HiddenSize, b.cfg.Experts.Num
+func (b *builder) fusedMoE3D(name string, spec *topology.Spec, w13, w2 string, routing nn.Routing) *nn.Experts {
+	h, n, intermediate := b.cfg.HiddenSize, b.cfg.Experts.Num, b.cfg.Experts.Intermediate
 	first, second := b.weight(b.prefix+w13, n, 2*intermediate, h), b.weight(b.prefix+w2, n, h, intermediate)
 	experts := make([]nn.Expert, n)
 	for e := range experts {
