@@ -70,7 +70,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := c.measure(ctx, nil); err != nil {
 		return nil, err
 	}
-	return verdict(c.measured(), diagnose.Sessions{Notes: &c.notes}), ctx.Err()
+	return verdict(c.measured(), diagnose.Sessions{Notes: &c.notes, Experts: c.experts()}), ctx.Err()
 }
 
 // comparison is two sessions on their way through the stages.
@@ -169,6 +169,7 @@ func (c *comparison) measured() *judge.Input {
 		Clip: o.clip(), Logprobs: o.logprobBounds(),
 		Unfinished: judge.Unfinished(c.rawRef.Unfinished(), c.rawTarget.Unfinished()),
 		Setup:      setup.Differences(c.rawRef.Provenance(), c.rawTarget.Provenance()),
+		Experts:    c.experts(),
 	}
 }
 

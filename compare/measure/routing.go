@@ -23,6 +23,17 @@ type Experts struct {
 	Biased   bool // not the largest scores are chosen, and Of does not say which
 }
 
+// Chosen are the experts of a row of scores of a router, nil where they are not known.
+func (e *Experts) Chosen(module string, scores []float64) []int {
+	switch {
+	case e.Of != nil:
+		return e.Of(module, scores)
+	case e.PerToken > 0 && !e.Biased:
+		return Largest(scores, e.PerToken)
+	}
+	return nil
+}
+
 // Routing looks at what the routers of both sides send where, and measures again, without the
 // rows of tokens that went to other experts by a near tie, what such a row has
 // reached: each result of the block of the router, and what follows in the forward. Of a
@@ -139,7 +150,7 @@ func (r *routed) route(c *pairing.Call) {
 	err := il.WithBoth(ref, target, func(x, y *tensor.Tensor) (err error) {
 		types = [2]tensor.DType{x.DType, y.DType}
 		for side, t := range []*tensor.Tensor{x, y} {
-			if scores[side], err = rowsOfScores(t); err != nil {
+			if scores[side], err = ScoreRows(t); err != nil {
 				return err
 			}
 		}

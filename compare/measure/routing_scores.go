@@ -13,8 +13,8 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// rowsOfScores reads the scores (…, E) of a router.
-func rowsOfScores(t *tensor.Tensor) ([][]float64, error) {
+// ScoreRows reads the scores (…, E) of a router.
+func ScoreRows(t *tensor.Tensor) ([][]float64, error) {
 	if !t.DType.IsFloat() || t.Meta || len(t.Shape) < 2 || t.Shape[len(t.Shape)-1] < 2 {
 		return nil, fmt.Errorf("%s: expected scores of tokens by expert", t)
 	}
@@ -32,13 +32,7 @@ func rowsOfScores(t *tensor.Tensor) ([][]float64, error) {
 // rerouted tells of a token that the scores a of the reference and b of the target send to
 // other experts, nil where the experts are the same: the pair of experts with the largest lead.
 func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
-	choose := func(scores []float64) []int {
-		if r.experts.Of != nil {
-			return r.experts.Of(module, scores)
-		}
-		return largest(scores, r.experts.PerToken)
-	}
-	x, y := choose(a), choose(b)
+	x, y := r.experts.Chosen(module, a), r.experts.Chosen(module, b)
 	from := slices.DeleteFunc(slices.Clone(x), func(e int) bool { return slices.Contains(y, e) })
 	to := slices.DeleteFunc(slices.Clone(y), func(e int) bool { return slices.Contains(x, e) })
 	if len(from) == 0 || len(to) == 0 {
@@ -55,8 +49,8 @@ func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	return out
 }
 
-// largest are the indices of the k largest, equal ones by their index, in that order.
-func largest(v []float64, k int) []int {
+// Largest are the indices of the k largest, equal ones by their index, in that order.
+func Largest(v []float64, k int) []int {
 	at := make([]int, len(v))
 	for i := range at {
 		at[i] = i
@@ -72,7 +66,7 @@ const mostPerToken = 16
 // otherOrder reports whether the k largest are others, for any k that a model may have.
 func otherOrder(a, b []float64) bool {
 	k := min(mostPerToken, len(a)/2)
-	return !slices.Equal(largest(a, k), largest(b, k))
+	return !slices.Equal(Largest(a, k), Largest(b, k))
 }
 
 func relL2(a, b []float64) float64 {
