@@ -38,7 +38,8 @@ type Config struct {
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
-	Experts ExpertsConfig // of mixtures of experts
+	Experts  ExpertsConfig   // of mixtures of experts
+	Deepseek *DeepseekConfig // of DeepSeek's own fields; nil for other families
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none

@@ -15,13 +15,15 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
-	"LlamaForCausalLM":   {build: newLlamaForCausalLM},
-	"MistralForCausalLM": {build: newMistralForCausalLM},
-	"MixtralForCausalLM": {build: newMixtralForCausalLM, dialect: mixtralDialect},
-	"Olmo2ForCausalLM":   {build: newOlmo2ForCausalLM},
-	"Phi3ForCausalLM":    {build: newPhi3ForCausalLM},
-	"Qwen2ForCausalLM":   {build: newQwen2ForCausalLM},
-	"Qwen3ForCausalLM":   {build: newQwen3ForCausalLM},
+	"DeepseekV2ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV2Dialect},
+	"DeepseekV3ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV3Dialect},
+	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
+	"MistralForCausalLM":    {build: newMistralForCausalLM},
+	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
+	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
+	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
+	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
+	"Qwen3ForCausalLM":      {build: newQwen3ForCausalLM},
 }
 
 // Architectures lists the entries of "architectures" that can be built.

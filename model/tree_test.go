@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,6 +41,9 @@ func TestTreeAgainstTopology(t *testing.T) {
 		var want, got []topology.Child
 		for _, x := range entry.Modules(m.Config.NumHiddenLayers) {
 			require.True(t, x.Known)
+			if slices.Contains(entry.Some, x.Rel) && m.Module(x.Name) == nil {
+				continue
+			}
 			want = append(want, topology.Child{Name: x.Name, Spec: x.Spec})
 		}
 		for _, x := range m.Modules() {
