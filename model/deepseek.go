@@ -93,22 +93,6 @@ func newDeepseekDecoderLayer(b *builder, i int) *deepseekDecoderLayer {
 	return m
 }
 
-// newDeepseekMLP builds the feed-forward part of layer i.
-func newDeepseekMLP(b *builder, i int) nn.Module {
-	return newDenseMLP(b, topology.DeepseekMLP, "mlp", b.cfg.IntermediateSize)
-}
-
-// newDenseMLP builds Llama's MLP of a class, a name and a width.
-func newDenseMLP(b *builder, spec *topology.Spec, name string, width int) *llamaMLP {
-	h := b.cfg.HiddenSize
-	m := &llamaMLP{}
-	b = b.block(&m.Base, name, spec)
-	m.gateUpProj = b.mergedColumnParallelLinear("gate_up_proj", h, false, rows{"gate_proj", width}, rows{"up_proj", width})
-	m.downProj = b.rowParallelLinear("down_proj", topology.DownProj, width, h, false)
-	m.actFn = b.siluAndMul("act_fn", width)
-	return m
-}
-
 // Forward maps (positions (T,), hidden (T, H), residual (T, H) or None), and in 2026 None, to
 // (hidden, residual).
 func (m *deepseekDecoderLayer) Forward(s *nn.Step, in il.Tuple) il.Value {

@@ -143,7 +143,7 @@ func (m *latentAttention) give(s nn.LatentShape) {
 	nn.Give(m.kvANorm, 0, nn.Result(latents, 0).Columns(lo, lo+s.Latent))
 	nn.Give(m.attn, 0, nn.Made(func(x []*tensor.Tensor) *tensor.Tensor {
 		joined := nn.ByHead(x[0], s.Nope+s.Rope)
-		nn.CopyHeads(joined.Narrow(2, s.Nope, s.Nope+s.Rope), x[1])
+		nn.CopyRows(joined.Narrow(2, s.Nope, s.Nope+s.Rope), x[1])
 		return joined
 	}, queries, nn.Result(m.rotaryEmb, 0).Computed()))
 	nn.Give(m.attn, 1, nn.Result(m.kvANorm, 0).Computed())
@@ -175,7 +175,7 @@ func (m *latentAttention) Forward(s *nn.Step, in il.Tuple) il.Value {
 	heads := nn.ByHead(q, shape.Nope+shape.Rope)
 	turned := heads.Narrow(2, shape.Nope, shape.Nope+shape.Rope)
 	qPE, kPE := nn.Two(s.Call(m.rotaryEmb, positions, turned, nn.ByHead(parts[1], shape.Rope)))
-	nn.CopyHeads(turned, qPE)
+	nn.CopyRows(turned, qPE)
 	out := nn.One(s.Call(m.attn, heads, kv, kPE)) // (T, nh*Vd)
 	return nn.One(s.Call(m.oProj, out))           // (T, H)
 }

@@ -10,18 +10,15 @@ type DeepseekConfig struct {
 	Rope   int // and of those that are
 	Value  int // of a head's value
 
-	FirstDense   int // layers before the first mixture
-	LayerFreq    int // of the others, each so many is one
-	Shared       int // shared experts
-	Intermediate int // values within an expert
-	Groups       int // of experts
-	TopKGroup    int // groups that a token's experts are of
-	Method       string
-	Scoring      string
-	Renormalise  bool
-	RoutedScale  float64
-	NextLayers   int // layers behind the last, which predict further tokens and are not run
-	FloatRouter  bool
+	FirstDense  int     // layers before the first mixture
+	LayerFreq   int     // of the others, each so many is one
+	Groups      int     // of experts
+	TopKGroup   int     // groups that a token's experts are of
+	Method      string  // how they are chosen: "noaux_tc", "greedy", "group_limited_greedy"
+	Scoring     string  // "sigmoid" or "softmax"
+	RoutedScale float64 // of the sum of the chosen experts
+	NextLayers  int     // layers behind the last, which predict further tokens and are not run
+	FloatRouter bool    // moe_router_dtype
 }
 
 // deepseekFields are the fields of DeepSeek's config.json, with remarks on training.
@@ -58,11 +55,10 @@ func readDeepseek(c *Config, o *object) {
 		KVRank: o.positive("kv_lora_rank", 0), Nope: o.positive("qk_nope_head_dim", 0),
 		Rope: o.positive("qk_rope_head_dim", 0), Value: o.positive("v_head_dim", 0),
 		FirstDense: o.natural("first_k_dense_replace", 0), LayerFreq: o.positive("moe_layer_freq", 1),
-		Shared: o.natural("n_shared_experts", 0), Intermediate: o.positive("moe_intermediate_size", 0),
 		Groups: o.positive("n_group", 1), TopKGroup: o.positive("topk_group", 1),
 		Method: o.string("topk_method", ""), Scoring: o.string("scoring_func", ""),
-		Renormalise: o.bool("norm_topk_prob", false), RoutedScale: o.float("routed_scaling_factor", 1),
-		NextLayers: o.natural("num_nextn_predict_layers", 0),
+		RoutedScale: o.float("routed_scaling_factor", 1),
+		NextLayers:  o.natural("num_nextn_predict_layers", 0),
 	}
 	c.Deepseek = d
 	for _, key := range []string{"kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"} {
@@ -122,7 +118,7 @@ func (c *Config) readDeepseekExperts(o *object) {
 	}
 	o.require("num_experts_per_tok", "the number of experts of a token")
 	o.require("moe_intermediate_size", "the width of an expert")
-	c.readExperts(o, "n_routed_experts", "num_experts_per_tok")
+	c.readSharedExperts(o)
 	if !slices.Contains([]string{"softmax", "sigmoid"}, d.Scoring) {
 		o.failKey("scoring_func", "is %q, which is not supported; known: softmax, sigmoid", d.Scoring)
 	}
@@ -132,6 +128,17 @@ func (c *Config) readDeepseekExperts(o *object) {
 		}
 	}
 	c.checkDeepseekGroups(o)
+}
+
+// readSharedExperts reads the sizes of a mixture with shared experts.
+func (c *Config) readSharedExperts(o *object) {
+	c.readExperts(o, "n_routed_experts", "num_experts_per_tok")
+	c.Experts.Intermediate = o.positive("moe_intermediate_size", 0)
+	c.Experts.Renormalise = o.bool("norm_topk_prob", false)
+	c.Experts.Shared = o.natural("n_shared_experts", 0) * c.Experts.Intermediate
+	if c.Experts.Shared == 0 {
+		o.doc.fail("n_shared_experts is 0 or null: mixtures without shared experts are not supported for this architecture")
+	}
 }
 
 // checkDeepseekGroups holds the groups of experts against their number.
@@ -163,9 +170,4 @@ func (c *Config) checkDeepseekGroups(o *object) {
 	if d.Method == "greedy" && d.Groups > 1 {
 		o.failKey("n_group", "is %d, but topk_method greedy has no groups: vLLM would choose by group whatever it says", d.Groups)
 	}
-}
-
-// sparse reports whether a layer is a mixture.
-func (d *DeepseekConfig) sparse(layer int) bool {
-	return layer >= d.FirstDense && layer%d.LayerFreq == 0
 }

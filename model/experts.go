@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/ilref/ilref/model/nn"
@@ -10,16 +11,26 @@ import (
 
 // ExpertsConfig is what config.json says of a mixture of experts.
 type ExpertsConfig struct {
-	Num  int // experts of a layer; 0 where the model is none
-	TopK int // experts of a token
+	Num          int   // experts of a layer; 0 where none has any
+	TopK         int   // experts of a token
+	Intermediate int   // width of an expert
+	Shared       int   // width of the expert that all tokens go through; 0 for none
+	Renormalise  bool  // the weights of a token's experts add up to one
+	Step         int   // every so many layers one has experts
+	Dense        []int // layers that have none
 }
 
 // readExperts reads the numbers of experts under a family's names.
 func (c *Config) readExperts(o *object, num, topK string) {
-	c.Experts.Num, c.Experts.TopK = o.positive(num, 0), o.positive(topK, 0)
-	if c.Experts.TopK > c.Experts.Num {
+	c.Experts = ExpertsConfig{Num: o.natural(num, 0), TopK: o.positive(topK, 0), Intermediate: c.IntermediateSize, Step: 1}
+	if c.Experts.Num > 0 && c.Experts.TopK > c.Experts.Num {
 		o.failKey(topK, "is %d, but there are only %d experts", c.Experts.TopK, c.Experts.Num)
 	}
+}
+
+// sparse reports whether a layer has experts.
+func (e *ExpertsConfig) sparse(layer int) bool {
+	return e.Num > 0 && (layer+1)%e.Step == 0 && !slices.Contains(e.Dense, layer)
 }
 
 // expertNames are the names of an expert's weights in the checkpoint.
@@ -33,8 +44,8 @@ var (
 
 // fusedMoE makes the experts of a mixture, each of whose weights are tensors of their
 // own in the checkpoint: experts.0.w1.weight (vLLM's make_expert_params_mapping).
-func (b *builder) fusedMoE(name string, spec *topology.Spec, intermediate int, names expertNames, routing nn.Routing) *nn.Experts {
-	h := b.cfg.HiddenSize
+func (b *builder) fusedMoE(name string, spec *topology.Spec, names expertNames, routing nn.Routing) *nn.Experts {
+	h, intermediate := b.cfg.HiddenSize, b.cfg.Experts.Intermediate
 	experts := make([]nn.Expert, b.cfg.Experts.Num)
 	for e := range experts {
 		at := name + "." + strconv.Itoa(e) + "."
@@ -49,8 +60,8 @@ func (b *builder) fusedMoE(name string, spec *topology.Spec, intermediate int, n
 
 // fusedMoE3D makes the experts of a mixture whose weights are two tensors of three
 // dimensions, (E, 2I, H) and (E, H, I), gate before up.
-func (b *builder) fusedMoE3D(name string, spec *topology.Spec, w13, w2 string, intermediate int, routing nn.Routing) *nn.Experts {
-	h, n := b.cfg.HiddenSize, b.cfg.Experts.Num
+func (b *builder) fusedMoE3D(name string, spec *topology.Spec, w13, w2 string, routing nn.Routing) *nn.Experts {
+	h, n, intermediate := b.cfg.HiddenSize, b.cfg.Experts.Num, b.cfg.Experts.Intermediate
 	first, second := b.weight(b.prefix+w13, n, 2*intermediate, h), b.weight(b.prefix+w2, n, h, intermediate)
 	experts := make([]nn.Expert, n)
 	for e := range experts {

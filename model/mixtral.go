@@ -19,43 +19,52 @@ var mixtralDialect = dialect{
 func newMixtralForCausalLM(b *builder) *CausalLM {
 	b.checkAct("silu")
 	b.checkBiases(false, false)
+	b.checkUnscaledRope()
 	b.intTheta()
 	m := newLlamaModel(b, func(b *builder, i int) nn.Module {
 		return newLlamaDecoderLayer(
 			b, i,
 			func(b *builder) nn.Module { return newLlamaAttention(b, i, false, false) },
-			func(b *builder) nn.Module { return newMixtralMoE(b) },
+			func(b *builder) nn.Module { return newMixtralMoE(b, "gate", mixtralExperts) },
 		)
 	})
 	return &CausalLM{model: m, logits: b.logitsProcessor("ParallelLMHead", b.lmHead(m.embedTokens))}
 }
 
-// intTheta: vLLM of 2025 gives the rope int(rope_theta), and none of the scaling.
+// intTheta: vLLM of 2025 gives the rope int(rope_theta).
 func (b *builder) intTheta() {
-	if b.options.Era != topology.Era2025 {
-		return
+	if b.options.Era == topology.Era2025 {
+		b.configRope().Theta = math.Floor(b.cfg.Rope.Theta)
 	}
-	if b.cfg.Rope.Type != "default" {
-		b.refuse("rope_type %q: %s of vLLM in 2025 leaves the scaling out without a word; expected none, or the profile vllm-2026", b.cfg.Rope.Type, b.arch)
-	}
-	b.configRope().Theta = math.Floor(b.cfg.Rope.Theta)
 }
 
-// mixtralMoE is vLLM's MixtralMoE.
+// checkUnscaledRope refuses scaling that vLLM of 2025 does not give the rope.
+func (b *builder) checkUnscaledRope() {
+	if b.options.Era == topology.Era2025 && b.cfg.Rope.Type != "default" {
+		b.refuse("rope_type %q: %s of vLLM in 2025 leaves the scaling out without a word; expected none, or the profile %s", b.cfg.Rope.Type, b.arch, nn.VLLM2026)
+	}
+}
+
+// mixtralMoE is vLLM's MixtralMoE, and GraniteMoeMoE.
 type mixtralMoE struct {
 	nn.Base
 	gate    *nn.Linear
 	experts *nn.Experts
 }
 
-func newMixtralMoE(b *builder) *mixtralMoE {
-	c := b.cfg
+// newMixtralMoE builds the block; stored is the name of the router's weight in the
+// checkpoint.
+func newMixtralMoE(b *builder, stored string, experts func(*builder, *topology.Spec) *nn.Experts) *mixtralMoE {
 	m := &mixtralMoE{}
 	b = b.block(&m.Base, "block_sparse_moe", byEra(b, topology.SparseMoeBlock, topology.SparseMoeBlock2026))
-	m.gate = b.replicatedLinear("gate", topology.GateLinear, c.HiddenSize, c.Experts.Num, false)
-	m.experts = b.fusedMoE("experts", byEra(b, topology.FusedMoE, topology.MoERunner), c.IntermediateSize, wNames,
-		nn.SoftmaxTopK{K: c.Experts.TopK, Renormalise: true})
+	m.gate = register(b, nn.NewLinear(b.prefix+"gate", topology.GateLinear, b.part(stored, "", b.cfg.Experts.Num, b.cfg.HiddenSize, false)))
+	m.experts = experts(b, byEra(b, topology.FusedMoE, topology.MoERunner))
+	routed(m.experts, m, m.gate)
 	return m
+}
+
+func mixtralExperts(b *builder, spec *topology.Spec) *nn.Experts {
+	return b.fusedMoE("experts", spec, wNames, nn.SoftmaxTopK{K: b.cfg.Experts.TopK, Renormalise: true})
 }
 
 // Forward maps (T, H) to (T, H).

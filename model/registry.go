@@ -17,12 +17,15 @@ type architecture struct {
 var architectures = map[string]architecture{
 	"DeepseekV2ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV2Dialect},
 	"DeepseekV3ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV3Dialect},
+	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
 	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
 	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
 	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
+	"Qwen2MoeForCausalLM":   {build: newQwen2MoeForCausalLM, dialect: qwen2MoeDialect},
+	"Qwen3MoeForCausalLM":   {build: newQwen3MoeForCausalLM, dialect: qwen3MoeDialect},
 	"Qwen3ForCausalLM":      {build: newQwen3ForCausalLM},
 }
 

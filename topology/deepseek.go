@@ -11,17 +11,21 @@ var (
 		self:   DeepseekAttention,
 		block:  MultiHeadLatentAttention,
 		attend: LatentAttentionLayer,
+		mlp:    DeepseekMLP,
+		mixed:  SharedFusedMoE,
 	})
 	deepseek2026 = deepseek(Era2026, latentClasses{
 		layer:  DeepseekDecoderLayer2026,
 		self:   DeepseekAttention2026,
 		block:  MultiHeadLatentAttention2026,
 		attend: MLAAttention,
+		mlp:    DeepseekMLP2026,
+		mixed:  SharedMoERunner,
 	})
 )
 
 // latentClasses are the classes that differ by era.
-type latentClasses struct{ layer, self, block, attend *Spec }
+type latentClasses struct{ layer, self, block, attend, mlp, mixed *Spec }
 
 // Names of the modules of latent attention, within a layer.
 const (
@@ -37,37 +41,69 @@ const (
 )
 
 func deepseek(era Era, c latentClasses) *Architecture {
-	return &Architecture{
+	mixture := sharedMixture(era, GateLinear, c.mixed)
+	a := &Architecture{
 		Names: []string{"DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"},
 		Eras:  []Era{era},
 		Root:  decoderRoot,
-		Layer: []Child{
-			{"", c.layer},
-			{SelfAttnName, c.self},
-			{FusedQKVAProjName, FusedQKVAProj},
-			{QANormName, QLatentNorm},
-			{QBProjName, QBProj},
-			{KVAProjName, KVAProj},
-			{QProjName, LatentQProj},
-			{KVANormName, KVLatentNorm},
-			{KVBProjName, KVBProj},
-			{OProjName, LatentOProj},
-			{RotaryName, LatentRotaryEmbedding},
-			{LatentBlockName, c.block},
-			{LatentAttnName, c.attend},
-			{MLPName, DeepseekMLP},
-			{GateUpProjName, MergedColumnParallelLinear},
-			{DownProjName, DownProj},
-			{ActFnName, SiluAndMul},
-			{InputNormName, RMSNorm},
-			{PostAttnNormName, RMSNorm},
-		},
-		Some: []string{FusedQKVAProjName, QANormName, QBProjName, KVAProjName, QProjName, GateUpProjName, DownProjName, ActFnName},
-		Ties: slices.Concat(latentTies, []Tie{
-			{A: Given(MLPName, "0"), B: Returned(PostAttnNormName)},
-			{A: ReturnedAt("", "0"), B: Returned(MLPName), When: ResidualApart},
-		}),
+		Layer: slices.Concat(
+			[]Child{
+				{"", c.layer},
+				{SelfAttnName, c.self},
+				{FusedQKVAProjName, FusedQKVAProj},
+				{QANormName, QLatentNorm},
+				{QBProjName, QBProj},
+				{KVAProjName, KVAProj},
+				{QProjName, LatentQProj},
+				{KVANormName, KVLatentNorm},
+				{KVBProjName, KVBProj},
+				{OProjName, LatentOProj},
+				{RotaryName, LatentRotaryEmbedding},
+				{LatentBlockName, c.block},
+				{LatentAttnName, c.attend},
+				{MLPName, c.mlp},
+			}, mixture, denseChildren,
+			[]Child{{InputNormName, RMSNorm}, {PostAttnNormName, RMSNorm}},
+		),
+		Some: []string{FusedQKVAProjName, QANormName, QBProjName, KVAProjName, QProjName},
+		Ties: slices.Concat(latentTies, sharedMixtureTies),
 	}
+	for _, c := range slices.Concat(mixture, denseChildren) {
+		a.Some = append(a.Some, c.Name)
+	}
+	return a
+}
+
+// denseChildren are the modules of a dense mlp.
+var denseChildren = []Child{{GateUpProjName, MergedColumnParallelLinear}, {DownProjName, DownProj}, {ActFnName, SiluAndMul}}
+
+// sharedMixture is the modules of a mixture with shared experts, of DeepSeek and GLM.
+func sharedMixture(era Era, gate, experts *Spec) []Child {
+	l := []Child{
+		{MLPGateName, gate},
+		{SharedMLPName, SharedExpert},
+		{SharedMLPGateUpName, MergedColumnParallelLinear},
+		{SharedMLPDownName, DownProjPart},
+		{SharedMLPActName, SiluAndMul},
+		{MLPExpertsName, experts},
+	}
+	if era == Era2026 {
+		l = append(l, Child{SharedExpertsName, SharedExperts})
+	}
+	return l
+}
+
+// sharedMixtureTies are its ties.
+var sharedMixtureTies = []Tie{
+	{A: Given(MLPName, "0"), B: Returned(PostAttnNormName)},
+	{A: ReturnedAt("", "0"), B: Returned(MLPName), When: ResidualApart},
+	{A: Given(MLPGateName, "0"), B: Given(MLPName, "0")},
+	{A: Given(SharedMLPName, "0"), B: Given(MLPName, "0")},
+	{A: Given(SharedMLPGateUpName, "0"), B: Given(SharedMLPName, "0")},
+	{A: Given(SharedMLPActName, "0"), B: Returned(SharedMLPGateUpName)},
+	{A: Given(SharedMLPDownName, "0"), B: Returned(SharedMLPActName)},
+	{A: Returned(SharedMLPName), B: Returned(SharedMLPDownName)},
+	{A: Given(SharedExpertsName, "0"), B: Given(MLPName, "0")},
 }
 
 // latentTies are the ties of latent attention.

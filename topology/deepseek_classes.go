@@ -11,7 +11,6 @@ const (
 	QKHeads   Dim = "nh*(P+R)"  //
 	KVHeadsUp Dim = "nh*(P+Vd)" // keys and values of all heads, but what is rotated
 	VHeads    Dim = "nh*Vd"     //
-	One       Dim = "1"         //
 	Prefill   Dim = "Tp"        // tokens of prompts
 )
 
@@ -77,10 +76,16 @@ var (
 
 // DeepseekMLP is the feed-forward part of a layer: a mixture, or in dense layers
 // DeepseekV2MLP, of the same arguments. What it is given, the experts of 2025 write over.
-var DeepseekMLP = &Spec{
-	Class: "DeepseekV2MoE", Kind: MoE, Single: true, Reduces: true,
-	In: []Tensor{written(hidden)}, Out: []Tensor{hidden},
-}
+var (
+	DeepseekMLP = &Spec{
+		Class: "DeepseekV2MoE", Kind: MoE, Single: true, Reduces: true,
+		In: []Tensor{written(hidden)}, Out: []Tensor{hidden},
+	}
+	DeepseekMLP2026 = &Spec{
+		Class: "DeepseekV2MoE", Kind: MoE, Single: true, Reduces: true,
+		In: []Tensor{hidden}, Out: []Tensor{hidden},
+	}
+)
 
 // Tensors of latent attention.
 var (

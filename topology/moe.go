@@ -8,6 +8,18 @@ const (
 	SparseExpertsName = "block_sparse_moe.experts"
 	MLPGateName       = "mlp.gate"
 	MLPExpertsName    = "mlp.experts"
+
+	SharedExpertName     = "mlp.shared_expert"
+	SharedExpertGateName = "mlp.shared_expert_gate"
+	SharedGateUpName     = "mlp.shared_expert.gate_up_proj"
+	SharedDownName       = "mlp.shared_expert.down_proj"
+	SharedActName        = "mlp.shared_expert.act_fn"
+	SharedExpertsName    = "mlp.experts._shared_experts" // vLLM's wrapper of 2026
+
+	SharedMLPName       = "mlp.shared_experts" // DeepSeek's and GLM's
+	SharedMLPGateUpName = "mlp.shared_experts.gate_up_proj"
+	SharedMLPDownName   = "mlp.shared_experts.down_proj"
+	SharedMLPActName    = "mlp.shared_experts.act_fn"
 )
 
 // Classes of mixtures of experts (vLLM's layers/fused_moe).
@@ -49,9 +61,62 @@ var (
 	}
 )
 
+// Classes of mixtures whose block adds up the ranks' parts, so that those of its modules
+// are seen (v0.10.2, models/qwen2_moe.py), and of shared experts.
+var (
+	FusedMoEPart = partial(FusedMoEKeyword)
+	DownProjPart = partial(DownProj)
+	SharedExpert = partial(DenseMLP)
+	// SharedExpertGate is torch's Linear, which returns a plain tensor.
+	SharedExpertGate = &Spec{
+		Class: "Linear", Kind: ReplicatedLinear, Single: true, Rounding: sums,
+		In: []Tensor{hidden}, Out: []Tensor{sharedGate},
+	}
+	// SharedExpertGate2026 is a ReplicatedLinear.
+	SharedExpertGate2026 = &Spec{
+		Class: "ReplicatedLinear", Kind: ReplicatedLinear, Rounding: sums,
+		In: []Tensor{hidden}, Out: []Tensor{sharedGate},
+	}
+	// SharedMoERunner is given no more than MoERunner: what its shared experts return it
+	// adds to the sum (in the place of a third argument, which no hook sees).
+	SharedMoERunner = &Spec{
+		Class: "MoERunner", Kind: Experts, Keyword: true, Single: true, Reduces: true, Rounding: mixed,
+		In:  []Tensor{hidden, routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
+		Out: []Tensor{hidden},
+	}
+	// SharedFusedMoE calls the shared experts too, and returns what they and its own return
+	// (v0.10.2, fused_moe/shared_fused_moe.py). A replay gives it the former.
+	SharedFusedMoE = &Spec{
+		Class: "SharedFusedMoE", Kind: Experts, Keyword: true, Rounding: mixed,
+		In: []Tensor{written(hidden), routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
+		Out: []Tensor{
+			{Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum},
+			{Name: "hidden_states", Shape: []Dim{T, H}, Sharding: PartialSum},
+		},
+	}
+	// SharedExperts calls the shared experts in one of its two calls, and returns nothing
+	// (fused_moe/runner/shared_experts.py).
+	SharedExperts = &Spec{
+		Class: "SharedExperts", Kind: MLP,
+		In: []Tensor{hidden, {Name: "order"}},
+	}
+)
+
+// partial is the same class, of which every rank returns its part of the sum.
+func partial(s *Spec) *Spec {
+	p := *s
+	p.Reduces, p.Out = false, nil
+	for _, t := range s.Out {
+		t.Sharding = PartialSum
+		p.Out = append(p.Out, t)
+	}
+	return &p
+}
+
 // Tensors and rounding points that mixtures share.
 var (
 	routerLogits = Tensor{Name: "router_logits", Shape: []Dim{T, E}, Sharding: Replicated}
+	sharedGate   = Tensor{Name: "gate", Shape: []Dim{T, One}, Sharding: Replicated}
 	mixed        = []Point{SumOrder, SplitSums, Activated, Result}
 )
 

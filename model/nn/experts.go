@@ -13,9 +13,17 @@ import (
 type Experts struct {
 	Base
 	Experts []Expert
-	Routing Routing    // chooses them
-	Act     Activation // between the two products
-	Gate    Module     // makes the router logits where vLLM's experts call it themselves; nil where they are given
+	Routing Routing        // chooses them
+	Act     Activation     // between the two products
+	Gate    Module         // makes the router logits where vLLM's experts call it themselves; nil where they are given
+	Shared  *SharedExperts // whose result vLLM's experts of 2026 add to theirs; nil where there are none, or the block adds it
+
+	// Beside are the shared experts that vLLM's experts of 2025 call, and whose result they
+	// return before their own; nil where there are none (v0.10.2, shared_fused_moe.py).
+	Beside Module
+	// Scale is what vLLM's experts of 2026 multiply their sum by, before the shared experts'
+	// is added; 0 for nothing (apply_routed_scale_to_output).
+	Scale float64
 
 	// ScaleInput says that the weight of the only expert chosen goes on its first
 	// product, and not on the second (apply_router_weight_on_input).
@@ -38,19 +46,54 @@ func NewExperts(name string, spec *topology.Spec, routing Routing, act Activatio
 	return &Experts{Base: NewBase(name, spec), Experts: experts, Routing: routing, Act: act}
 }
 
-// Forward maps hidden (T, H) and router logits (T, E) to (T, H). Where the experts
-// have the gate, they are given the hidden states in the place of logits (vLLM's
-// fused_moe/runner/moe_runner.py).
+// Forward maps hidden (T, H) and router logits (T, E) to (T, H). What vLLM's experts of
+// 2026 (fused_moe/runner/moe_runner.py) make by calling other modules, the router logits
+// and what the shared experts return, they may be given as well: a replay does, so
+// that they are computed by themselves.
 func (m *Experts) Forward(s *Step, in il.Tuple) il.Value {
-	return m.Mix(s, in.Tensor(0), m.logits(s, in))
+	hidden := in.Tensor(0)
+	var logits, shared *tensor.Tensor
+	if len(in) > 1 {
+		logits = in.Tensor(1)
+	} else {
+		logits = One(s.Call(m.Gate, hidden))
+	}
+	if m.Beside != nil {
+		return m.mixBeside(s, in, logits)
+	}
+	if m.Shared == nil {
+		return m.scaled(s, m.Mix(s, hidden, logits))
+	}
+	if len(in) > 2 {
+		shared = in.Tensor(2)
+	} else {
+		s.Call(m.Shared, hidden, noOverlap)
+	}
+	routed := m.scaled(s, m.Mix(s, hidden, logits))
+	if shared == nil {
+		s.Call(m.Shared, hidden, multiStreamOverlapped)
+		shared = m.Shared.take(s)
+	}
+	return s.Add(shared, routed)
 }
 
-// logits are the router's: given, or made here.
-func (m *Experts) logits(s *Step, in il.Tuple) *tensor.Tensor {
-	if m.Gate == nil {
-		return in.Tensor(1)
+// mixBeside returns what the shared experts and the chosen ones return.
+func (m *Experts) mixBeside(s *Step, in il.Tuple, logits *tensor.Tensor) il.Tuple {
+	var shared *tensor.Tensor
+	if len(in) > 2 {
+		shared = in.Tensor(2)
+	} else {
+		shared = One(s.Call(m.Beside, in.Tensor(0)))
 	}
-	return One(s.Call(m.Gate, in.Tensor(0)))
+	return il.Tuple{shared, m.Mix(s, in.Tensor(0), logits)}
+}
+
+// scaled is the sum of the chosen experts times Scale.
+func (m *Experts) scaled(s *Step, routed *tensor.Tensor) *tensor.Tensor {
+	if m.Scale == 0 {
+		return routed
+	}
+	return s.ScaleRouted(routed, m.Scale)
 }
 
 // Mix computes the chosen experts and their sum.
@@ -66,13 +109,15 @@ func (m *Experts) Mix(s *Step, hidden, logits *tensor.Tensor) *tensor.Tensor {
 	return hidden
 }
 
-// Inputs are the hidden states and the router logits.
+// Inputs are the hidden states, the router logits and, where there are shared experts,
+// what these return.
 func (m *Experts) Inputs() []Input {
 	h, _ := m.Experts[0].W2.Weight.Shape()
-	if m.Gate != nil {
-		return []Input{Hidden(h), Hidden(h)}
+	in := []Input{Hidden(h), Residual(len(m.Experts))} // logits may be float32
+	if m.Shared != nil || m.Beside != nil {
+		in = append(in, Hidden(h))
 	}
-	return []Input{Hidden(h), Hidden(len(m.Experts))}
+	return in
 }
 
 // Params are the weights and biases of all experts.

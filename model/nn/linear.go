@@ -7,7 +7,7 @@ import (
 )
 
 // Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
-// RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
+// RowParallelLinear and ReplicatedLinear: y = x Wᵀ + b, the weight being the rows of several
 // checkpoint tensors one after another.
 type Linear struct {
 	Base
@@ -26,9 +26,14 @@ func NewLinear(name string, spec *topology.Spec, parts ...PackedWeight) *Linear 
 	return &Linear{Base: NewBase(name, spec), Parts: parts}
 }
 
-// Forward maps (T, in) to the tuple ((T, sum of out), None).
+// Forward maps (T, in) to the tuple ((T, sum of out), None), or to the tensor alone
+// where that is what its class returns (torch.nn.Linear).
 func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
-	return il.Tuple{s.Linear(in.Tensor(0), m.Parts), nil}
+	y := s.Linear(in.Tensor(0), m.Parts)
+	if m.Spec().Single {
+		return y
+	}
+	return il.Tuple{y, nil}
 }
 
 // Inputs are the activations.

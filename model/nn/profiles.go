@@ -61,12 +61,14 @@ var profiles = []profile{
 		o.attention = newSDPA[float32]
 		o.mix = mixOfTransformers
 		o.latent = latentInTransformers
+		o.quotient = byDivision[float32]
 	}},
 	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newEager[float32]
 		o.mix = mixOfTransformers
 		o.latent = latentInTransformers
+		o.quotient = byDivision[float32]
 	}},
 }
 

@@ -29,8 +29,8 @@ func Flatten(x *tensor.Tensor) *tensor.Tensor {
 	return &v
 }
 
-// CopyHeads copies x (T, n, D) into dst of the same shape.
-func CopyHeads(dst, x *tensor.Tensor) {
+// CopyRows copies x into dst of the same shape.
+func CopyRows(dst, x *tensor.Tensor) {
 	to, from := rowsOf(dst), rowsOf(x)
 	for i := range to.n {
 		copy(to.bytes(i), from.bytes(i))
