@@ -2,7 +2,8 @@ package model
 
 import "slices"
 
-// DeepseekConfig is what config.json says of DeepSeek's latent attention and mixtures.
+// DeepseekConfig is what config.json says of DeepSeek's latent attention and mixtures, of
+// which GLM-4 has the latter.
 type DeepseekConfig struct {
 	QRank  int // of the latent of queries; 0 where there is none
 	KVRank int // of the latent of keys and values
@@ -127,7 +128,8 @@ func (c *Config) readDeepseekExperts(o *object) {
 			o.failKey("moe_router_dtype", "is %q, which is not supported; known: float32", dtype)
 		}
 	}
-	c.checkDeepseekGroups(o)
+	c.checkExpertGroups(o)
+	c.checkDeepseekMethod(o)
 }
 
 // readSharedExperts reads the sizes of a mixture with shared experts.
@@ -141,8 +143,8 @@ func (c *Config) readSharedExperts(o *object) {
 	}
 }
 
-// checkDeepseekGroups holds the groups of experts against their number.
-func (c *Config) checkDeepseekGroups(o *object) {
+// checkExpertGroups holds the groups of experts against their number.
+func (c *Config) checkExpertGroups(o *object) {
 	d, n := c.Deepseek, c.Experts.Num
 	switch {
 	case n == 0:
@@ -152,13 +154,18 @@ func (c *Config) checkDeepseekGroups(o *object) {
 		o.failKey("topk_group", "is %d, but there are only %d groups", d.TopKGroup, d.Groups)
 	case c.Experts.TopK > n/d.Groups*d.TopKGroup:
 		o.failKey("num_experts_per_tok", "is %d, but %d groups have only %d experts", c.Experts.TopK, d.TopKGroup, n/d.Groups*d.TopKGroup)
+	case d.Method == "noaux_tc" && d.Groups > 1 && n/d.Groups < 2:
+		o.failKey("n_group", "is %d, which leaves a group less than 2 of %d experts", d.Groups, n)
 	}
+}
+
+// checkDeepseekMethod refuses ways to choose experts that are not known.
+func (c *Config) checkDeepseekMethod(o *object) {
+	d := c.Deepseek
 	switch d.Method {
 	case "noaux_tc":
 		if d.Scoring != "sigmoid" {
 			o.failKey("topk_method", "is noaux_tc, which is not supported with scoring_func %q", d.Scoring)
-		} else if d.Groups > 0 && n/d.Groups < 2 && d.Groups > 1 {
-			o.failKey("n_group", "is %d: the groups have less than 2 experts", d.Groups)
 		}
 	case "greedy", "group_limited_greedy":
 		if d.Scoring != "softmax" {

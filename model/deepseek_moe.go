@@ -56,17 +56,22 @@ func (b *builder) runner(experts *nn.Experts, shared nn.Module, scale float64) {
 	}
 }
 
-// deepseekGate makes the router, with the bias by which experts are chosen where it has one.
+// deepseekGate makes the router.
 func (b *builder) deepseekGate() *nn.Router {
+	m := b.biasedGate(topology.GateLinear)
+	m.Float = b.cfg.Deepseek.FloatRouter && b.options.Era == topology.Era2026 // 2025 does not read moe_router_dtype
+	m.LikeFloat = true
+	return m
+}
+
+// biasedGate is a router, with the bias by which experts are chosen where it has one.
+func (b *builder) biasedGate(spec *topology.Spec) *nn.Router {
 	c := b.cfg
 	var bias *tensor.Tensor
 	if c.Deepseek.Method == "noaux_tc" {
 		bias = b.weight(b.prefix+"gate.e_score_correction_bias", c.Experts.Num)
 	}
-	m := nn.NewRouter(b.prefix+"gate", topology.GateLinear, b.linearMethod(b.prefix+"gate", c.Experts.Num, c.HiddenSize), bias)
-	m.Float = c.Deepseek.FloatRouter && b.options.Era == topology.Era2026 // 2025 does not read moe_router_dtype
-	m.LikeFloat = true
-	return register(b, m)
+	return register(b, nn.NewRouter(b.prefix+"gate", spec, b.linearMethod(b.prefix+"gate", c.Experts.Num, c.HiddenSize), bias))
 }
 
 // deepseekRouting chooses as vLLM does.

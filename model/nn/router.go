@@ -56,6 +56,31 @@ func (m *Router) Params() []Param {
 	return list
 }
 
+// FloatDense is a dense weight that stays as it is stored where the model has another type.
+type FloatDense struct{ Dense }
+
+func (d FloatDense) row(o *ops[float32], dst []float32, i int) {
+	w, es := d.Weight, d.Weight.DType.Size()
+	o.load(dst, w.DType, w.Data[(w.Offset+i*len(dst))*es:][:len(dst)*es])
+}
+
+func (d FloatDense) times32(o *ops[float32], x []float32, t int) product[float32] {
+	return floatDense(o, d.Weight, x, t)
+}
+
+func (d FloatDense) times64(o *ops[float64], x []float64, t int) product[float64] {
+	return floatDense(o, d.Weight, x, t)
+}
+
+func floatDense[F real](o *ops[F], w *tensor.Tensor, x []F, t int) product[F] {
+	k := w.Shape[1]
+	return func(y []F, lo, hi int) {
+		rows := o.stored(w, lo*k, (hi-lo)*k)
+		rows.As = tensor.Invalid
+		o.matmul(y, hi-lo, x, k, t, hi-lo, k, rows, false)
+	}
+}
+
 // Widen copies a tensor into float32; float64 stays.
 func (n Numerics) Widen(x *tensor.Tensor) *tensor.Tensor { return n.ops.(routers).widen(x) }
 

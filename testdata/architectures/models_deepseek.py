@@ -1,4 +1,4 @@
-"""DeepSeek-V2, DeepSeek-V3 and Kimi K2."""
+"""DeepSeek-V2, DeepSeek-V3, Kimi K2 and GLM-4 MoE."""
 from transformers.models.deepseek_v2 import modeling_deepseek_v2
 
 from make import rope
@@ -21,4 +21,10 @@ MODELS = {
     "deepseek3-kimi": ("DeepseekV3", dict(LATENT, q_lora_rank=17, kv_lora_rank=10, qk_nope_head_dim=7, qk_rope_head_dim=4, v_head_dim=8, first_k_dense_replace=2,
                                           n_routed_experts=11, num_experts_per_tok=6, n_shared_experts=2, n_group=1, topk_group=1, norm_topk_prob=False,
                                           routed_scaling_factor=2.827, rope_parameters=rope("default"))),
+    "glm4moe": ("Glm4Moe", dict(head_dim=12, attention_bias=True, use_qk_norm=True, intermediate_size=28, moe_intermediate_size=8, n_routed_experts=7,
+                                num_experts_per_tok=4, n_shared_experts=1, first_k_dense_replace=1, routed_scaling_factor=2.2, rope_parameters=rope("default"))),
+    "glm4moe-groups": ("Glm4Moe", dict(head_dim=16, intermediate_size=28, moe_intermediate_size=12, n_routed_experts=8, num_experts_per_tok=2,
+                                       n_shared_experts=2, first_k_dense_replace=0, num_hidden_layers=2, n_group=4, topk_group=2, norm_topk_prob=False,
+                                       partial_rotary_factor=0.25,
+                                       rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=32))),
 }
