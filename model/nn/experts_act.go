@@ -1,6 +1,10 @@
 package nn
 
-import "github.com/ilref/ilref/internal/kernel"
+import (
+	"math"
+
+	"github.com/ilref/ilref/internal/kernel"
+)
 
 // Activation is what stands between the two products of an expert. What it makes of
 // noise is beside it too.
@@ -9,6 +13,9 @@ type Activation interface {
 	// rounded; they may overwrite it.
 	act32(o *ops[float32], out, h []float32)
 	act64(o *ops[float64], out, h []float64)
+	// noise sets the exact values of h and adds their variances to v, of h's variances hv and of
+	// the points where a kernel may round on the way, its result aside.
+	noise(d *deviation, out, v, h, hv []float32)
 }
 
 func activate[F real](o *ops[F], m Activation, out, h []F) {
@@ -33,4 +40,16 @@ func siluMul[F real](o *ops[F], out, h []F) {
 	o.round(gate)
 	kernel.Mul(gate, up)
 	copy(out, gate)
+}
+
+func (SiluMul) noise(d *deviation, out, v, h, hv []float32) {
+	n := len(out)
+	for j := range n {
+		g, up := float64(h[j]), float64(h[n+j])
+		s := 1 / (1 + math.Exp(-g))
+		silu := g * s
+		slope := s + silu*(1-s) // of silu at g
+		out[j] = float32(silu * up)
+		v[j] += float32(float64(slope*up)*(slope*up)*float64(hv[j]) + silu*silu*float64(hv[n+j]) + d.rounding(silu, up))
+	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
@@ -139,4 +140,103 @@ func TestSoftmaxTopK(t *testing.T) {
 	TopKSoftmax{K: 2}.choose(a, slices.Clone(logits), ids, w)
 	require.Equal(t, []int{1, 3}, ids)
 	require.InDeltaSlice(t, []float64{0.5, 0.5}, w, 1e-15)
+}
+
+// Experts in the arithmetic of another profile are off by rounding; another choice of
+// experts, weights that do not add up, a stale weight of one expert and swapped halves are
+// not.
+func TestExpertsNoise(t *testing.T) {
+	for _, d := range []tensor.DType{tensor.BFloat16, tensor.Float16} {
+		r := rand.New(rand.NewPCG(7, uint64(d)))
+		for _, k := range []int{1, 2, 3, 6} {
+			m := mixture(r, d, 8, k)
+			m.Like = TransformersExperts{HalfWeights: true, ByExpert: k == 3}
+			x, logits := normal(r, d, 40, 24), normal(r, d, 40, 8)
+			in := func() il.Tuple { return il.Tuple{x.Clone(), logits.Clone()} }
+			step := func(p Rounding) *Step {
+				n, err := NewNumerics(d, p, 2)
+				require.NoError(t, err)
+				return &Step{Numerics: n, Hooks: NoHooks{}}
+			}
+			deviation := func(p Rounding, other *Experts) []float64 {
+				return deviationOf(t, step(VLLM2025), m, in, 0, One(other.Forward(step(p), in())))
+			}
+			for _, p := range Roundings()[1:] {
+				z := deviation(p, m)
+				require.Less(t, slices.Max(z), 5., "%s, %s, %d", d, p, k)
+				require.Less(t, rmsOf(z), 1.2, "%s, %s, %d", d, p, k)
+			}
+			wrong := map[string]func(m *Experts){
+				"choice":  func(m *Experts) { m.Routing = SoftmaxTopK{K: k + 1, Renormalise: true} },
+				"weights": func(m *Experts) { m.Routing = SoftmaxTopK{K: k} },
+				"halves":  func(m *Experts) { m.Experts[3].W13[0], m.Experts[3].W13[1] = m.Experts[3].W13[1], m.Experts[3].W13[0] },
+				"stale":   func(m *Experts) { m.Experts[2].W2.Weight = Dense{normal(r, d, 24, 20)} },
+			}
+			for name, f := range wrong {
+				other := *m
+				other.Experts = slices.Clone(m.Experts)
+				for e := range other.Experts {
+					other.Experts[e].W13 = slices.Clone(m.Experts[e].W13)
+				}
+				f(&other)
+				require.Greater(t, rmsOf(deviation(VLLM2025, &other)), 5., "%s, %s, %d", name, d, k)
+			}
+		}
+	}
+}
+
+// The noise of shared experts that are added is that of a sum.
+func TestSharedExpertsNoise(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	m := mixture(r, tensor.BFloat16, 4, 2)
+	m.Shared = NewSharedExperts("shared", nil, 24)
+	x, logits, shared := normal(r, tensor.BFloat16, 40, 24), normal(r, tensor.BFloat16, 40, 4), normal(r, tensor.BFloat16, 40, 24)
+	in := func() il.Tuple { return il.Tuple{x, logits, shared} }
+	n, err := NewNumerics(tensor.BFloat16, VLLM2026, 1)
+	require.NoError(t, err)
+	like, err := NewNumerics(tensor.BFloat16, Transformers, 1)
+	require.NoError(t, err)
+	s := &Step{Numerics: n, Hooks: NoHooks{}}
+	z := deviationOf(t, s, m, in, 0, One(m.Forward(&Step{Numerics: like, Hooks: NoHooks{}}, in())))
+	require.Less(t, slices.Max(z), 5.)
+	require.Less(t, rmsOf(z), 1.2)
+	z = deviationOf(t, s, m, in, 0, One(m.Forward(s, il.Tuple{x, logits, s.Times(shared, 30)})))
+	require.Greater(t, rmsOf(z), 4.)
+}
+
+// Weights of one rank are renormalised by a division in torch, and by a reciprocal in the kernel
+// of 2026: the last bit differs.
+func TestRenormalise(t *testing.T) {
+	a := newScores(&ops[float32]{routers: routersInTorch, round: exact[float32]})
+	torch, inKernel := []float64{0.3, 0.4, 0.2}, []float64{0.3, 0.4, 0.2}
+	for i := range torch {
+		torch[i] = float64(float32(torch[i]))
+		inKernel[i] = torch[i]
+	}
+	sum := float32(torch[0]) + float32(torch[1]) + float32(torch[2])
+	want, wantInKernel := make([]float64, 3), make([]float64, 3)
+	for i, w := range torch {
+		want[i] = float64(float32(w) / sum)
+		wantInKernel[i] = float64(float32(w) * (1 / sum))
+	}
+	renormaliseInTorch(a, torch)
+	renormaliseInKernel(a, inKernel)
+	require.Equal(t, want, torch)
+	require.Equal(t, wantInKernel, inKernel)
+	require.NotEqual(t, torch, inKernel)
+	none := []float64{0, 0}
+	renormaliseInKernel(a, none)
+	require.Equal(t, []float64{0, 0}, none)
+}
+
+// Numbers beside a tensor stay in float32, and a gate is rounded before it meets the values.
+func TestProductsOfTheBlock(t *testing.T) {
+	n, err := NewNumerics(tensor.BFloat16, VLLM2025, 1)
+	require.NoError(t, err)
+	x := tensor.FromFloat32s(tensor.BFloat16, []float32{1.0078125, 3}, 1, 2)
+	require.Equal(t, []float64{float64(tensor.RoundBF16(1.0078125 * 0.3)), float64(tensor.RoundBF16(3 * 0.3))}, values(t, n.Times(x, 0.3)))
+	require.NotEqual(t, tensor.RoundBF16(3*0.3), tensor.RoundBF16(3*tensor.RoundBF16(0.3)))
+	gate := tensor.FromFloat32s(tensor.BFloat16, []float32{0.7}, 1, 1)
+	g := tensor.RoundBF16(float32(1 / (1 + math.Exp(-float64(tensor.RoundBF16(0.7))))))
+	require.Equal(t, []float64{float64(tensor.RoundBF16(1.0078125 * g)), float64(tensor.RoundBF16(3 * g))}, values(t, n.GateBySigmoid(gate, x)))
 }
