@@ -128,8 +128,8 @@ func (c *Config) readDeepseekExperts(o *object) {
 			o.failKey("moe_router_dtype", "is %q, which is not supported; known: float32", dtype)
 		}
 	}
-	c.checkExpertGroups(o)
 	c.checkDeepseekMethod(o)
+	c.checkExpertGroups(o)
 }
 
 // readSharedExperts reads the sizes of a mixture with shared experts.
