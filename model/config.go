@@ -40,6 +40,8 @@ type Config struct {
 
 	Experts    ExpertsConfig     // of mixtures of experts
 	GraniteMoe *GraniteMoeConfig // nil of other families
+	Deepseek   *DeepseekConfig   // nil of other families
+	QKNorm     bool              // use_qk_norm: GLM-4 normalises each head of queries and keys
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none

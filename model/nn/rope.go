@@ -15,6 +15,8 @@ type Rope struct {
 	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
 	OutOfPlace     bool    // the module returns new tensors
 	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
+	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns, in all profiles
+	FloatTable     bool    // vLLM keeps the table in float32
 	Scaling        Scaling // of the frequencies; nil = none; comparable
 }
 
@@ -91,7 +93,7 @@ func (o *ops[F]) table(rope Rope, n int) *ropeTable[F] {
 			t.cos, t.sin = append(t.cos, F(cos)*mscale), append(t.sin, F(sin)*mscale)
 		}
 	}
-	table := o.pointsOf(rope.Float).table
+	table := o.ropePoints(rope).table
 	table(t.cos[from:])
 	table(t.sin[from:])
 	return t

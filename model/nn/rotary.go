@@ -50,7 +50,7 @@ var _, _ ropes = (*ops[float32])(nil), (*ops[float64])(nil)
 func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) {
 	pos, _ := positions.Ints() // checked against the model before the step
 	tables := o.tablesFor(rope, pos)
-	half, es, r := rope.Dim/2, o.dtype.Size(), o.pointsOf(rope.Float).products
+	half, es, r := rope.Dim/2, o.dtype.Size(), o.ropePoints(rope).products
 	o.parallel(len(pos), func() func(int) {
 		x := make([]F, rope.Dim)
 		t := make([]F, 4*half)
