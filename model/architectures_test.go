@@ -24,6 +24,9 @@ func TestArchitectures(t *testing.T) {
 	options := map[string]Options{
 		"llama-dynamic":       {DynamicRope: DynamicTransformers},
 		"phi3-longrope-short": {MaxModelLen: 64}, // transformers goes by the length so far
+		"llama4":              {DynamicRope: DynamicTransformers},
+		"llama4-plain":        {DynamicRope: DynamicTransformers},
+		"gptoss":              {DynamicRope: DynamicTransformers}, // vLLM of 2025 passes over truncate
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)

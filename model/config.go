@@ -39,6 +39,7 @@ type Config struct {
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
 	Experts    ExpertsConfig     // of mixtures of experts
+	Llama4     *Llama4Config     // of Llama 4
 	GraniteMoe *GraniteMoeConfig // nil of other families
 	Deepseek   *DeepseekConfig   // nil of other families
 	QKNorm     bool              // use_qk_norm: GLM-4 normalises each head of queries and keys

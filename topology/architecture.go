@@ -13,6 +13,9 @@ type Architecture struct {
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures
 	Ties  []Tie    // beside those of every decoder; see ties.go
+	// OwnTies says that Ties are all, for the names or the arguments of the layer are not
+	// those of other decoders.
+	OwnTies bool
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
 	Transformers func(layers int) *Table
@@ -44,7 +47,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, gptOss2025, gptOss2026, llama4For2025, llama4For2026}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module

@@ -33,20 +33,19 @@ const (
 	LogitsProcessorName = "logits_processor"
 	LMHeadName          = "lm_head"
 
-	SelfAttnName       = "self_attn"
-	QKVProjName        = "self_attn.qkv_proj"
-	QNormName          = "self_attn.q_norm"
-	KNormName          = "self_attn.k_norm"
-	RotaryName         = "self_attn.rotary_emb" // one object, listed under the first layer
-	AttnName           = "self_attn.attn"
-	OProjName          = "self_attn.o_proj"
-	MLPName            = "mlp"
-	GateUpProjName     = "mlp.gate_up_proj"
-	ActFnName          = "mlp.act_fn"
-	DownProjName       = "mlp.down_proj"
-	InputNormName      = "input_layernorm"
-	PostAttnNormName   = "post_attention_layernorm"
-	decoderRotaryFirst = layersPrefix + "0." + RotaryName
+	SelfAttnName     = "self_attn"
+	QKVProjName      = "self_attn.qkv_proj"
+	QNormName        = "self_attn.q_norm"
+	KNormName        = "self_attn.k_norm"
+	RotaryName       = "self_attn.rotary_emb" // one object, listed under the first layer
+	AttnName         = "self_attn.attn"
+	OProjName        = "self_attn.o_proj"
+	MLPName          = "mlp"
+	GateUpProjName   = "mlp.gate_up_proj"
+	ActFnName        = "mlp.act_fn"
+	DownProjName     = "mlp.down_proj"
+	InputNormName    = "input_layernorm"
+	PostAttnNormName = "post_attention_layernorm"
 )
 
 // decoderRoot is what a decoder has outside its layers.

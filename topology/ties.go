@@ -38,10 +38,13 @@ const (
 // names (vLLM's models/llama.py, qwen2.py, qwen3.py at v0.11.0; transformers'
 // modeling_llama.py). Another model may compute something in between, so a tie
 // that holds nowhere in a session is none of its model.
-// An architecture adds its own; nil has none.
+// An architecture adds its own, or has only these; nil has none.
 func (a *Architecture) AllTies() []Tie {
 	if a == nil {
 		return decoderTies
+	}
+	if a.OwnTies {
+		return a.Ties
 	}
 	return slices.Concat(decoderTies, a.Ties)
 }
@@ -51,7 +54,7 @@ func (a *Architecture) AllTies() []Tie {
 func LlamaChild(rel string) bool {
 	first, _, _ := strings.Cut(rel, ".")
 	switch first {
-	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, "block_sparse_moe":
+	case InputNormName, PostAttnNormName, SelfAttnName, MLPName, FeedForwardName, GptOssBlockName, "block_sparse_moe":
 		return true
 	}
 	return false

@@ -1,6 +1,9 @@
 package topology
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Mapping is a tensor of vLLM's and what it is in transformers: Sources joined
 // along the last dimension, nothing where there are none.
@@ -15,7 +18,9 @@ type Mapping struct {
 // Table is what the tensors of a model of so many layers are in transformers'
 // modules.
 type Table struct {
+	Of       *Architecture // whose it is
 	Mappings []Mapping
+	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 }
@@ -69,6 +74,11 @@ func (t *Table) Same(s Source) []Source {
 	return t.handedOn(s, t.layers)
 }
 
+// Alone reports whether a tensor of transformers is one of no module of vLLM.
+func (t *Table) Alone(module string, output bool, slot string) bool {
+	return slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
+}
+
 // TransformersAlone reports whether a tensor of transformers is one of no
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.
@@ -83,8 +93,10 @@ func TransformersAlone(module string, output bool, slot string) bool {
 		return module == PositionsSource.Module
 	case "act_fn":
 		return output
-	case "self_attn":
+	case "self_attn", "mlp", "feed_forward": // attention's weights, a router's scores
 		return output && slot == "1"
+	case "router", "experts": // scores, chosen experts, what each is given
+		return true
 	}
 	return false
 }
@@ -94,6 +106,8 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "qk_norm":
+		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}
@@ -114,6 +128,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.Of = a
 			return t
 		}
 	}

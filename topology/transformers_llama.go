@@ -35,14 +35,18 @@ func normFirst(layers int, attention, mlp func(layer int) []Mapping) *Table {
 		out = append(out, llamaPostAttention(i)...)
 		out = append(out, mlp(i)...)
 	}
-	last := layers - 1
-	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(
-		out,
-		Mapping{FinalNormName, 0, false, "0", []Source{result(InLayer(last, MLPName))}},
-		Mapping{FinalNormName, 0, false, "1", []Source{argument(InLayer(last, PostAttnNormName))}},
-		Mapping{FinalNormName, 0, true, "0", []Source{result(FinalNormName)}},
-		Mapping{FinalNormName, 0, true, "1", []Source{argument(FinalNormName)}},
-	)}
+	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(out, finalNorm(InLayer(layers-1, MLPName), InLayer(layers-1, PostAttnNormName))...)}
+}
+
+// finalNorm is the last norm, which adds what the last layer's feed-forward part returned
+// to the stream that its norm was given.
+func finalNorm(mlp, postNorm string) []Mapping {
+	return []Mapping{
+		{FinalNormName, 0, false, "0", []Source{result(mlp)}},
+		{FinalNormName, 0, false, "1", []Source{argument(postNorm)}},
+		{FinalNormName, 0, true, "0", []Source{result(FinalNormName)}},
+		{FinalNormName, 0, true, "1", []Source{argument(FinalNormName)}},
+	}
 }
 
 // normFirstSame: a layer is given what the layer before returned, and hands it
@@ -125,22 +129,29 @@ func phi3Attention(i int) []Mapping {
 // projections take one tensor and make queries, keys and values; q and k are what
 // is rotated, v the values, as far as they are tensors by themselves.
 func attentionOf(i int, taken Source, made, q, k, v []Source) []Mapping {
-	self, qkv, attn, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, AttnName), InLayer(i, OProjName)
+	return llamaAttention.mappings(i, taken, made, q, k, v)
+}
+
+// mappings are those of layer i; in transformers the block is self_attn, and o_proj is
+// within it.
+func (n AttentionNames) mappings(i int, taken Source, made, q, k, v []Source) []Mapping {
+	block, qkv, attn, o := InLayer(i, n.Block), InLayer(i, n.QKV), InLayer(i, n.Attn), InLayer(i, n.OProj)
+	rotary, oThere := InLayer(0, n.Rotary), InLayer(i, OProjName)
 	return []Mapping{
-		{self, 0, true, "", []Source{result(self)}},
+		{block, 0, true, "", []Source{result(InLayer(i, SelfAttnName))}},
 		{qkv, 0, false, "0", []Source{taken}},
 		{qkv, 0, true, "0", made},
-		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
-		{decoderRotaryFirst, i, false, "1", q},
-		{decoderRotaryFirst, i, false, "2", k},
-		{decoderRotaryFirst, i, true, "0", nil},
-		{decoderRotaryFirst, i, true, "1", nil},
+		{rotary, i, false, "0", []Source{PositionsSource}},
+		{rotary, i, false, "1", q},
+		{rotary, i, false, "2", k},
+		{rotary, i, true, "0", nil},
+		{rotary, i, true, "1", nil},
 		{attn, 0, false, "0", nil},
 		{attn, 0, false, "1", nil},
 		{attn, 0, false, "2", v},
-		{attn, 0, true, "", []Source{argument(o)}},
-		{o, 0, false, "0", []Source{argument(o)}},
-		{o, 0, true, "0", []Source{result(o)}},
+		{attn, 0, true, "", []Source{argument(oThere)}},
+		{o, 0, false, "0", []Source{argument(oThere)}},
+		{o, 0, true, "0", []Source{result(oThere)}},
 	}
 }
 

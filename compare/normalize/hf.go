@@ -71,7 +71,7 @@ func (m *hfMapper) step(st *il.Step) {
 		for _, s := range c.Slots {
 			switch {
 			case used[keyOf(c, s)]:
-			case topology.TransformersAlone(c.Module, s.Direction == il.Outputs, s.Path):
+			case m.table.Alone(c.Module, s.Direction == il.Outputs, s.Path):
 				m.alone++
 			default:
 				rest = append(rest, m.slot(s.Direction, s.Path, []*il.Slot{s}, flat))
@@ -109,7 +109,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, to)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table.Of, e, to)))
 	}
 }
 

@@ -117,9 +117,11 @@ func (s *stepFacts) tokensHash(device string) hashed {
 	n := 0
 	for _, x := range s.calls {
 		if x.spec.Kind == topology.Embedding || x.IsLayer() {
-			if f := x.find(device, il.Inputs, "0"); f != nil && f.whole && f.dtype.IsInt() {
-				maphash.WriteComparable(&h, f.hash)
-				n++
+			for _, path := range topology.PositionsSlots {
+				if f := x.find(device, il.Inputs, path); f != nil && f.whole && f.dtype.IsInt() {
+					maphash.WriteComparable(&h, f.hash)
+					n++
+				}
 			}
 		}
 	}

@@ -75,6 +75,10 @@ type Source struct {
 	// Make makes the tensor of others, Parts, in the place of all the above but Module.
 	Make  func(parts []*tensor.Tensor) *tensor.Tensor
 	Parts []Source
+	// Made is what is made of it outside any module; nil for nothing. with is the first
+	// of With that is found.
+	Made func(s *Step, x, with *tensor.Tensor) *tensor.Tensor
+	With []Source
 }
 
 // Base is what every module embeds: its name, its class, and the modules that

@@ -44,6 +44,7 @@ var transformersRuns = []transformersRun{
 	{"hf-phi3-long-sdpa", "phi3-longrope-long", nn.Transformers},
 	{"hf-olmo2-sdpa", "olmo2", nn.Transformers},
 	{"hf-olmo2-fp16-eager", "olmo2", nn.TransformersEager},
+	{"hf-gptoss-eager", "gptoss", nn.TransformersEager},
 	{"hf-odd-sdpa", "hf-odd", nn.Transformers},
 	{"hf-odd-fp16-eager", "hf-odd", nn.TransformersEager},
 	{fast, "hf-odd", nn.Transformers},
@@ -212,7 +213,7 @@ func TestTransformersNoAlarm(t *testing.T) {
 	}
 	for _, c := range transformersRuns {
 		profiles := []nn.Rounding{nn.Transformers, nn.TransformersEager, nn.VLLM2025}
-		if c.checkpoint == "olmo2" || c.checkpoint == "phi3-longrope-long" { // vLLM rotates otherwise
+		if slices.Contains([]string{"olmo2", "phi3-longrope-long", "gptoss"}, c.checkpoint) { // vLLM rotates otherwise
 			profiles = profiles[:2]
 		}
 		for _, as := range profiles {

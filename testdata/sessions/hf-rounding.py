@@ -61,7 +61,7 @@ def kv_swapped(model):  # of layer 2
         a.k_proj.weight, a.v_proj.weight = a.v_proj.weight, a.k_proj.weight
 
 
-ARCH, B, F = "architectures/", "bfloat16", "float16"
+ARCH, B, F, F32 = "architectures/", "bfloat16", "float16", "float32"
 POSITIONS = ("position_ids",)
 LEAVES = "embed_tokens|rotary_emb|norm|_proj|lm_head"
 
@@ -79,6 +79,8 @@ SESSIONS = {
     "hf-phi3-long-sdpa": (ARCH + "phi3-longrope-long", B, 5, PROMPT, dict(attention="sdpa", chunks=[13])),
     "hf-olmo2-sdpa": (ARCH + "olmo2", B, 2, PROMPT, dict(attention="sdpa")),
     "hf-olmo2-fp16-eager": (ARCH + "olmo2", F, 2, PROMPT, dict(attention="eager")),
+    "hf-gptoss-eager": (ARCH + "gptoss", B, 2, PROMPT, dict(attention="eager")),
+    "hf-gptoss-fp32": (ARCH + "gptoss", F32, 1, PROMPT, dict(attention="eager")),
     "hf-odd-sdpa": ("hf-odd", B, 2, long_prompt(300, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-sdpa-fast": ("hf-odd", F, 2, long_prompt(150, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-eager": ("hf-odd", F, 2, long_prompt(200, 173), dict(attention="eager", only=LEAVES)),
