@@ -21,14 +21,15 @@ type builder struct {
 
 // building is what all builders of a tree share.
 type building struct {
-	c       *Checkpoint
-	cfg     *Config
-	options Options
-	arch    string // the entry of config.json's "architectures"
-	root    nn.Base
-	ropes   map[ropeKey]*nn.Rotary
-	rope    *nn.Rope // the config's
-	err     error
+	c            *Checkpoint
+	cfg          *Config
+	options      Options
+	arch         string // the entry of config.json's "architectures"
+	root         nn.Base
+	ropes        map[ropeKey]*nn.Rotary
+	rope         *nn.Rope         // the config's
+	latentRotary *nn.LatentRotary // of latent attention
+	err          error
 }
 
 // ropeKey tells ropes apart, as the key of vLLM's get_rope does.

@@ -21,6 +21,8 @@ import (
 // registers hooks on, under the same names.
 type CausalLM struct {
 	Config *Config
+	// NoFloat16 says why the model cannot be computed in float16; "" where it can.
+	NoFloat16 string
 
 	model   decoder
 	logits  *nn.LogitsProcessor

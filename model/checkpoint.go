@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/ilref/ilref/internal/mmap"
 	"github.com/ilref/ilref/internal/nearest"
@@ -205,6 +206,15 @@ func (c *Checkpoint) Weight(name string, shape ...int) (*tensor.Tensor, error) {
 	}
 	c.used[name] = true
 	return t, nil
+}
+
+// skip marks the tensors with a prefix as used, which the model passes over.
+func (c *Checkpoint) skip(prefix string) {
+	for _, n := range c.weights.names() {
+		if strings.HasPrefix(n, prefix) {
+			c.used[n] = true
+		}
+	}
 }
 
 // Unused lists the tensors that Weight never returned, in order of name.

@@ -38,10 +38,12 @@ type Config struct {
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
-	Experts ExpertsConfig  // of mixtures of experts
-	Granite *GraniteConfig // nil of other families
-	Cohere  *CohereConfig
-	Llama4  *Llama4Config
+	Experts  ExpertsConfig  // of mixtures of experts
+	Granite  *GraniteConfig // nil of other families
+	Cohere   *CohereConfig
+	Llama4   *Llama4Config
+	Deepseek *DeepseekConfig
+	QKNorm   bool // use_qk_norm: GLM-4 normalises each head of queries and keys
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none

@@ -61,6 +61,8 @@ var reasons = map[string]string{
 	"residual_multiplier":     "it changes the residual stream",
 	"attention_multiplier":    "it changes the attention scores",
 	"query_pre_attn_scalar":   "it changes the attention scores",
+	"index_topk":              "sparse attention, which DeepSeek-V3.2 has",
+	"llama_4_scaling":         "it changes the queries",
 	"clip_qkv":                "it changes queries, keys and values",
 }
 

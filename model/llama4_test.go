@@ -56,7 +56,7 @@ func TestLlama4Tempered(t *testing.T) {
 		"transformers, four": {"4", "", Options{DynamicRope: DynamicTransformers, MaxModelLen: 9}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := edited(t, "llama4", tc.options, map[string][2]string{
+			m := builtEdited(t, "llama4", tc.options, map[string][2]string{
 				"config.json":            {`"attn_temperature_tuning": true`, `"attn_temperature_tuning": ` + tc.config},
 				"generation_config.json": {`"bos_token_id"`, strings.TrimPrefix(`"attn_temperature_tuning": `+tc.generation+`, "bos_token_id"`, `"attn_temperature_tuning": , `)},
 			})
@@ -69,7 +69,7 @@ func TestLlama4Tempered(t *testing.T) {
 // TestLlama4Layers: which layers rotate, attend within a chunk, normalise, and have
 // experts.
 func TestLlama4Layers(t *testing.T) {
-	m := edited(t, "llama4", Options{}, map[string][2]string{"config.json": {`"attention_chunk_size": 7`, `"attention_chunk_size": null`}})
+	m := builtEdited(t, "llama4", Options{}, map[string][2]string{"config.json": {`"attention_chunk_size": 7`, `"attention_chunk_size": null`}})
 	require.Zero(t, m.Module("model.layers.0.self_attn.attn").(*nn.Attention).Chunk)
 	m = built(t, "llama4", Options{})
 	for i, rotates := range []bool{true, false, true} {
@@ -82,7 +82,7 @@ func TestLlama4Layers(t *testing.T) {
 		require.Equal(t, rotates, m.Module(at+".qk_norm") != nil)
 		require.Equal(t, i == 1, m.Module(topology.InLayer(i, topology.FeedForwardRouterName)) != nil)
 	}
-	m = edited(t, "llama4-plain", Options{}, map[string][2]string{"config.json": {`"no_rope_layers": [
+	m = builtEdited(t, "llama4-plain", Options{}, map[string][2]string{"config.json": {`"no_rope_layers": [
     1,
     0,
     1,
@@ -93,8 +93,8 @@ func TestLlama4Layers(t *testing.T) {
 	}
 }
 
-// edited builds a checkpoint of which text in its files is replaced.
-func edited(t *testing.T, checkpoint string, o Options, files map[string][2]string) *CausalLM {
+// builtEdited builds a checkpoint of which text in its files is replaced.
+func builtEdited(t *testing.T, checkpoint string, o Options, files map[string][2]string) *CausalLM {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(fixture.Architectures(), checkpoint))))

@@ -15,6 +15,9 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
+	"DeepseekV2ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV2Dialect},
+	"DeepseekV3ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV3Dialect},
+	"Glm4MoeForCausalLM":    {build: newGlm4MoeForCausalLM, dialect: glm4MoeDialect},
 	"GptOssForCausalLM":     {build: newGptOssForCausalLM, dialect: gptOssDialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
 	"CohereForCausalLM":     {newCohereForCausalLM, cohereDialect},

@@ -74,6 +74,9 @@ type Engine struct {
 // NewEngine prepares a model to run.
 func NewEngine(m *model.CausalLM, cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults(m.Config)
+	if cfg.DType == tensor.Float16 && m.NoFloat16 != "" {
+		return nil, fmt.Errorf("%s: cannot run %s in float16: %s; expected bfloat16, float32 or float64", m.Config.File, m.Config.Architectures[0], m.NoFloat16)
+	}
 	numerics, err := nn.NewNumerics(cfg.DType, cfg.Rounding, cfg.Threads)
 	if err != nil {
 		return nil, err

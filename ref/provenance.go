@@ -57,6 +57,7 @@ func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance
 	if e.DType().Size() == 2 {
 		r.Engine.Rounding = string(e.rounding)
 	}
+	r.Model.ExpertsPerToken, r.Model.ExpertChoice = expertsOf(e.Model)
 	var err error
 	if r.Model.ConfigSHA256, err = ckpt.ConfigDigest(); err != nil {
 		return nil, err

@@ -166,6 +166,9 @@ func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 // source finds a tensor in the calls of the step, and makes of it what was made outside
 // modules; nil where it is not there.
 func (r *view) source(s nn.Source) (*tensor.Tensor, error) {
+	if s.Make != nil {
+		return r.made(s)
+	}
 	x, err := r.found(s)
 	if x == nil || err != nil || s.Made == nil {
 		return x, err
@@ -210,6 +213,19 @@ func (r *view) found(s nn.Source) (*tensor.Tensor, error) {
 		}
 	}
 	return nil, nil
+}
+
+// made is a tensor that a source makes of others, nil where one of them is not there.
+func (r *view) made(s nn.Source) (*tensor.Tensor, error) {
+	parts := make([]*tensor.Tensor, len(s.Parts))
+	for i, p := range s.Parts {
+		x, err := r.source(p)
+		if x == nil || err != nil {
+			return nil, err
+		}
+		parts[i] = x
+	}
+	return s.Make(parts), nil
 }
 
 // columns is those of a recorded tensor that a source is.

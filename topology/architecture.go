@@ -11,7 +11,7 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
-	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures
+	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Untied are ends of which those say what is not so here.
 	Untied []End
@@ -50,7 +50,9 @@ type Child struct {
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
 var architectures = []*Architecture{
-	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gptOss2025, gptOss2026, llama4For2025, llama4For2026,
+	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
+	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gptOss2025, gptOss2026, llama4For2025,
+	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026,
 }
 
 // Modules lists the modules that are called in a model of so many layers, in the

@@ -76,19 +76,7 @@ var (
 		Class: "RMSNorm", Kind: QKNorm, Single: true, Rounding: []Point{Result},
 		In: []Tensor{headRows}, Out: []Tensor{headRows},
 	}
-	// SharedFusedMoE returns what the shared expert and the routed ones do, one beside the
-	// other (v0.10.2, fused_moe/shared_fused_moe.py).
-	SharedFusedMoE = &Spec{
-		Class: "SharedFusedMoE", Kind: Experts, Keyword: true, Rounding: mixed,
-		In: []Tensor{written(hidden), routerLogits, sharedOutput},
-		Out: []Tensor{
-			sharedOutput,
-			{Name: "hidden_states", Shape: []Dim{T, H}, Sharding: PartialSum},
-		},
-	}
-
-	headRows     = Tensor{Name: "x", Shape: []Dim{THeads, HeadDim}}
-	sharedOutput = Tensor{Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}
+	headRows = Tensor{Name: "x", Shape: []Dim{THeads, HeadDim}}
 )
 
 // llama4Ties are all ties of its layers: what the attention is given is not what the rope

@@ -15,6 +15,11 @@ const (
 	SharedDownName       = "mlp.shared_expert.down_proj"
 	SharedActName        = "mlp.shared_expert.act_fn"
 	SharedExpertsName    = "mlp.experts._shared_experts" // vLLM's wrapper of 2026
+
+	SharedMLPName       = "mlp.shared_experts" // DeepSeek's and GLM's
+	SharedMLPGateUpName = "mlp.shared_experts.gate_up_proj"
+	SharedMLPDownName   = "mlp.shared_experts.down_proj"
+	SharedMLPActName    = "mlp.shared_experts.act_fn"
 )
 
 // Classes of mixtures of experts (vLLM's layers/fused_moe).
@@ -78,6 +83,16 @@ var (
 		Class: "MoERunner", Kind: Experts, Keyword: true, Single: true, Reduces: true, Rounding: mixed,
 		In:  []Tensor{hidden, routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
 		Out: []Tensor{hidden},
+	}
+	// SharedFusedMoE calls the shared experts too, and returns what they and its own return
+	// (v0.10.2, fused_moe/shared_fused_moe.py). A replay gives it the former.
+	SharedFusedMoE = &Spec{
+		Class: "SharedFusedMoE", Kind: Experts, Keyword: true, Rounding: mixed,
+		In: []Tensor{written(hidden), routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
+		Out: []Tensor{
+			{Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum},
+			{Name: "hidden_states", Shape: []Dim{T, H}, Sharding: PartialSum},
+		},
 	}
 	// SharedExperts calls the shared experts in one of its two calls, and returns nothing
 	// (fused_moe/runner/shared_experts.py).

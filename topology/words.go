@@ -40,6 +40,7 @@ var words = map[string]*Spec{
 
 	"q_a_proj": latentProj, "q_b_proj": latentProj, "kv_a_proj_with_mqa": latentProj,
 	"fused_qkv_a_proj": latentProj, "kv_b_proj": latentProj,
+	"mla_attn": MultiHeadLatentAttention, "mla_attn.mla_attn": LatentAttentionLayer,
 }
 
 // blocks are words that mean another thing where the layer itself holds what is called so.
@@ -48,6 +49,9 @@ var blocks = map[string]*Spec{"attn": GptOssAttention}
 // byWord is the class that a module's last word tells, nil where it tells none.
 func byWord(p Place) *Spec {
 	last := LastWord(p.Rel)
+	if within := LastWord(Parent(p.Rel)); within == last { // an attribute of its own name
+		last = within + "." + last
+	}
 	switch s := words[last]; {
 	case p.IsLayer():
 		return DecoderLayer
@@ -87,7 +91,7 @@ func (c Convention) IsVLLM() bool { return c == VLLM || c == LikeVLLM }
 // ConventionOf tells whether a name is one that vLLM or transformers alone has.
 func ConventionOf(module string) Convention {
 	switch LastWord(module) {
-	case "attn", "logits_processor":
+	case "attn", "logits_processor", "mla_attn", "fused_qkv_a_proj":
 		return VLLM
 	case "lm_head", "activation_fn":
 		return Transformers

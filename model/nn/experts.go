@@ -18,6 +18,13 @@ type Experts struct {
 	Gate    Module         // makes the router logits where vLLM's experts call it themselves; nil where they are given
 	Shared  *SharedExperts // whose result vLLM's experts of 2026 add to theirs; nil where there are none, or the block adds it
 
+	// Beside are the shared experts that vLLM's experts of 2025 call, and whose result they
+	// return before their own; nil where there are none (v0.10.2, shared_fused_moe.py).
+	Beside Module
+	// Scale is what vLLM's experts of 2026 multiply their sum by, before the shared experts'
+	// is added; 0 for nothing (apply_routed_scale_to_output).
+	Scale float64
+
 	// ScaleInput says that the weight of the only expert chosen goes on its first
 	// product, and not on the second (apply_router_weight_on_input).
 	ScaleInput bool
@@ -51,20 +58,42 @@ func (m *Experts) Forward(s *Step, in il.Tuple) il.Value {
 	} else {
 		logits = One(s.Call(m.Gate, hidden))
 	}
+	if m.Beside != nil {
+		return m.mixBeside(s, in, logits)
+	}
 	if m.Shared == nil {
-		return m.Mix(s, hidden, logits)
+		return m.scaled(s, m.Mix(s, hidden, logits))
 	}
 	if len(in) > 2 {
 		shared = in.Tensor(2)
 	} else {
 		s.Call(m.Shared, hidden, noOverlap)
 	}
-	routed := m.Mix(s, hidden, logits)
+	routed := m.scaled(s, m.Mix(s, hidden, logits))
 	if shared == nil {
 		s.Call(m.Shared, hidden, multiStreamOverlapped)
 		shared = m.Shared.take(s)
 	}
 	return s.Add(shared, routed)
+}
+
+// mixBeside returns what the shared experts and the chosen ones return.
+func (m *Experts) mixBeside(s *Step, in il.Tuple, logits *tensor.Tensor) il.Tuple {
+	var shared *tensor.Tensor
+	if len(in) > 2 {
+		shared = in.Tensor(2)
+	} else {
+		shared = One(s.Call(m.Beside, in.Tensor(0)))
+	}
+	return il.Tuple{shared, m.Mix(s, in.Tensor(0), logits)}
+}
+
+// scaled is the sum of the chosen experts times Scale.
+func (m *Experts) scaled(s *Step, routed *tensor.Tensor) *tensor.Tensor {
+	if m.Scale == 0 {
+		return routed
+	}
+	return s.ScaleRouted(routed, m.Scale)
 }
 
 // Mix computes the chosen experts and their sum.
@@ -84,8 +113,8 @@ func (m *Experts) Mix(s *Step, hidden, logits *tensor.Tensor) *tensor.Tensor {
 // what these return.
 func (m *Experts) Inputs() []Input {
 	h, _ := m.Experts[0].W2.Weight.Shape()
-	in := []Input{Hidden(h), Hidden(len(m.Experts))}
-	if m.Shared != nil {
+	in := []Input{Hidden(h), Residual(len(m.Experts))} // logits may be float32
+	if m.Shared != nil || m.Beside != nil {
 		in = append(in, Hidden(h))
 	}
 	return in
@@ -115,6 +144,8 @@ func (m *Experts) Params() []Param {
 type mixtures interface {
 	// experts maps hidden (T, H) and router logits (T, E) to a new (T, H).
 	experts(hidden, logits *tensor.Tensor, m *Experts) *tensor.Tensor
+	// choose is the choice of its router alone, of one token.
+	choose(m *Experts, logits []float64) []int
 }
 
 var _, _ mixtures = (*ops[float32])(nil), (*ops[float64])(nil)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ilref/ilref/internal/kernel"
+	"github.com/ilref/ilref/tensor"
 )
 
 // TransformersExperts says what transformers' class of a mixture has otherwise than
@@ -29,19 +30,43 @@ type mixPoints[F real] struct {
 	made  func(y []F, w F)
 	// weigh multiplies what the second product returns by the weight, and rounds.
 	weigh func(o *ops[F], m *Experts, y []F, w F)
+	// floatRouters says that routers which transformers computes in float32 do.
+	floatRouters bool
+	// routed multiplies that sum by a factor of the model's.
+	routed func(o *ops[F], x *tensor.Tensor, factor float64) *tensor.Tensor
 	// sum adds up what a token's experts return; the store rounds it.
 	sum func(o *ops[F], m *Experts, out []F, ids []int, h [][]F)
 }
 
 // mixExactly are those of float32 and float64.
 func mixExactly[F real]() mixPoints[F] {
-	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, operation: inOneKernel[F], taken: takenAsItIs[F], made: kernel.Scale[F], weigh: weighUnrounded[F], sum: sumInOrder[F]}
+	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, operation: inOneKernel[F], taken: takenAsItIs[F], made: kernel.Scale[F], weigh: weighUnrounded[F], sum: sumInOrder[F], routed: (*ops[F]).times}
 }
 
 // mixOfTransformers are those of transformers' profiles.
 var mixOfTransformers = mixPoints[float32]{
-	routing: transformersRouting, kept: keptByTransformers, operation: eachRounded[float32], taken: takenWeighed[float32], made: madeAsItIs[float32], weigh: weighRounded[float32], sum: sumTransformers[float32],
+	routing: transformersRouting, kept: keptByTransformers, operation: eachRounded[float32], taken: takenWeighed[float32], made: madeAsItIs[float32], weigh: weighRounded[float32], sum: sumTransformers[float32], routed: inTheWeights[float32],
+	floatRouters: true,
 }
+
+// ScaleRouted is the sum of a token's experts times a factor of the model's: r(x * factor).
+// transformers multiplies the routers' weights by it.
+func (n Numerics) ScaleRouted(x *tensor.Tensor, factor float64) *tensor.Tensor {
+	return n.ops.(routedSums).scaleRouted(x, factor)
+}
+
+// routedSums are the kernels of what becomes of the sum of experts.
+type routedSums interface {
+	scaleRouted(x *tensor.Tensor, factor float64) *tensor.Tensor
+}
+
+var _, _ routedSums = (*ops[float32])(nil), (*ops[float64])(nil)
+
+func (o *ops[F]) scaleRouted(x *tensor.Tensor, factor float64) *tensor.Tensor {
+	return o.mix.routed(o, x, factor)
+}
+
+func inTheWeights[F real](_ *ops[F], x *tensor.Tensor, _ float64) *tensor.Tensor { return x }
 
 func vllmRouting(m *Experts) Routing { return m.Routing }
 

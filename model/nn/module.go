@@ -71,6 +71,10 @@ type Source struct {
 	// Compute says that a result that is not recorded may be computed from the
 	// recorded arguments of its module.
 	Compute bool
+
+	// Make makes the tensor of others, Parts, in the place of all the above but Module.
+	Make  func(parts []*tensor.Tensor) *tensor.Tensor
+	Parts []Source
 	// Made is what is made of it outside any module; nil for nothing. with is the first
 	// of With that is found.
 	Made func(s *Step, x, with *tensor.Tensor) *tensor.Tensor
@@ -154,6 +158,17 @@ func Result(of Module, i int) Source {
 // Columns is columns lo to hi-1 of the tensor.
 func (s Source) Columns(lo, hi int) Source {
 	s.Lo, s.Hi = lo, hi
+	return s
+}
+
+// Made is a tensor that is made of others. Its module, for messages, is that of the first.
+func Made(f func(parts []*tensor.Tensor) *tensor.Tensor, parts ...Source) Source {
+	return Source{Module: parts[0].Module, Make: f, Parts: parts}
+}
+
+// Computed is the result, computed where it is not recorded.
+func (s Source) Computed() Source {
+	s.Compute = true
 	return s
 }
 

@@ -12,6 +12,13 @@ import (
 // variances v of its inputs into the sum of W² v. It may round the weight of an expert and
 // what it multiplies, and every sum but the last.
 func (m *Experts) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
+	if m.Beside != nil && d.result == 0 { // what the shared experts return, as it is
+		x := rowsOf(in.Tensor(2))
+		d.byRows(o, func() noiseRow {
+			return func(i int, y0, _ []float32) { o.load(y0, o.dtype, x.bytes(i)) }
+		})
+		return
+	}
 	n := expertNoise{deviation: d, ops: o, m: m}
 	n.choose(in)
 	h, v := n.products(n.x, n.taken(), func(e int) []PackedWeight { return m.Experts[e].W13 })
@@ -145,10 +152,11 @@ func (n *expertNoise) sums(in il.Tuple, h, v []float32) {
 			kernel.Add(y0, h[at:][:width])
 			kernel.Add(variance, v[at:][:width])
 			last := j == n.c.k-1
-			if last && n.m.Shared != nil || !last && j > 0 && (n.c.k <= halfSums || n.m.Like.ByExpert) {
+			if last && (n.m.Shared != nil || n.m.Scale != 0) || !last && j > 0 && (n.c.k <= halfSums || n.m.Like.ByExpert) {
 				n.roundings(variance, y0)
 			}
 		}
+		n.scaled(y0, variance)
 		if n.m.Shared != nil {
 			x := rowsOf(in.Tensor(2))
 			n.ops.load(shared, x.t.DType, x.bytes(row))
@@ -163,4 +171,14 @@ func (d *deviation) roundings(v, y []float32) {
 	for i, x := range y {
 		v[i] += float32(d.rounding(float64(x), 1))
 	}
+}
+
+// scaled multiplies the sums by the factor of the experts, and rounds them.
+func (n *expertNoise) scaled(y0, variance []float32) {
+	if n.m.Scale == 0 {
+		return
+	}
+	kernel.Scale(y0, float32(n.m.Scale))
+	kernel.Scale(variance, float32(n.m.Scale*n.m.Scale))
+	n.roundings(variance, y0)
 }

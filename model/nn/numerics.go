@@ -37,6 +37,7 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 		dtype: dtype, threads: threads, load: kernel.Load32, store: kernel.Store32,
 		gemm: gemm32, matmul: kernel.MatMul32, round: exact[float32], points: exactly[float32](), floatPoints: exactly[float32](), attention: newFlash[float32],
 		routers: routersInTorch, mix: mixExactly[float32](), quotient: byReciprocal[float32],
+		latent: latentExactly[float32](),
 	}
 	switch dtype {
 	case tensor.Float64:
@@ -44,6 +45,7 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 			dtype: dtype, threads: threads, load: tensor.LoadFloat64, store: tensor.StoreFloat64,
 			gemm: gemm64, matmul: kernel.MatMul64, round: exact[float64], points: exactly[float64](), floatPoints: exactly[float64](), attention: newFlash[float64],
 			routers: routersInTorch, mix: mixExactly[float64](), quotient: byReciprocal[float64],
+			latent: latentExactly[float64](),
 		}}, nil
 	case tensor.Float32:
 		return Numerics{&o}, nil
@@ -77,8 +79,9 @@ type ops[F real] struct {
 	attention           func(o *ops[F], shape AttentionShape) headAttention[F]
 	ropes               ropeTables[F]
 
-	routers routerPoints // see routing.go
-	mix     mixPoints[F] // of experts
+	routers routerPoints    // see routing.go
+	mix     mixPoints[F]    // of experts
+	latent  latentPoints[F] // of latent attention
 
 	quotient func(v []F, divisor float64) // of logits
 }

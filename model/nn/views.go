@@ -28,3 +28,11 @@ func Flatten(x *tensor.Tensor) *tensor.Tensor {
 	v.Stride = tensor.ContiguousStride(v.Shape)
 	return &v
 }
+
+// CopyRows copies x into dst of the same shape.
+func CopyRows(dst, x *tensor.Tensor) {
+	to, from := rowsOf(dst), rowsOf(x)
+	for i := range to.n {
+		copy(to.bytes(i), from.bytes(i))
+	}
+}

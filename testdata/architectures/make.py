@@ -46,7 +46,13 @@ def make(folder, name, kind, extra, bf16):
                 p.copy_(0.3 * torch.randn_like(p))
             else:
                 p.copy_(torch.randn_like(p) * (1.5 / p.shape[-1] ** 0.5 if "embed" not in key else 1.0))
+    biases = {}
+    for key, x in model.named_buffers():  # of routers: float32, beside weights in bfloat16
+        if key.endswith("e_score_correction_bias"):
+            biases[key] = 0.3 * torch.randn_like(x)
     model = model.to(torch.bfloat16)
+    for key, x in biases.items():
+        model.get_submodule(key.rpartition(".")[0]).e_score_correction_bias = x
     path = os.path.join(folder, name)
     model.save_pretrained(path)
     # Read it again: a conversion of the live model would round inv_freq too.
