@@ -21,6 +21,10 @@ import (
 // registers hooks on, under the same names.
 type CausalLM struct {
 	Config *Config
+	// RootBypassed says that the root's own hooks never fire: vLLM replaces the __call__ of
+	// its class too (@support_torch_compile on the whole model). What the root's forward hook
+	// does, ending a step, then never happens.
+	RootBypassed bool
 
 	model   decoder
 	logits  *nn.LogitsProcessor
