@@ -25,4 +25,15 @@ func (s *Session) Modules() iter.Seq[string] {
 }
 
 // Architecture is one that has all modules of the session, nil where none has.
-func (s *Session) Architecture() *topology.Architecture { return topology.Recognise(s.Modules()) }
+func (s *Session) Architecture() *topology.Architecture {
+	return topology.Recognise(s.Modules(), s.ArchitectureName())
+}
+
+// ArchitectureName is the entry of config.json's "architectures" that the session says it is
+// of, "" where it says nothing.
+func (s *Session) ArchitectureName() string {
+	if s.made == nil {
+		return ""
+	}
+	return s.made.Model.Architecture
+}

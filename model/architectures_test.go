@@ -23,7 +23,8 @@ var chunks = []int{16, 16, 8, 1, 1, 1, 1, 1, 1, 1, 1}
 func TestArchitectures(t *testing.T) {
 	options := map[string]Options{
 		"llama-dynamic":       {DynamicRope: DynamicTransformers},
-		"phi3-longrope-short": {MaxModelLen: 64}, // transformers goes by the length so far
+		"olmo3-yarn":          {DynamicRope: DynamicTransformers}, // whose layers with a window take the scaling too
+		"phi3-longrope-short": {MaxModelLen: 64},                  // transformers goes by the length so far
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)

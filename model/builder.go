@@ -28,7 +28,9 @@ type building struct {
 	root    nn.Base
 	ropes   map[ropeKey]*nn.Rotary
 	rope    *nn.Rope // the config's
-	err     error
+
+	ropeByLayer bool // layers with a window may have another; see layerRope
+	err         error
 }
 
 // ropeKey tells ropes apart, as the key of vLLM's get_rope does.
@@ -38,7 +40,7 @@ type ropeKey struct {
 }
 
 func newBuilder(c *Checkpoint, o Options, arch string) *builder {
-	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}}
+	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}, ropeByLayer: architectures[arch].ropeByLayer}
 	return &builder{building: s, in: &s.root}
 }
 
@@ -170,12 +172,17 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
+	return register(b, b.ropeObject(name, *b.configRope()))
+}
+
+// ropeObject is the one of a rope, made under this name where it is the first.
+func (b *builder) ropeObject(name string, rope nn.Rope) *nn.Rotary {
 	shape := b.attentionShape(0)
-	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
+	key := ropeKey{rope, shape.Heads, shape.KVHeads, shape.HeadDim}
 	if b.ropes[key] == nil {
 		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
 	}
-	return register(b, b.ropes[key])
+	return b.ropes[key]
 }
 
 // configRope is the config's rope, the same for all of the tree.

@@ -15,11 +15,13 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
+	"Exaone4ForCausalLM":    {build: newExaone4ForCausalLM, dialect: exaone4Dialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
 	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
+	"Olmo3ForCausalLM":      {build: newOlmo3ForCausalLM, dialect: olmo3Dialect},
 	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
 	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
 	"Qwen2MoeForCausalLM":   {build: newQwen2MoeForCausalLM, dialect: qwen2MoeDialect},

@@ -11,7 +11,7 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
-	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures
+	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures, or of a second shared rope
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
@@ -44,7 +44,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, olmo3, exaone4, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module
@@ -61,7 +61,7 @@ func (a *Architecture) Modules(layers int) []Module {
 		}
 		for i := range layers {
 			for _, c := range a.Layer {
-				if i == 0 || !c.Spec.Shared {
+				if i == 0 || !c.Spec.Shared || slices.Contains(a.Some, c.Name) {
 					out = append(out, a.Of(InLayer(i, c.Name)))
 				}
 			}
@@ -82,8 +82,8 @@ func ByName(name string, era Era) *Architecture {
 }
 
 // Recognise finds the architecture that has all the modules of a session, nil
-// where none has.
-func Recognise(modules iter.Seq[string]) *Architecture {
+// where none has; of several the first of the name that the session says.
+func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
 	for m := range modules {
 		p := Locate(m)
@@ -97,6 +97,9 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 		if left = left[:n]; n == 0 {
 			return nil
 		}
+	}
+	if i := slices.IndexFunc(left, func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) }); i >= 0 {
+		return left[i]
 	}
 	return left[0]
 }

@@ -17,6 +17,9 @@ type Mapping struct {
 type Table struct {
 	Mappings []Mapping
 	layers   int
+	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
+	// tensor in transformers.
+	NoRope   bool
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 }
 

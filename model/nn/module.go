@@ -71,6 +71,8 @@ type Source struct {
 	// Compute says that a result that is not recorded may be computed from the
 	// recorded arguments of its module.
 	Compute bool
+	// Flat says that its last dimensions are one: heads that were apart.
+	Flat bool
 }
 
 // Base is what every module embeds: its name, its class, and the modules that
@@ -120,6 +122,9 @@ func (b *Base) Register(child Module) {
 	b.children = append(b.children, child)
 	child.base().uses++
 }
+
+// List adds a child that the module holds and never calls.
+func (b *Base) List(child Module) { b.children = append(b.children, child) }
 
 // Give says where argument i of the module just registered comes from. Whoever
 // wires modules together calls it for what hooks may not have recorded.
