@@ -23,11 +23,12 @@ var chunks = []int{16, 16, 8, 1, 1, 1, 1, 1, 1, 1, 1}
 func TestArchitectures(t *testing.T) {
 	options := map[string]Options{
 		"llama-dynamic":       {DynamicRope: DynamicTransformers},
-		"phi3-longrope-short": {MaxModelLen: 64}, // transformers goes by the length so far
 		"phi4-mini":           {MaxModelLen: 64},
 		"llama4":              {DynamicRope: DynamicTransformers},
 		"llama4-plain":        {DynamicRope: DynamicTransformers},
 		"gptoss":              {DynamicRope: DynamicTransformers}, // vLLM of 2025 passes over truncate
+		"olmo3-yarn":          {DynamicRope: DynamicTransformers}, // whose layers with a window take the scaling too
+		"phi3-longrope-short": {MaxModelLen: 64},                  // transformers goes by the length so far
 	}
 	dirs, err := filepath.Glob(filepath.Join(fixture.Architectures(), "*", "config.json"))
 	require.NoError(t, err)

@@ -28,6 +28,7 @@ type building struct {
 	root         nn.Base
 	ropes        map[ropeKey]*nn.Rotary
 	rope         *nn.Rope         // the config's
+	ropeByLayer  bool             // layers with a window may have another; see layerRope
 	latentRotary *nn.LatentRotary // of latent attention
 	err          error
 }
@@ -39,7 +40,7 @@ type ropeKey struct {
 }
 
 func newBuilder(c *Checkpoint, o Options, arch string) *builder {
-	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}}
+	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}, ropeByLayer: architectures[arch].ropeByLayer}
 	return &builder{building: s, in: &s.root}
 }
 
@@ -171,15 +172,13 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
-	return register(b, b.ropeObject(name))
+	return register(b, b.ropeObject(name, *b.configRope()))
 }
 
-// holdRope is getRope of a module that never calls it.
-func (b *builder) holdRope(name string) { b.in.Hold(b.ropeObject(name)) }
-
-func (b *builder) ropeObject(name string) *nn.Rotary {
+// ropeObject is the one of a rope, made under this name where it is the first.
+func (b *builder) ropeObject(name string, rope nn.Rope) *nn.Rotary {
 	shape := b.attentionShape(0)
-	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
+	key := ropeKey{rope, shape.Heads, shape.KVHeads, shape.HeadDim}
 	if b.ropes[key] == nil {
 		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
 	}

@@ -126,7 +126,7 @@ func newCohereAttention(b *builder, i int) *cohereAttention {
 	if m.rotated {
 		m.rotaryEmb = b.getRope("rotary_emb")
 	} else {
-		b.holdRope("rotary_emb")
+		m.List(b.ropeObject("rotary_emb", *b.configRope()))
 	}
 	m.attn = b.attention("attn", shape)
 	if c.Cohere.QKNorm {
@@ -164,7 +164,7 @@ func (m *cohereAttention) given(next nn.Module, at int) {
 	}
 	for i, norm := range []*nn.LayerNorm{m.qNorm, m.kNorm} {
 		y := nn.Result(norm, 0)
-		y.Made = func(_ *nn.Step, x, _ *tensor.Tensor) *tensor.Tensor { return nn.Flatten(x) }
+		y.Flat = true
 		nn.Give(next, at+i, y)
 	}
 }

@@ -207,7 +207,7 @@ func (r *view) found(s nn.Source) (*tensor.Tensor, error) {
 			return r.computed(c, s)
 		}
 	}
-	if s.Output && s.Compute { // of a module that transformers does not have: all its arguments are found elsewhere, or it is not
+	if s.Output && s.Compute && len(s.Module.Sources(1, s.Call)) > 0 { // its call is not recorded: perhaps all that it was given is
 		if x, err := r.computed(&il.Call{Module: s.Module.Name(), Index: s.Call}, s); err == nil {
 			return x, nil
 		}
@@ -230,6 +230,9 @@ func (r *view) made(s nn.Source) (*tensor.Tensor, error) {
 
 // columns is those of a recorded tensor that a source is.
 func columns(x *tensor.Tensor, s nn.Source) (*tensor.Tensor, error) {
+	if s.Flat && len(x.Shape) == 3 {
+		x = nn.Flatten(x.Clone())
+	}
 	if s.Hi == 0 {
 		return x, nil
 	}

@@ -11,7 +11,7 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
-	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures
+	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures, or of a second shared rope
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Untied are ends of which those say what is not so here.
 	Untied []End
@@ -52,7 +52,7 @@ type Child struct {
 var architectures = []*Architecture{
 	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
 	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gptOss2025, gptOss2026, llama4For2025,
-	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026,
+	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3, exaone4,
 }
 
 // Modules lists the modules that are called in a model of so many layers, in the
@@ -70,7 +70,7 @@ func (a *Architecture) Modules(layers int) []Module {
 		}
 		for i := range layers {
 			for _, c := range a.Layer {
-				if i == 0 || !c.Spec.Shared {
+				if i == 0 || !c.Spec.Shared || slices.Contains(a.Some, c.Name) {
 					out = append(out, a.Of(InLayer(i, c.Name)))
 				}
 			}
@@ -91,8 +91,9 @@ func ByName(name string, era Era) *Architecture {
 }
 
 // Recognise finds the architecture that has all the modules of a session, nil
-// where none has: one all of whose modules the session has, else the first.
-func Recognise(modules iter.Seq[string]) *Architecture {
+// where none has: of several the first of the name that the session says, else one all of
+// whose modules the session has, else the first.
+func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
 	seen := map[string]bool{} // names outside layers, and within one
 	for m := range modules {
@@ -109,23 +110,15 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 			return nil
 		}
 	}
-	if i := slices.IndexFunc(left, func(a *Architecture) bool { return a.completeIn(seen) }); i >= 0 {
-		return left[i]
-	}
-	return left[0]
-}
-
-// Has reports whether the architecture has all modules of a session; nil has none.
-func (a *Architecture) Has(modules iter.Seq[string]) bool {
-	if a == nil {
-		return false
-	}
-	for m := range modules {
-		if a.spec(Locate(m)) == nil {
-			return false
+	for _, fits := range []func(*Architecture) bool{
+		func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) },
+		func(a *Architecture) bool { return a.completeIn(seen) },
+	} {
+		if i := slices.IndexFunc(left, fits); i >= 0 {
+			return left[i]
 		}
 	}
-	return true
+	return left[0]
 }
 
 // completeIn reports whether a session has all modules that are called in every model of

@@ -22,6 +22,9 @@ type Table struct {
 	Mappings []Mapping
 	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
+	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
+	// tensor in transformers.
+	NoRope   bool
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 
 	// Scaled says that what lm_head returns is scaled before it is the logits, outside any

@@ -241,7 +241,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		for _, c := range st.Calls {
 			var slots []*il.Slot
 			for _, slot := range c.Slots {
-				if slot.Direction == il.PostFwdInputs || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
+				if slot.Direction == il.PostFwdInputs || m.table.NoRope && topology.Of(c.Module).Kind == topology.Rope || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
 					gone++
 					continue
 				}
