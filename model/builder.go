@@ -30,6 +30,7 @@ type building struct {
 	rope         *nn.Rope         // the config's
 	ropeByLayer  bool             // layers with a window may have another; see layerRope
 	latentRotary *nn.LatentRotary // of latent attention
+	sharedGelu   *nn.GeluAndMul
 	err          error
 }
 
@@ -205,6 +206,22 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 		x.Compute = true
 		nn.Give(attn, i, x)
 	}
+}
+
+// gemmaRMSNorm is rmsNorm of Gemma's class.
+func (b *builder) gemmaRMSNorm(name string, spec *topology.Spec, width int, fused bool) *nn.GemmaRMSNorm {
+	return register(b, nn.NewGemmaRMSNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", width), b.cfg.RMSNormEps, fused))
+}
+
+// geluAndMul is one for all layers where its class is shared.
+func (b *builder) geluAndMul(name string, spec *topology.Spec, width int) *nn.GeluAndMul {
+	if !spec.Shared {
+		return register(b, nn.NewGeluAndMul(b.prefix+name, spec, width))
+	}
+	if b.sharedGelu == nil {
+		b.sharedGelu = nn.NewGeluAndMul(b.prefix+name, spec, width)
+	}
+	return register(b, b.sharedGelu)
 }
 
 // layerNorm normalises over the last dimension, with weights of a shape.

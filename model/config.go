@@ -39,7 +39,8 @@ type Config struct {
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
-	Experts  ExpertsConfig  // of mixtures of experts
+	Experts  ExpertsConfig // of mixtures of experts
+	Gemma    *GemmaConfig
 	Granite  *GraniteConfig // nil of other families
 	Cohere   *CohereConfig
 	Llama4   *Llama4Config

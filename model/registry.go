@@ -18,6 +18,8 @@ var architectures = map[string]architecture{
 	"DeepseekV2ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV2Dialect},
 	"DeepseekV3ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV3Dialect},
 	"Glm4MoeForCausalLM":    {build: newGlm4MoeForCausalLM, dialect: glm4MoeDialect},
+	"Gemma2ForCausalLM":     {build: newGemma2ForCausalLM, dialect: gemma2Dialect},
+	"Gemma3ForCausalLM":     {build: newGemma3ForCausalLM, dialect: gemma3Dialect},
 	"GptOssForCausalLM":     {build: newGptOssForCausalLM, dialect: gptOssDialect},
 	"Exaone4ForCausalLM":    {build: newExaone4ForCausalLM, dialect: exaone4Dialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},

@@ -51,7 +51,7 @@ type Child struct {
 // before the later: what several share is looked up in the first.
 var architectures = []*Architecture{
 	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
-	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gptOss2025, gptOss2026, llama4For2025,
+	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gemma2, gemma3, gemma3Late, gptOss2025, gptOss2026, llama4For2025,
 	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3, exaone4,
 }
 

@@ -27,6 +27,9 @@ type Table struct {
 	NoRope   bool
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 
+	// HeadsFirst says that heads stand before the tokens where queries and keys are
+	// normalised.
+	HeadsFirst bool
 	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
 	// module.
 	Scaled bool

@@ -112,7 +112,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table.Of, e, to)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table, e, to)))
 	}
 }
 

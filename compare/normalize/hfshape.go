@@ -10,10 +10,15 @@ import (
 
 // as is change, and then as many dimensions as vLLM's tensor has: transformers'
 // has the heads of queries and keys apart where they are normalised.
-func as(of *topology.Architecture, e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
-	known := of.Of(e.Module).Tensor(e.Output, e.Slot)
+func as(table *topology.Table, e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
+	module := table.Of.Of(e.Module)
+	known := module.Tensor(e.Output, e.Slot)
 	if known == nil {
 		return change
+	}
+	if table.HeadsFirst && module.Kind == topology.QKNorm {
+		inner := change
+		change = func(t *tensor.Tensor) (*tensor.Tensor, error) { return inner(tokensFirst(t)) }
 	}
 	return func(t *tensor.Tensor) (*tensor.Tensor, error) {
 		if len(known.Shape) > 1 && len(t.Shape) == len(known.Shape) {
@@ -25,6 +30,17 @@ func as(of *topology.Architecture, e topology.Mapping, change func(*tensor.Tenso
 		}
 		return folded(t, len(known.Shape))
 	}
+}
+
+// tokensFirst views (B, heads, S, D) as (B, S, heads, D).
+func tokensFirst(t *tensor.Tensor) *tensor.Tensor {
+	if len(t.Shape) != 4 {
+		return t
+	}
+	v := *t
+	v.Shape = []int{t.Shape[0], t.Shape[2], t.Shape[1], t.Shape[3]}
+	v.Stride = []int{t.Stride[0], t.Stride[2], t.Stride[1], t.Stride[3]}
+	return &v
 }
 
 // flat drops the batch dimension: (1,S,…) is a view of (S,…), and the

@@ -207,7 +207,7 @@ func (f *Forward) Link() {
 // layer it is registered under plus its call index.
 func layerOf(c *Call) int {
 	n := c.Of.Layer
-	if n < 0 || c.Of.Kind != topology.Rope {
+	if n < 0 || !c.Of.Shared {
 		return n
 	}
 	if c.parent != nil && c.parent.Of.Layer >= 0 {

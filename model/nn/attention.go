@@ -19,6 +19,8 @@ type AttentionShape struct {
 	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
 	Chunk                   int     // a query sees those from the last multiple of it on; 0 = all (Llama 4)
 	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+	// Softcap c makes of a score s c*tanh(s/c), before the mask; 0 for none (Gemma 2).
+	Softcap float64
 	// Sinks (nh,) are logits that join the softmax of each query head, unscaled and
 	// without a value (GPT-OSS); nil for none.
 	Sinks *tensor.Tensor

@@ -23,6 +23,9 @@ type LogitsProcessor struct {
 	// Factor is what they are multiplied by then (logit_scale). 1, or 0, is none.
 	Factor float64
 
+	// Softcap c makes of them c*tanh(logits/c) (final_logit_softcapping); 0 for none.
+	Softcap float64
+
 	alike alikeRows // of the head
 }
 
@@ -49,6 +52,9 @@ func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
 	if m.Factor != 0 && m.Factor != 1 {
 		logits = s.Times(logits, m.Factor)
 	}
+	if m.Softcap > 0 {
+		s.ops.(divisions).cap(logits, m.Softcap)
+	}
 	return logits
 }
 
@@ -65,6 +71,7 @@ func (m *LogitsProcessor) Inputs() []Input {
 // divisions are the kernels of scaled logits.
 type divisions interface {
 	divide(x *tensor.Tensor, divisor float64) *tensor.Tensor
+	cap(x *tensor.Tensor, c float64)
 }
 
 var _, _ divisions = (*ops[float32])(nil), (*ops[float64])(nil)
@@ -79,6 +86,22 @@ func (o *ops[F]) divide(x *tensor.Tensor, divisor float64) *tensor.Tensor {
 		o.store(rows.bytes(i), o.dtype, v)
 	}
 	return x
+}
+
+// cap is c*tanh(x/c) in place, in three operations that each round (vLLM
+// logits_processor.py).
+func (o *ops[F]) cap(x *tensor.Tensor, c float64) {
+	rows := rowsOf(x)
+	v := make([]F, rows.width)
+	for i := range rows.n {
+		o.load(v, o.dtype, rows.bytes(i))
+		o.quotient(v, c)
+		o.round(v)
+		tanh(v)
+		o.round(v)
+		kernel.Scale(v, F(c))
+		o.store(rows.bytes(i), o.dtype, v)
+	}
 }
 
 // byReciprocal is vLLM's, whose LogitsProcessor is given 1/logits_scaling as a factor.

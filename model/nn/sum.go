@@ -15,6 +15,15 @@ func (n Numerics) Times(x *tensor.Tensor, factor float64) *tensor.Tensor {
 	return n.ops.(sums).times(x, factor)
 }
 
+// Rounded is a number as a tensor of the model's dtype holds it that was made of a float32.
+func (n Numerics) Rounded(x float64) float64 {
+	t := tensor.New(n.DType(), 1)
+	tensor.StoreFloat64(t.Data, t.DType, []float64{float64(float32(x))})
+	v := []float64{0}
+	tensor.LoadFloat64(v, t.DType, t.Data)
+	return v[0]
+}
+
 // sums are the kernels of sums and multiples outside modules.
 type sums interface {
 	add(x, y *tensor.Tensor) *tensor.Tensor
