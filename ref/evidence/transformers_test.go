@@ -231,6 +231,9 @@ func TestTransformersNoAlarm(t *testing.T) {
 		if slices.Contains([]string{"olmo2", "phi3-longrope-long", "gptoss", "ernie45", "phi4-mini-long", "cohere2"}, c.checkpoint) { // vLLM rotates otherwise
 			profiles = profiles[:2]
 		}
+		if c.session == "hf-gemma2-sdpa" { // whose attention leaves the cap of its scores out
+			profiles = profiles[:1]
+		}
 		for _, as := range profiles {
 			t.Run(c.session+" "+string(as), func(t *testing.T) {
 				s := session(t, c.session)
