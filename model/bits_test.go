@@ -17,7 +17,10 @@ import (
 func TestSameBits(t *testing.T) {
 	ids := []int{1, 17, 30, 99, 4, 4, 58, 120, 7, 66, 31}
 	other := []int{1, 90, 12}
-	for _, name := range []string{"llama-yarn", "mistral-window", "qwen3", "phi3-longrope-long", "glm4moe", "gptoss", "gptoss-two", "llama4", "llama4-plain"} {
+	for _, name := range []string{
+		"llama-yarn", "mistral-window", "qwen3", "phi3-longrope-long", "glm4moe", "gptoss", "gptoss-two", "llama4", "llama4-plain",
+		"granite", "seedoss", "glm4", "glm", "cohere2", "cohere-qknorm", "ernie45", "phi4-mini-long",
+	} {
 		c, err := Open(filepath.Join(fixture.Architectures(), name))
 		require.NoError(t, err)
 		defer c.Close()

@@ -22,7 +22,10 @@ var cohereDialect = dialect{
 	},
 	names:    map[string]string{"layer_norm_eps": "rms_norm_eps"},
 	defaults: map[string]string{"rms_norm_eps": "1e-5", "tie_word_embeddings": "true", "max_position_embeddings": "8192"},
-	read:     func(c *Config, o *object) { c.readCohere(o) },
+	read: func(c *Config, o *object) {
+		c.readCohere(o)
+		o.requireTheta("500000 since version 5 and 10000 before it")
+	},
 }
 
 // cohere2Dialect has those of configuration_cohere2.py: of four layers the last attends to

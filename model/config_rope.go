@@ -168,6 +168,14 @@ func knownRopeKey(key string) bool {
 	return false
 }
 
+// requireTheta refuses a config without the base of its rope, for which readers of the file
+// have different defaults: transformers' is named.
+func (o *object) requireTheta(transformers string) {
+	if !o.has("rope_theta") && !o.sub("rope_parameters").has("rope_theta") && !o.sub("rope_scaling").has("rope_theta") {
+		o.doc.fail("rope_theta is missing: transformers takes %s; name it", transformers)
+	}
+}
+
 // check tests the rope values against each other and the head.
 func (r *Rope) check(o *object, headDim int) {
 	rot := r.RotaryDim(headDim)

@@ -1,6 +1,9 @@
 package model
 
-import "github.com/ilref/ilref/model/nn"
+import (
+	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/topology"
+)
 
 // ernie45Dialect has transformers' defaults (configuration_ernie4_5.py).
 var ernie45Dialect = dialect{
@@ -12,9 +15,7 @@ var ernie45Dialect = dialect{
 		if o.bool("use_bias", false) {
 			o.failKey("use_bias", "is true, which vLLM's Ernie4_5ForCausalLM leaves out: expected false")
 		}
-		if !o.has("rope_theta") && !o.sub("rope_parameters").has("rope_theta") {
-			o.doc.fail("rope_theta is missing: transformers takes 500000 and vLLM 10000; name it")
-		}
+		o.requireTheta("500000, and vLLM 10000")
 	},
 }
 
@@ -33,5 +34,8 @@ func newErnie45ForCausalLM(b *builder) *CausalLM {
 			func(b *builder) nn.Module { return newLlamaMLP(b, false) },
 		)
 	})
-	return &CausalLM{model: m, logits: b.logitsProcessor("ParallelLMHead", b.lmHead(m.embedTokens))}
+	return &CausalLM{
+		model: m, logits: b.logitsProcessor("ParallelLMHead", b.lmHead(m.embedTokens)),
+		RootBypassed: b.options.Era == topology.Era2026, // @support_torch_compile stands on the class itself
+	}
 }

@@ -20,7 +20,7 @@ var glm4Dialect = dialect{
 
 // glmDialect is configuration_glm.py's.
 var glmDialect = dialect{
-	defaults: map[string]string{"head_dim": "128", "rms_norm_eps": "1.5625e-7", "max_position_embeddings": "131072"},
+	defaults: glm4Dialect.defaults,
 	read:     func(c *Config, o *object) { c.halfRotary(o) },
 }
 
