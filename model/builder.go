@@ -29,7 +29,8 @@ type building struct {
 	ropes   map[ropeKey]*nn.Rotary
 	rope    *nn.Rope // the config's
 
-	ropeByLayer bool // layers with a window may have another; see layerRope
+	act         *nn.SiluAndMul // one for all layers, where vLLM makes one a process
+	ropeByLayer bool           // layers with a window may have another; see layerRope
 	err         error
 }
 

@@ -12,6 +12,7 @@ type Architecture struct {
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures, or of a second shared rope
+	Batch bool     // its tensors have a batch dimension of 1 before that of the tokens
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
@@ -44,7 +45,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, olmo3, exaone4, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, olmo3, exaone4, olmo22026, smolLM32025, smolLM32026, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module

@@ -82,7 +82,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
 	forms := [2]*il.Session{ref, target}
-	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
+	ref, target = withoutBatch(ref.WithLaterLogits()), withoutBatch(target.WithLaterLogits())
 	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
 	if o.Before == nil {
@@ -139,7 +139,7 @@ func contradicted(s *il.Session) (n Notes) {
 // for unknown: see Ranks.
 func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
-	s = s.WithLaterLogits()
+	s = withoutBatch(s.WithLaterLogits())
 	if isHF(s) {
 		s, _ = underVLLMNames(withHFPositions(s), known(s, other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
