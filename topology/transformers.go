@@ -16,7 +16,10 @@ type Mapping struct {
 // modules.
 type Table struct {
 	Mappings []Mapping
+	Of       *Architecture // whose it is; nil where that is not known
 	layers   int
+	// HeadsFirst says that the norms over each head see heads before tokens, (1, nh, T, D).
+	HeadsFirst bool
 	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
 	// tensor in transformers.
 	NoRope   bool
@@ -117,6 +120,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.Of = a
 			return t
 		}
 	}

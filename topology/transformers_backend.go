@@ -34,7 +34,9 @@ var smolLM32025 = &Architecture{
 	Batch: true,
 	Ties:  backendTies,
 	Transformers: func(layers int) *Table {
-		return backendTable(layers, unfusedLinears, InputNormName, PostAttnNormName)
+		t := backendTable(layers, unfusedLinears, InputNormName, PostAttnNormName)
+		t.Mappings = append([]Mapping{{"model", 0, true, "0", []Source{result(FinalNormName)}}}, t.Mappings...)
+		return t
 	},
 }
 
@@ -250,7 +252,6 @@ func unchanged(name string) []Mapping {
 // backendTable is the table of a model of the backend: its modules are transformers' own.
 func backendTable(layers int, of linears, norms ...string) *Table {
 	out := slices.Concat(
-		[]Mapping{{"model", 0, true, "0", []Source{result(FinalNormName)}}},
 		unchanged(EmbedTokensName),
 		[]Mapping{
 			{RotaryEmbName, 0, false, "0", []Source{argument(RotaryEmbName)}},
@@ -267,5 +268,14 @@ func backendTable(layers int, of linears, norms ...string) *Table {
 		}
 		out = append(out, of(i)...)
 	}
-	return &Table{layers: layers, handedOn: func(s Source, _ int) []Source { return []Source{s} }, Mappings: append(out, unchanged(FinalNormName)...)}
+	return &Table{layers: layers, handedOn: backendSame, Mappings: append(out, unchanged(FinalNormName)...)}
+}
+
+// backendSame: the projections are given one tensor.
+func backendSame(s Source, _ int) []Source {
+	i := Locate(s.Module).Layer
+	if s == argument(InLayer(i, "self_attn.q_proj")) {
+		return []Source{s, argument(InLayer(i, "self_attn.k_proj")), argument(InLayer(i, "self_attn.v_proj"))}
+	}
+	return []Source{s}
 }

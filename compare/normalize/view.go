@@ -12,6 +12,7 @@
 package normalize
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -161,7 +162,13 @@ func known(s, other *il.Session) *topology.Architecture {
 	if other == nil || !isVLLM(other) {
 		return topology.ByName(s.ArchitectureName(), topology.Era2025)
 	}
-	return other.Architecture()
+	return of(other, s)
+}
+
+// of is the architecture of a session; of several with its names the one that it says, or that
+// the other says.
+func of(s, other *il.Session) *topology.Architecture {
+	return topology.Recognise(s.Modules(), cmp.Or(s.ArchitectureName(), other.ArchitectureName()))
 }
 
 // Among is what a session holds of the modules of another.
