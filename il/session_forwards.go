@@ -74,10 +74,11 @@ func forwardsOf(calls []*Call) [][]*Call {
 	return out
 }
 
-// opening is the module that every forward begins with: the embedding, a layer, or the
+// opening is the module that every forward begins with: the model, the embedding, a layer, or the
 // first that a forward calls once; "" where the step has none of them.
 func opening(calls []*Call) string {
 	for _, fits := range []func(topology.Module) bool{
+		func(m topology.Module) bool { return m.Kind == topology.Model },
 		func(m topology.Module) bool { return m.Kind == topology.Embedding },
 		func(m topology.Module) bool { return m.Kind == topology.Layer },
 		func(m topology.Module) bool { return once(m.Name) },
@@ -93,7 +94,7 @@ func opening(calls []*Call) string {
 // layers share, and none that is called again with other rows.
 func once(module string) bool {
 	switch m := topology.Of(module); m.Kind {
-	case topology.Embedding, topology.Layer, topology.AttentionBlock, topology.MLP, topology.Norm, topology.Attention,
+	case topology.Model, topology.Embedding, topology.Layer, topology.AttentionBlock, topology.MLP, topology.Norm, topology.Attention,
 		topology.QKVLinear, topology.MergedLinear, topology.RowLinear, topology.ColumnLinear:
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,11 +13,23 @@ import (
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/model/safetensors"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // chunks are the steps of the golden run: a prompt of 40 tokens in chunks, then
 // 8 tokens one by one.
 var chunks = []int{16, 16, 8, 1, 1, 1, 1, 1, 1, 1, 1}
+
+// schedules are chunks, and other ways to the same tokens: all at once, by seven, one by one.
+var schedules = [][]int{chunks, {48}, {7, 7, 7, 7, 7, 7, 6}, slices.Repeat([]int{1}, 48)}
+
+// eras are those in which vLLM has another tree of an architecture.
+func eras(arch string) []topology.Era {
+	if topology.ByName(arch, topology.Era2025) == topology.ByName(arch, topology.Era2026) {
+		return []topology.Era{topology.Era2025}
+	}
+	return []topology.Era{topology.Era2025, topology.Era2026}
+}
 
 // TestArchitectures compares the logits of every position with those of
 // transformers in float32.
@@ -39,9 +52,6 @@ func TestArchitectures(t *testing.T) {
 			c, err := Open(filepath.Dir(path))
 			require.NoError(t, err)
 			defer c.Close()
-			m, err := Build(c, options[name])
-			require.NoError(t, err)
-			require.Empty(t, c.Unused())
 			data, err := os.ReadFile(filepath.Join(filepath.Dir(path), "golden.safetensors"))
 			require.NoError(t, err)
 			golden, err := safetensors.Parse("golden.safetensors", data)
@@ -50,14 +60,23 @@ func TestArchitectures(t *testing.T) {
 			require.NoError(t, err)
 			want := make([]float64, len(ids)*c.Config.VocabSize)
 			require.NoError(t, goldenTensor(t, golden, "logits").Float64s(want, 0))
-
-			for _, chunks := range chunkings(name, len(ids)) {
-				got := runChunks(t, m, ids, chunks)
-				// 1e-5 of the row's norm: some 170 units in the last place of
-				// float32, for sums over up to 80 terms in 3 layers in another order.
-				v := c.Config.VocabSize
-				for i := range ids {
-					require.Less(t, relL2(got[i*v:][:v], want[i*v:][:v]), 1e-5, "position %d, in chunks of %d", i, chunks[0])
+			for _, era := range eras(c.Config.Architectures[0]) {
+				o := options[name]
+				o.Era = era
+				m, err := Build(c, o)
+				require.NoError(t, err)
+				require.Empty(t, c.Unused())
+				for _, sizes := range schedules {
+					if name == "llama-dynamic" && &sizes[0] != &chunks[0] {
+						continue // theta goes by the length so far
+					}
+					got := runChunks(t, m, ids, sizes)
+					// 1e-5 of the row's norm: some 170 units in the last place of
+					// float32, for sums over up to 80 terms in 3 layers in another order.
+					v := c.Config.VocabSize
+					for i := range ids {
+						require.Less(t, relL2(got[i*v:][:v], want[i*v:][:v]), 1e-5, "era %d, %v: position %d", era, sizes, i)
+					}
 				}
 			}
 		})
@@ -70,31 +89,14 @@ func goldenTensor(t *testing.T, f *safetensors.File, name string) *tensor.Tensor
 	return x
 }
 
-// chunkings are ways to divide n tokens: those of the golden run where the rope goes by the
-// length so far; else all at once, in sevens, one by one.
-func chunkings(name string, n int) [][]int {
-	if name == "llama-dynamic" {
-		return [][]int{chunks}
-	}
-	var out [][]int
-	for _, size := range []int{n, 7, 1} {
-		var list []int
-		for at := 0; at < n; at += size {
-			list = append(list, min(size, n-at))
-		}
-		out = append(out, list)
-	}
-	return append(out, chunks)
-}
-
 // runChunks returns the float32 logits of every position.
-func runChunks(t *testing.T, m *CausalLM, ids, chunks []int) []float64 {
+func runChunks(t *testing.T, m *CausalLM, ids, sizes []int) []float64 {
 	num, err := nn.NewNumerics(tensor.Float32, nn.VLLM2025, 2)
 	require.NoError(t, err)
 	cache := nn.NewCache()
 	var out []float64
 	at := 0
-	for _, n := range chunks {
+	for _, n := range sizes {
 		positions := make([]int, n)
 		for i := range positions {
 			positions[i] = at + i

@@ -30,7 +30,8 @@ type building struct {
 	rope         *nn.Rope         // the config's
 	ropeByLayer  bool             // layers with a window may have another; see layerRope
 	latentRotary *nn.LatentRotary // of latent attention
-	sharedGelu   *nn.GeluAndMul
+	sharedGelu   *nn.GeluAndMul   // one for all layers, where vLLM makes one a process
+	act          *nn.SiluAndMul   // likewise
 	err          error
 }
 

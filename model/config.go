@@ -32,7 +32,8 @@ type Config struct {
 
 	DType       tensor.DType // dtype or torch_dtype; Invalid where the file does not say
 	Rope        Rope
-	SlidingRope *Rope // of layers with a window, where the config has one for each type of layers
+	SmolLM3     *SmolLM3Config // own fields of the family
+	SlidingRope *Rope          // of layers with a window, where the config has one for each type of layers
 
 	SlidingWindow    int      // positions that attention sees; 0 for all
 	UseSlidingWindow bool     // whether SlidingWindow is in force: use_sliding_window, by default if there is a window

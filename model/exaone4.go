@@ -60,7 +60,7 @@ func everyNthFull(layers, n int) []string {
 // requireTheta refuses a config without the base of its rope, for which programs have
 // several defaults.
 func requireTheta(c *Config, o *object, defaults string) {
-	if !o.has("rope_theta") && !slices.ContainsFunc([]string{"rope_parameters", "rope_scaling"}, func(k string) bool { return o.has(k) && o.sub(k).has("rope_theta") }) && c.SlidingRope == nil {
+	if !statesTheta(o) && c.SlidingRope == nil {
 		o.doc.fail("rope_theta is missing: %s; name it", defaults)
 	}
 }
@@ -213,4 +213,11 @@ func (m *exaone4Attention) Forward(s *nn.Step, in il.Tuple) il.Value {
 // Inputs are positions and hidden.
 func (m *exaone4Attention) Inputs() []nn.Input {
 	return append([]nn.Input{nn.Ints()}, m.qkvProj.Inputs()...)
+}
+
+// statesTheta reports whether a config has the base of its rope.
+func statesTheta(o *object) bool {
+	return o.has("rope_theta") || slices.ContainsFunc([]string{"rope_parameters", "rope_scaling"}, func(k string) bool {
+		return o.has(k) && o.sub(k).has("rope_theta")
+	})
 }

@@ -14,6 +14,9 @@ import (
 // newOlmo2ForCausalLM builds Olmo2ForCausalLM.
 func newOlmo2ForCausalLM(b *builder) *CausalLM {
 	b.checkOlmo2()
+	if b.options.Era == topology.Era2026 {
+		return newOlmo2Backend(b)
+	}
 	b.configRope().Float = true // transformers' Olmo2RotaryEmbedding
 	m := newOlmo2Model(b)
 	return &CausalLM{model: m, logits: b.logitsProcessor(b.headClass(), b.lmHead(m.embedTokens))}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/topology"
@@ -23,6 +24,9 @@ var olmo3Dialect = dialect{
 			c.LayerTypes = everyNthFull(c.NumHiddenLayers, 4)
 		}
 		c.UseSlidingWindow = c.SlidingWindow > 0
+		if c.UseSlidingWindow && !slices.Contains(c.LayerTypes, "sliding_attention") {
+			o.failKey("layer_types", "has no layer with a window beside a sliding_window of %d: vLLM of 2025 gives it to all layers, transformers to none", c.SlidingWindow)
+		}
 	},
 }
 

@@ -36,6 +36,7 @@ var architectures = map[string]architecture{
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
 	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
 	"Olmo3ForCausalLM":      {build: newOlmo3ForCausalLM, dialect: olmo3Dialect},
+	"SmolLM3ForCausalLM":    {build: newSmolLM3ForCausalLM, dialect: smolLM3Dialect},
 	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
 	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
 	"Qwen2MoeForCausalLM":   {build: newQwen2MoeForCausalLM, dialect: qwen2MoeDialect},

@@ -79,10 +79,7 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 	if err != nil {
 		return err
 	}
-	shown := runs[0].in
-	if m.Spec().Keyword {
-		shown = il.Tuple{}
-	}
+	shown := nn.Seen(m, runs[0].in)
 	rec.SetCall(c.Module, c.Index)
 	rec.Pre(c.Module, shown)
 	for i, x := range runs {
@@ -152,7 +149,8 @@ func (r *view) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 // module says that it comes from.
 func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 	sources := m.Sources(i, c.Index)
-	if hooked := !m.Spec().Keyword; hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
+	spec := m.Spec()
+	if hooked := !spec.Keyword && (spec.Positional == 0 || i < spec.Positional); hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
 		return r.read(c, il.Inputs, i)
 	}
 	for _, s := range sources {
@@ -160,7 +158,30 @@ func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 			return x, err
 		}
 	}
+	if n := r.rowsInStep(); n > 0 && m.Inputs()[i].Ints && spec.Positional > 0 { // positions that no hook sees
+		return r.positions(n), nil
+	}
 	return nil, missing(c, m, i)
+}
+
+// rowsInStep is how many rows the step has by its requests, 0 where they are not known.
+func (r *view) rowsInStep() int {
+	n := 0
+	for _, c := range r.plans[r.step.Number].Chunks {
+		n += len(c.IDs)
+	}
+	return n
+}
+
+// positions are those of the step's rows, by its requests.
+func (r *view) positions(n int) *tensor.Tensor {
+	at := make([]int, 0, n)
+	for _, c := range r.plans[r.step.Number].Chunks {
+		for i := range c.IDs {
+			at = append(at, c.Start+i)
+		}
+	}
+	return tensor.FromInts(tensor.Int64, at, 1, n)
 }
 
 // source finds a tensor in the calls of the step, and makes of it what was made outside
@@ -356,18 +377,8 @@ func (r *view) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 			spans[i].Cache = sp.Cache.Fork()
 		}
 	}
-	if n := len(spans); n == 0 || spans[n-1].Hi != rowsGiven(in) {
+	if n := len(spans); n == 0 || spans[n-1].Hi != nn.Rows(m, in) {
 		return nil, errors.New("its rows do not match the step's positions")
 	}
 	return spans, nil
-}
-
-// rowsGiven is the number of rows of the first tensor among arguments.
-func rowsGiven(in il.Tuple) int {
-	for i := range in {
-		if x := in.Tensor(i); x != nil {
-			return x.Shape[0]
-		}
-	}
-	return 0
 }

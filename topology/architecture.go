@@ -12,6 +12,7 @@ type Architecture struct {
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
 	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures, or of a second shared rope
+	Batch bool     // its tensors have a batch dimension of 1 before that of the tokens
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Untied are ends of which those say what is not so here.
 	Untied []End
@@ -51,8 +52,9 @@ type Child struct {
 // before the later: what several share is looked up in the first.
 var architectures = []*Architecture{
 	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
-	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gemma2, gemma3, gemma3Late, gptOss2025, gptOss2026, llama4For2025,
-	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3, exaone4,
+	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gemma2, gemma3, gemma3Late, gptOss2025,
+	gptOss2026, llama4For2025, llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3,
+	exaone4, olmo22026, smolLM32025, smolLM32026,
 }
 
 // Modules lists the modules that are called in a model of so many layers, in the

@@ -70,7 +70,7 @@ func exaone4Transformers(layers int) *Table {
 			transformersMLP(i), normBehind(InLayer(i, PostFeedForwardNormName)),
 		)
 	}
-	return &Table{layers: layers, NoRope: true, handedOn: olmo2Same, Mappings: append(out, normBehind(FinalNormName)...)}
+	return &Table{layers: layers, NoRope: true, HeadsFirst: true, handedOn: olmo2Same, Mappings: append(out, normBehind(FinalNormName)...)}
 }
 
 // ropeless is an attention's mappings without those of the rope.

@@ -5,6 +5,7 @@ package topology
 // norm, and queries and keys are normalised whole.
 var olmo2 = &Architecture{
 	Names:        []string{"Olmo2ForCausalLM"},
+	Eras:         []Era{Era2025},
 	Transformers: olmo2Transformers,
 	Root: []Child{
 		{EmbedTokensName, VocabParallelEmbedding},

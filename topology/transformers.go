@@ -22,14 +22,13 @@ type Table struct {
 	Mappings []Mapping
 	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
+	// HeadsFirst says that the norms over each head see heads before tokens, (1, nh, T, D).
+	HeadsFirst bool
 	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
 	// tensor in transformers.
 	NoRope   bool
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 
-	// HeadsFirst says that heads stand before the tokens where queries and keys are
-	// normalised.
-	HeadsFirst bool
 	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
 	// module.
 	Scaled bool

@@ -15,11 +15,12 @@ import (
 // that left, and rows tells the tokens and positions of the first. all says that
 // rows can be lined up, so that all logits are kept.
 func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int) {
-	h, m := underVLLMNames(hf, vllm.Architecture(), lastRows)
+	of := of(vllm, hf)
+	h, m := underVLLMNames(hf, of, lastRows)
 	rows = withPositions(h)
 	v, gone := m.without(vllm)
 	if all {
-		every, _ := underVLLMNames(hf, vllm.Architecture(), flat)
+		every, _ := underVLLMNames(hf, of, flat)
 		_, errH := layoutOf(every, rows)
 		_, errV := layoutOf(v, vllm)
 		if errH == nil && errV == nil {

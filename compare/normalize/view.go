@@ -12,6 +12,7 @@
 package normalize
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -82,7 +83,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
 	forms := [2]*il.Session{ref, target}
-	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
+	ref, target = withoutBatch(ref.WithLaterLogits()), withoutBatch(target.WithLaterLogits())
 	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
 	if o.Before == nil {
@@ -139,7 +140,7 @@ func contradicted(s *il.Session) (n Notes) {
 // for unknown: see Ranks.
 func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
-	s = s.WithLaterLogits()
+	s = withoutBatch(s.WithLaterLogits())
 	if isHF(s) {
 		s, _ = underVLLMNames(withHFPositions(s), known(s, other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
@@ -161,7 +162,13 @@ func known(s, other *il.Session) *topology.Architecture {
 	if other == nil || !isVLLM(other) {
 		return topology.ByName(s.ArchitectureName(), topology.Era2025)
 	}
-	return other.Architecture()
+	return of(other, s)
+}
+
+// of is the architecture of a session; of several with its names the one that it says, or that
+// the other says.
+func of(s, other *il.Session) *topology.Architecture {
+	return topology.Recognise(s.Modules(), cmp.Or(s.ArchitectureName(), other.ArchitectureName()))
 }
 
 // Among is what a session holds of the modules of another.

@@ -11,6 +11,17 @@ type Attention struct {
 	Base
 	AttentionShape
 	ContiguousValues bool // its caller copies the values (GPT-OSS in 2025)
+	// Owner keeps its keys and values where vLLM runs it by its forward, without a module that
+	// hooks see; nil for itself.
+	Owner Stateful
+}
+
+// owner is what keeps its keys and values.
+func (m *Attention) owner() Stateful {
+	if m.Owner != nil {
+		return m.Owner
+	}
+	return m
 }
 
 // AttentionShape is what the arithmetic of attention needs to know.
@@ -55,7 +66,7 @@ func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
 func (m *Attention) Attend(s *Step, q *tensor.Tensor) *tensor.Tensor {
 	spans := make([]attended, len(s.Spans))
 	for i, span := range s.Spans {
-		spans[i] = attended{span, span.Cache.State(m).(*KeysAndValues)}
+		spans[i] = attended{span, span.Cache.State(m.owner()).(*KeysAndValues)}
 	}
 	return s.ops.(attentions).attend(q, m.AttentionShape, spans)
 }
@@ -67,7 +78,7 @@ func (m *Attention) NewState() State { return &KeysAndValues{} }
 func (m *Attention) Store(s *Step, in il.Tuple) {
 	k, v := in.Tensor(1), in.Tensor(2)
 	for _, span := range s.Spans {
-		span.Cache.State(m).(*KeysAndValues).append(k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
+		span.Cache.State(m.owner()).(*KeysAndValues).append(k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
 	}
 }
 

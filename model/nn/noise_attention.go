@@ -15,7 +15,7 @@ func (m *Attention) deviation(o *ops[float32], s *Step, in il.Tuple, d *deviatio
 	o.parallel(len(s.Spans)*m.KVHeads, func() func(int) {
 		return func(task int) {
 			span, head := s.Spans[task/m.KVHeads], task%m.KVHeads
-			a := newAttentionNoise(o, d, m.AttentionShape, attended{span, span.Cache.State(m).(*KeysAndValues)}, head)
+			a := newAttentionNoise(o, d, m.AttentionShape, attended{span, span.Cache.State(m.owner()).(*KeysAndValues)}, head)
 			for row := span.Lo; row < span.Hi; row++ {
 				if d.differs(row) {
 					a.row(q, row)

@@ -84,7 +84,12 @@ class Olmo(Trace):
         return self.linear(n + ".o_proj", self.attend(n + ".attn", q, k, v), n + ".o_proj")
 
 
+def backend(trace, ids):  # vLLM of 2026 runs OLMo-2 in its transformers backend
+    from models_smollm import Backend
+    return Backend(trace.config, trace.weights, trace.era).backend(ids)
+
+
 BF16 = {
-    "olmo2": (Olmo, Olmo.olmo2, ["vllm-2025"]),
+    "olmo2": (Olmo, lambda trace, ids: trace.olmo2(ids) if trace.era == "vllm-2025" else backend(trace, ids), ["vllm-2025", "vllm-2026"]),
     "olmo3": (Olmo, Olmo.olmo2, ["vllm-2025", "vllm-2026"]),
 }
