@@ -21,6 +21,17 @@ type Experts struct {
 	// chosen; 0 is unknown, and then rows are told by what experts make of them.
 	PerToken int
 	Biased   bool // not the largest scores are chosen, and Of does not say which
+	// Without are what Of would be with a part of the choice left out, by what that is.
+	Without map[string]func(module string, scores []float64) []int
+}
+
+// NewExperts are those that a model's routers choose, of functions of that kind.
+func NewExperts[F ~func(module string, scores []float64) []int](of F, without map[string]F) Experts {
+	e := Experts{Of: of, Without: map[string]func(string, []float64) []int{}}
+	for part, f := range without {
+		e.Without[part] = f
+	}
+	return e
 }
 
 // Chosen are the experts of a row of scores of a router, nil where they are not known.
@@ -58,6 +69,7 @@ type routed struct {
 	open      []*rowSet       // left out: of the forward, or of each call that is not over
 	calls     []*pairing.Call // that are not over
 	maybe     rowSet          // tokens of the latest router that may have gone elsewhere
+	likely    float64         // how many of them, by the noise of their scores
 }
 
 // rowSet is a set of the tokens of a forward.
@@ -135,7 +147,7 @@ func (r *routed) measureAgain(c *pairing.Call, direction string) {
 
 // route finds the tokens that a router sends elsewhere.
 func (r *routed) route(c *pairing.Call) {
-	r.maybe = rowSet{}
+	r.maybe, r.likely = rowSet{}, 0
 	i := slices.IndexFunc(pairsOf(c), func(p *pairing.Pair) bool { return p.Direction == report.Outputs && (p.Slot == "0" || p.Slot == "") })
 	if i < 0 {
 		return
@@ -178,8 +190,9 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		}
 		out.Tokens++
 		switch {
-		case !known && (r.experts.Biased || otherOrder(a, b)):
+		case !known && (r.experts.Biased && !slices.Equal(a, b) || otherOrder(a, b)):
 			r.maybe.add(i, len(scores[0]))
+			r.likely += tieShare(a, b)
 			continue
 		case !known:
 			continue
@@ -191,7 +204,7 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		out.Elsewhere++
 		x.Row = i
 		size := max(rms(a), typical) // a token of small scores has the noise of others
-		x.Noise = rowLimit(topology.Router, types, false, r.inputGap(c, i, len(scores[0]))) * size
+		x.Noise = scoreLimit(types, r.inputGap(c, i, len(scores[0]))) * size
 		if x.RelL2*rms(a) > x.Noise || x.Lead > scoreNoise*x.Noise {
 			if out.Wrong == nil {
 				out.Wrong = x
@@ -215,7 +228,8 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 const scoreNoise = 8
 
 // told leaves out the tokens that may have gone elsewhere, where what the experts made of them
-// tells that they have. Where that is most of them, it is no routing.
+// tells that they have. Where that is most of them, or many more than the noise of the scores
+// makes likely, it is no routing.
 func (r *routed) told(c *pairing.Call) {
 	if r.maybe.n == 0 {
 		return
@@ -240,7 +254,11 @@ func (r *routed) told(c *pairing.Call) {
 			return nil
 		})
 	}
-	if 2*out.n <= len(out.in) {
+	most := max(1, len(out.in)/2)
+	if r.experts.Biased {
+		most = min(most, 1+int(3*r.likely))
+	}
+	if out.n <= most {
 		r.now().join(&out)
 	}
 	r.maybe = rowSet{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -69,6 +70,19 @@ func otherOrder(a, b []float64) bool {
 	return !slices.Equal(Largest(a, k), Largest(b, k))
 }
 
+// tieShare is about how likely it is that noise exchanges a chosen expert of a token, were
+// all scores as dense as the others at the last that is chosen.
+func tieShare(a, b []float64) float64 {
+	noise := 0.0
+	for i := range a {
+		noise = max(noise, math.Abs(a[i]-b[i]))
+	}
+	if span := slices.Max(a) - slices.Min(a); span > 0 {
+		return min(1, 2*noise*float64(len(a))/span)
+	}
+	return 1
+}
+
 func relL2(a, b []float64) float64 {
 	var dd, aa float64
 	for i := range a {
@@ -101,6 +115,13 @@ func (s *rowSet) without(t *tensor.Tensor) (*tensor.Tensor, int) {
 		}
 	}
 	return c, s.n
+}
+
+// scoreLimit is what rounding and the gap of the router's input explain in the scores of a
+// token. Scores of float32 are made of what was rounded to another type.
+func scoreLimit(types [2]tensor.DType, in float64) float64 {
+	floor := max(rounding.Noise(types[0]), rounding.Noise(types[1]))
+	return rounding.Limit(rounding.RowNoise*floor, max(floor, rounding.Noise(tensor.BFloat16)), rounding.Gain(topology.Router, 1)*in)
 }
 
 // typicalSize is the median of the sizes of rows.

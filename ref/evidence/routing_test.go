@@ -84,7 +84,7 @@ func TestRouting(t *testing.T) {
 			}
 			for _, seed := range seeds {
 				base := routed(t, ckpt, seed)
-				choice, err := Choice(base, ckpt)
+				choice, _, err := Choices(base, ckpt)
 				require.NoError(t, err)
 				exact := again(t, ckpt, base, tensor.Float32, nn.VLLM2025)
 				replay, _, err := Replay(context.Background(), base, nil, ckpt, nil, nn.VLLM2025, t.TempDir())
@@ -122,7 +122,7 @@ func TestRouting(t *testing.T) {
 // TestChoice holds what is said of the experts to what the modules do.
 func TestChoice(t *testing.T) {
 	ckpt := checkpoint(t, filepath.Join(fixture.Architectures(), "mixtral"))
-	choice, err := Choice(routed(t, ckpt, 1), ckpt)
+	choice, _, err := Choices(routed(t, ckpt, 1), ckpt)
 	require.NoError(t, err)
 	k := ckpt.Config.Experts.TopK
 	require.Equal(t, []int{1, 3, 0}[:k], choice("model.layers.0.block_sparse_moe.gate", []float64{1, 3, -1, 2, 0, -2}[:ckpt.Config.Experts.Num]))
@@ -139,7 +139,7 @@ func TestChoice(t *testing.T) {
 	require.Equal(t, provenance.ChoiceLargest, p.Model.ExpertChoice)
 
 	dense := checkpoint(t, fixture.Checkpoint("llama3-gqa"))
-	choice, err = Choice(session(t, "llama3-gqa-bf16"), dense)
+	choice, _, err = Choices(session(t, "llama3-gqa-bf16"), dense)
 	require.NoError(t, err)
 	require.Nil(t, choice)
 }
