@@ -28,11 +28,11 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 	}
 	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
 	opts.Evidence.KVHeads = ckpt.Config.NumKeyValueHeads
-	choice, without, err := evidence.Choices(job.like, ckpt)
+	choice, exact, without, err := evidence.Choices(job.like, ckpt)
 	if err != nil {
 		return err
 	}
-	opts.Experts = measure.NewExperts(choice, without)
+	opts.Experts = measure.NewExperts(choice, exact, without)
 	dir, err := os.MkdirTemp("", "ilref-replay-")
 	if err != nil {
 		return fmt.Errorf("--diff: no room for the replay: %w", err)

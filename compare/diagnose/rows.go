@@ -148,21 +148,32 @@ func (s *suspect) rope() string {
 }
 
 // turnedPairs are the pairs of values that turn together, in words: halves of heads, or
-// neighbours; "" for none.
+// neighbours where the reference turns these; "" for none.
 func (s *suspect) turnedPairs(factor float64) string {
 	if head := s.pairs(factor); head > 0 {
 		return fmt.Sprintf("(i, i+%d)", head/2)
 	}
-	bad, total := 0.0, 0.0
-	for i := 0; i+1 < len(s.r) && s.cols%2 == 0; i += 2 {
-		a, b := factor*math.Hypot(s.r[i], s.r[i+1]), math.Hypot(s.t[i], s.t[i+1])
-		bad += float64((a - b) * (a - b))
-		total += float64(a * a)
-	}
-	if total > 0 && math.Sqrt(bad) <= s.noise*math.Sqrt(total) {
+	if s.keepsNeighbours(s.r, s.t, factor) && s.turnsNeighbours() {
 		return "(2i, 2i+1)"
 	}
 	return ""
+}
+
+// turnsNeighbours reports whether the reference's rope turns neighbours.
+func (s *suspect) turnsNeighbours() bool {
+	in := s.input(map[string]string{"0": "1", "1": "2"}[s.pair.Slot]) // positions come first
+	return s.Of.Kind == topology.Rope && len(in) == len(s.r) && length(in) > 0 && s.keepsNeighbours(in, s.r, length(s.r)/length(in))
+}
+
+// keepsNeighbours reports whether pairs of neighbours keep their length, times a factor.
+func (s *suspect) keepsNeighbours(from, to []float64, factor float64) bool {
+	bad, total := 0.0, 0.0
+	for i := 0; i+1 < len(from) && s.cols%2 == 0; i += 2 {
+		a, b := factor*math.Hypot(from[i], from[i+1]), math.Hypot(to[i], to[i+1])
+		bad += float64((a - b) * (a - b))
+		total += float64(a * a)
+	}
+	return total > 0 && math.Sqrt(bad) <= s.noise*math.Sqrt(total)
 }
 
 // rotated is about queries or keys that arrive at attention turned on one side alone, where

@@ -31,7 +31,8 @@ func ScoreRows(t *tensor.Tensor) ([][]float64, error) {
 }
 
 // rerouted tells of a token that the scores a of the reference and b of the target send to
-// other experts, nil where the experts are the same: the pair of experts with the largest lead.
+// other experts, nil where the experts are the same: the pair of experts with the largest lead,
+// or, where the largest scores do not choose, the most that a score is off.
 func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	x, y := r.experts.Chosen(module, a), r.experts.Chosen(module, b)
 	from := slices.DeleteFunc(slices.Clone(x), func(e int) bool { return slices.Contains(y, e) })
@@ -39,15 +40,23 @@ func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	if len(from) == 0 || len(to) == 0 {
 		return nil
 	}
-	out := &report.Reroute{From: from[0], To: to[0], RelL2: relL2(a, b)}
+	out := &report.Reroute{From: from[0], To: to[0], RelL2: relL2(a, b), Parts: len(r.experts.Without) > 0}
 	for _, f := range from {
 		for _, t := range to {
-			if lead := a[f] - a[t]; lead > out.Lead {
+			if lead := a[f] - a[t]; lead > out.Lead && !out.Parts {
 				out.From, out.To, out.Lead = f, t, lead
 			}
 		}
 	}
+	for i := range a {
+		out.By = max(out.By, math.Abs(a[i]-b[i]))
+	}
 	return out
+}
+
+// otherSet reports whether two lists do not hold the same.
+func otherSet(x, y []int) bool {
+	return slices.ContainsFunc(x, func(e int) bool { return !slices.Contains(y, e) })
 }
 
 // Largest are the indices of the k largest, equal ones by their index, in that order.
@@ -58,16 +67,6 @@ func Largest(v []float64, k int) []int {
 	}
 	slices.SortStableFunc(at, func(i, j int) int { return cmp.Compare(v[j], v[i]) })
 	return at[:min(k, len(at))]
-}
-
-// mostPerToken is the most experts of a token that a model has been seen with, 10 in
-// Qwen3-Next, and some.
-const mostPerToken = 16
-
-// otherOrder reports whether the k largest are others, for any k that a model may have.
-func otherOrder(a, b []float64) bool {
-	k := min(mostPerToken, len(a)/2)
-	return !slices.Equal(Largest(a, k), Largest(b, k))
 }
 
 // tieShare is about how likely it is that noise exchanges a chosen expert of a token, were

@@ -111,6 +111,13 @@ func latentFaults() []Fault {
 			Inject: func(r *Run) { Wrap(r, halvesForNeighbours) },
 		},
 		{
+			Name: "latent rope theta", What: "the rope of latent attention has another theta",
+			Hint: "of every rotated pair (2i, 2i+1)", Where: Place{Module: name(0, "rotary_emb")},
+			Inject: func(r *Run) {
+				each(r.Model, func(m *nn.LatentRotary) { m.Rope.Theta *= 1.5 })
+			},
+		},
+		{
 			Name: "mscale missing", What: "attention's scale lacks the square of yarn's factor",
 			Hint: "attention's scale", Where: Place{Module: name(0, "mla_attn.mla_attn")},
 			Inject: func(r *Run) {

@@ -96,18 +96,25 @@ func RoundingOf(s *il.Session) nn.Rounding {
 }
 
 // Choices tells which experts the scores of a session's routers choose, by the names of the
-// checkpoint's modules, nil where it has no routers, and what they would be with a part of
-// the choice left out.
-func Choices(session *il.Session, ckpt *model.Checkpoint) (choice ref.Choice, without map[string]ref.Choice, err error) {
+// checkpoint's modules, nil where it has no routers; which they would choose without the rounding
+// of the session's type; and with a part of the choice left out.
+func Choices(session *il.Session, ckpt *model.Checkpoint) (choice, exact ref.Choice, without map[string]ref.Choice, err error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
 	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return engine.Choices(), engine.ChoicesWithout(), nil
+	if without = engine.ChoicesWithout(); len(without) > 0 {
+		plain, err := ref.NewEngine(engine.Model, ref.Config{DType: tensor.Float32})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		exact = plain.Choices()
+	}
+	return engine.Choices(), exact, without, nil
 }
 
 func noProgress(_, _, _, _ int) {}
