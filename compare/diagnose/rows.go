@@ -150,11 +150,12 @@ func (s *suspect) rope() string {
 // turnedPairs are the pairs of values that turn together, in words: halves of heads, or
 // neighbours where the reference turns these; "" for none.
 func (s *suspect) turnedPairs(factor float64) string {
-	if head := s.pairs(factor); head > 0 {
-		return fmt.Sprintf("(i, i+%d)", head/2)
-	}
-	if s.keepsNeighbours(s.r, s.t, factor) && s.turnsNeighbours() {
+	head := s.pairs(factor)
+	switch {
+	case s.turnsNeighbours() && s.keepsNeighbours(s.r, s.t, factor):
 		return "(2i, 2i+1)"
+	case head > 0:
+		return fmt.Sprintf("(i, i+%d)", head/2)
 	}
 	return ""
 }

@@ -114,7 +114,7 @@ func latentFaults() []Fault {
 			Name: "latent rope theta", What: "the rope of latent attention has another theta",
 			Hint: "of every rotated pair (2i, 2i+1)", Where: Place{Module: name(0, "rotary_emb")},
 			Inject: func(r *Run) {
-				each(r.Model, func(m *nn.LatentRotary) { m.Rope.Theta *= 1.5 })
+				each(r.Model, func(m *nn.LatentRotary) { m.Rope.Theta *= 4 })
 			},
 		},
 		{
