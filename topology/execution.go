@@ -33,6 +33,8 @@ func called(rel string) []string {
 	words := strings.Split(rel, ".")
 	switch block, latent, _ := strings.Cut(LatentBlockName, "."); {
 	case words[0] != block || len(words) < 2:
+	case len(words) == 2 && rel == KVBProjName: // by the attention
+		words = []string{block, latent, "attn", words[1]}
 	case words[1] != latent:
 		words = slices.Insert(words, 1, latent)
 	case len(words) == 3 && words[2] == latent:

@@ -186,7 +186,7 @@ func (f *Forward) Link() {
 		for i >= 0 && !strings.HasPrefix(c.Module, open[i].Module+".") {
 			i--
 		}
-		if i < 0 && logged[topology.Parent(c.Module)] || callsBeside(open, i) { // shared
+		if i < 0 && logged[topology.Parent(c.Module)] { // shared
 			i = len(open) - 1
 		}
 		open = open[:i+1]
@@ -200,12 +200,6 @@ func (f *Forward) Link() {
 		open = append(open, c)
 		logged[c.Module] = true
 	}
-}
-
-// callsBeside reports whether the innermost open module calls what is registered beside it,
-// in the module open[i]: latent attention does.
-func callsBeside(open []*Call, i int) bool {
-	return i >= 0 && i == len(open)-2 && open[i].Of.Kind == topology.AttentionBlock && open[i+1].Of.Kind == topology.AttentionBlock
 }
 
 // layerOf is the layer number in the name; for the rope that all layers share,
