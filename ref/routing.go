@@ -9,16 +9,49 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// Choice tells which experts a row of the scores of a router goes to, of the routers of the
-// engine's model, by their names; nil of another module, and where the model has no
-// routers.
-func (e *Engine) Choice() func(module string, scores []float64) []int {
+// Choice tells which experts a row of the scores of a router goes to, of the routers of a
+// model, by their names; nil of another module.
+type Choice func(module string, scores []float64) []int
+
+// Choices are the choices of the engine's model; nil where it has no routers.
+func (e *Engine) Choices() Choice {
+	return e.choices(func(r nn.Routing) nn.Routing { return r })
+}
+
+// ChoicesWithout are what they would be with a part of them left out, by what that is; none
+// where experts are those of the largest scores.
+func (e *Engine) ChoicesWithout() map[string]Choice {
+	out := map[string]Choice{}
+	for _, x := range e.Model.Modules() {
+		m := mixtureOf(x)
+		if m == nil {
+			continue
+		}
+		for part := range nn.Without(m.Routing) {
+			out[part] = e.choices(func(r nn.Routing) nn.Routing {
+				if other, ok := nn.Without(r)[part]; ok {
+					return other
+				}
+				return r
+			})
+		}
+	}
+	return out
+}
+
+func (e *Engine) choices(routing func(nn.Routing) nn.Routing) Choice {
 	of := map[string]*nn.Experts{} // by router
 	for _, x := range e.Model.Modules() {
-		if x.Spec().Kind == topology.Router {
-			if m := expertsBeside(e.Model, x.Name()); m != nil {
-				of[x.Name()] = m
+		if x.Spec().Kind != topology.Router {
+			continue
+		}
+		if m := expertsBeside(e.Model, x.Name()); m != nil {
+			other := *m
+			other.Routing = routing(m.Routing)
+			if other.Like.Routing != nil {
+				other.Like.Routing = routing(other.Like.Routing)
 			}
+			of[x.Name()] = &other
 		}
 	}
 	if len(of) == 0 {
@@ -33,11 +66,22 @@ func (e *Engine) Choice() func(module string, scores []float64) []int {
 	}
 }
 
+// mixtureOf are the experts that a module is, nil for none.
+func mixtureOf(m nn.Module) *nn.Experts {
+	switch m := m.(type) {
+	case *nn.Experts:
+		return m
+	case *nn.SharedFusedMoE:
+		return &m.Experts
+	}
+	return nil
+}
+
 // expertsBeside are the experts of the block that a router is in, nil for none.
 func expertsBeside(m *model.CausalLM, router string) *nn.Experts {
 	block := router[:strings.LastIndexByte(router, '.')+1]
 	for _, x := range m.Modules() {
-		if e, ok := x.(*nn.Experts); ok && e.Name()[:strings.LastIndexByte(e.Name(), '.')+1] == block {
+		if e := mixtureOf(x); e != nil && e.Name()[:strings.LastIndexByte(e.Name(), '.')+1] == block {
 			return e
 		}
 	}
@@ -48,8 +92,8 @@ func expertsBeside(m *model.CausalLM, router string) *nn.Experts {
 // where the model has no experts, or layers differ in it.
 func expertsOf(m *model.CausalLM) (perToken int, choice string) {
 	for _, x := range m.Modules() {
-		e, ok := x.(*nn.Experts)
-		if !ok {
+		e := mixtureOf(x)
+		if e == nil {
 			continue
 		}
 		k, by := e.Routing.TopK(), provenance.ChoiceBiased

@@ -21,9 +21,26 @@ func ByExecution(a, b string) int {
 	if c := cmp.Or(cmp.Compare(stage(x), stage(y)), cmp.Compare(x.Layer, y.Layer)); c != 0 {
 		return c
 	}
-	return cmp.Or(slices.CompareFunc(strings.Split(x.Rel, "."), strings.Split(y.Rel, "."), func(p, q string) int {
+	return cmp.Or(slices.CompareFunc(called(x.Rel), called(y.Rel), func(p, q string) int {
 		return cmp.Or(cmp.Compare(turn(p), turn(q)), cmp.Compare(p, q))
 	}), cmp.Compare(a, b))
+}
+
+// called are the words of a module's name within its layer as they would be were it
+// registered where it is called: latent attention calls what stands beside it, and what
+// has its own name in it is the attention itself.
+func called(rel string) []string {
+	words := strings.Split(rel, ".")
+	switch block, latent, _ := strings.Cut(LatentBlockName, "."); {
+	case words[0] != block || len(words) < 2:
+	case len(words) == 2 && rel == KVBProjName: // by the attention
+		words = []string{block, latent, "attn", words[1]}
+	case words[1] != latent:
+		words = slices.Insert(words, 1, latent)
+	case len(words) == 3 && words[2] == latent:
+		words[2] = "attn"
+	}
+	return words
 }
 
 // stage is 0 before the layers, 1 in them, 2 behind.

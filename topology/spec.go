@@ -11,11 +11,12 @@ type Spec struct {
 	// Positional is how many arguments are given by position, where hooks see them, those behind
 	// them by keyword; 0 for all.
 	Positional int
-	Single     bool    // it returns one tensor, which is logged as outputs, without a number
-	State      State   // what it keeps from call to call
-	Rounding   []Point // where a kernel that is right may round or order sums otherwise
-	Reduces    bool    // its result is a sum over tensor-parallel ranks
-	Shared     bool    // one object is called several times in a step, so its calls are numbered
+	Single     bool     // it returns one tensor, which is logged as outputs, without a number
+	State      State    // what it keeps from call to call
+	Rounding   []Point  // where a kernel that is right may round or order sums otherwise
+	Reduces    bool     // its result is a sum over tensor-parallel ranks
+	Calls      []string // modules of its layer that it calls although they are registered elsewhere
+	Shared     bool     // one object is called several times in a step, so its calls are numbered
 }
 
 // Tensor is an argument or a result of a module.

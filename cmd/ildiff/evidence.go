@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/setup"
 	"github.com/ilref/ilref/compare/shard"
@@ -104,9 +105,11 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
 		return remove, fmt.Errorf("--model: %w", err)
 	}
-	if opts.Experts.Of, err = evidence.Choice(target, ckpt); err != nil {
+	choice, exact, without, err := evidence.Choices(target, ckpt)
+	if err != nil {
 		return remove, fmt.Errorf("--model: %w", err)
 	}
+	opts.Experts = measure.NewExperts(choice, exact, without)
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, evidence.RoundingOf(target), dir); err != nil {
 		return remove, fmt.Errorf("--model: %w", err)

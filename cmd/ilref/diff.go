@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/ilref/ilref/compare"
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/compare/render"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/terminal"
@@ -27,9 +28,11 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 	}
 	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
 	opts.Evidence.KVHeads = ckpt.Config.NumKeyValueHeads
-	if opts.Experts.Of, err = evidence.Choice(job.like, ckpt); err != nil {
+	choice, exact, without, err := evidence.Choices(job.like, ckpt)
+	if err != nil {
 		return err
 	}
+	opts.Experts = measure.NewExperts(choice, exact, without)
 	dir, err := os.MkdirTemp("", "ilref-replay-")
 	if err != nil {
 		return fmt.Errorf("--diff: no room for the replay: %w", err)

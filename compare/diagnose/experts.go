@@ -3,6 +3,7 @@ package diagnose
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -186,23 +187,31 @@ func (s *suspect) beyondCapacity(r *routed) string {
 }
 
 // otherChoice is about tokens that go to other experts than their scores and the model's
-// bias, or its groups, say: those for which the largest scores alone are others.
+// bias, or its groups, say: those for which the choice without one of these is another.
 func (s *suspect) otherChoice() string {
 	wrong := s.wrongRows()
-	if s.Of.Kind != topology.Experts || s.experts.Of == nil || len(wrong) < enough || s.rows-len(wrong) < enough {
+	if s.Of.Kind != topology.Experts || len(s.experts.Without) == 0 || len(wrong) < enough || s.rows-len(wrong) < enough {
 		return ""
 	}
 	r := s.routing()
 	if r == nil {
 		return ""
 	}
-	for i, scores := range r.scores {
-		other := slices.Sorted(slices.Values(measure.Largest(scores, len(r.chosen[i]))))
-		if slices.Equal(other, slices.Sorted(slices.Values(r.chosen[i]))) == s.wrongRow(i) {
-			return ""
+	var found []string
+	for _, part := range slices.Sorted(maps.Keys(s.experts.Without)) {
+		module, fits := routerOf(s.Call).Module, true
+		for i, scores := range r.scores {
+			other := slices.Sorted(slices.Values(s.experts.Without[part](module, scores)))
+			fits = fits && slices.Equal(other, slices.Sorted(slices.Values(r.chosen[i]))) != s.wrongRow(i)
+		}
+		if fits {
+			found = append(found, part)
 		}
 	}
-	return fmt.Sprintf("the correction bias, or the groups of experts, left out of the choice: the %d rows that are wrong are those that the largest scores alone send to other experts", len(wrong))
+	if len(found) != 1 {
+		return ""
+	}
+	return fmt.Sprintf("%s left out of the choice of experts: the %d rows that are wrong are those that go to other experts without it, and the other %d are within rounding", found[0], len(wrong), s.rows-len(wrong))
 }
 
 // renormalised is about the weights of experts that add up to one on one side alone.
@@ -264,8 +273,16 @@ func (s *suspect) shared() string {
 	for i := range d {
 		d[i] = s.t[i] - s.r[i]
 	}
+	if length(d) == 0 {
+		return ""
+	}
+	if y := s.routedSum(); y != nil {
+		if k, rest := fit(y, d); rest <= min(0.5, 2*s.noise*length(s.r)/length(d)) {
+			return fmt.Sprintf("the routed scale (routed_scaling_factor): the target is its reference and %.3g times what the chosen experts return, and the rest is rounding", k)
+		}
+	}
 	k, rest := fit(x, d)
-	if length(d) == 0 || rest > 2*s.noise*length(s.r)/length(d) || rest > 0.5 {
+	if rest > 2*s.noise*length(s.r)/length(d) || rest > 0.5 {
 		return ""
 	}
 	switch {
@@ -277,15 +294,32 @@ func (s *suspect) shared() string {
 	return fmt.Sprintf("the scale of the shared experts: the target is its reference and %.3g times what they return, the rest is rounding", k)
 }
 
+// routedSum is what the experts in a block return for the chosen ones, nil where that is not
+// recorded.
+func (s *suspect) routedSum() []float64 {
+	if s.Of.Kind != topology.MoE {
+		return nil
+	}
+	return s.readOutput(func(c *pairing.Call) bool { return c.Of.Kind == topology.Experts }, s.cols, "1", "0", "")
+}
+
 // outputOf reads what a call inside, or beside, returned in the target: as many columns for
 // each row; nil where there is none.
 func (s *suspect) outputOf(is func(*pairing.Call) bool, cols int) []float64 {
+	return s.readOutput(is, cols, "0", "")
+}
+
+// readOutput reads the first of some slots that there is.
+func (s *suspect) readOutput(is func(*pairing.Call) bool, cols int, slots ...string) []float64 {
 	var out []float64
 	read := func(c *pairing.Call) bool {
 		if c == s.Call || c.Target == nil || !is(c) {
 			return false
 		}
-		f := cmp.Or(pairing.FindSlot(c.Target, il.Outputs, "0"), pairing.FindSlot(c.Target, il.Outputs, ""))
+		var f *il.TensorFile
+		for _, slot := range slots {
+			f = cmp.Or(f, pairing.FindSlot(c.Target, il.Outputs, slot))
+		}
 		if f == nil {
 			return false
 		}

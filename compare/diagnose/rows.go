@@ -136,15 +136,58 @@ func (s *suspect) rope() string {
 	if zeroRight {
 		start = "position 0 is right, "
 	}
-	switch head := s.pairs(factor); {
-	case head > 0 && growing, head > 0 && but != "":
-		return fmt.Sprintf("rope theta or rope scaling: %sthe error %s, and the length of every rotated pair (i, i+%d) is kept%s",
-			start, map[bool]string{true: "grows with the position", false: "is of all positions"}[growing], head/2, but)
-	case head > 0:
-		return fmt.Sprintf("rotation by other angles (rope theta, rope scaling or positions): %sthe length of every rotated pair (i, i+%d) is kept", start, head/2)
+	switch pair := s.turnedPairs(factor); {
+	case pair != "" && growing, pair != "" && but != "":
+		return fmt.Sprintf("rope theta or rope scaling: %sthe error %s, and the length of every rotated pair %s is kept%s",
+			start, map[bool]string{true: "grows with the position", false: "is of all positions"}[growing], pair, but)
+	case pair != "":
+		return fmt.Sprintf("rotation by other angles (rope theta, rope scaling or positions): %sthe length of every rotated pair %s is kept", start, pair)
 	default:
 		return fmt.Sprintf("rope style (neighbours against halves), or permuted rows of q and k: %sthe length of every row is kept, that of the pairs is not%s", start, but)
 	}
+}
+
+// turnedPairs are the pairs of values that turn together, in words: halves of heads, or
+// neighbours where the reference turns these; "" for none.
+func (s *suspect) turnedPairs(factor float64) string {
+	head := s.pairs(factor)
+	switch {
+	case s.turnsNeighbours() && s.keepsNeighbours(s.r, s.t, factor):
+		return "(2i, 2i+1)"
+	case head > 0:
+		return fmt.Sprintf("(i, i+%d)", head/2)
+	}
+	return ""
+}
+
+// turnsNeighbours reports whether the reference's rope turns neighbours.
+func (s *suspect) turnsNeighbours() bool {
+	in := s.input(map[string]string{"0": "1", "1": "2"}[s.pair.Slot]) // positions come first
+	return s.Of.Kind == topology.Rope && len(in) == len(s.r) && length(in) > 0 && s.keepsNeighbours(in, s.r, length(s.r)/length(in))
+}
+
+// keepsNeighbours reports whether pairs of neighbours keep their length, times a factor.
+func (s *suspect) keepsNeighbours(from, to []float64, factor float64) bool {
+	bad, total := 0.0, 0.0
+	for i := 0; i+1 < len(from) && s.cols%2 == 0; i += 2 {
+		a, b := factor*math.Hypot(from[i], from[i+1]), math.Hypot(to[i], to[i+1])
+		bad += float64((a - b) * (a - b))
+		total += float64(a * a)
+	}
+	return total > 0 && math.Sqrt(bad) <= s.noise*math.Sqrt(total)
+}
+
+// rotated is about queries or keys that arrive at attention turned on one side alone, where
+// no rope is recorded before it.
+func (s *suspect) rotated() string {
+	if s.Of.Kind != topology.Attention || s.pair.Direction != report.Inputs || s.pair.Slot != "0" && s.pair.Slot != "1" || length(s.r) == 0 || !s.keepsNorms(1) {
+		return ""
+	}
+	pair := s.turnedPairs(1)
+	if pair == "" {
+		return ""
+	}
+	return fmt.Sprintf("a rotation of queries and keys on one side alone (a layer without a rope that has one, or the other way round): the length of every pair %s is kept", pair)
 }
 
 // keepsNorms reports whether all rows keep their length, times a factor.

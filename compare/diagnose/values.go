@@ -38,11 +38,11 @@ func (s *suspect) constantScale() string {
 		return ""
 	}
 	what := "a wrong constant factor"
-	switch root := sqrt(float64(s.cols)); {
+	switch {
 	case s.Of.Kind == topology.Experts:
 		what += ", as of the routed scale (routed_scaling_factor)"
-	case (s.Of.Kind == topology.Layer || s.Of.Kind == topology.Embedding) && s.Layer <= 0 && (math.Abs(k*root-1) < 0.01 || math.Abs(k/root-1) < 0.01):
-		what += fmt.Sprintf(", the scale of the embedding (the root of its width, %.4g)", root)
+	case s.Of.Kind == topology.Layer && s.Layer == 0 && s.pair.Direction == report.Inputs, s.Of.Kind == topology.Embedding:
+		what += ", as of the embedding's scale"
 	}
 	return fmt.Sprintf("%s: the target is %.4g times the reference, and nothing but rounding (rel_l2 %s) is left then", what, k, report.Num(rest))
 }

@@ -17,3 +17,11 @@ func coarsest(c *pairing.Call) float64 {
 	}
 	return n
 }
+
+// floorOf is what gaps at a call are held against: the noise of the coarsest type that its
+// forward has met so far. A tensor in a finer one, as a router's scores in float32, is
+// made of what was rounded to that.
+func (j *noiseJudge) floorOf(c *pairing.Call) float64 {
+	j.coarse = max(j.coarse, coarsest(c))
+	return j.coarse
+}

@@ -72,6 +72,7 @@ type noiseJudge struct {
 	lastLayer int                // of the latest call; -1 before the first layer
 	sawNorm   bool               // the final norm is recorded
 	rerouted  float64            // the worst row of those that are left out for their experts
+	coarse    float64            // the noise of the coarsest type
 }
 
 func newNoiseJudge(r *report.Report, m *Input) *noiseJudge {
@@ -94,7 +95,7 @@ func (j *noiseJudge) judge(fs []*pairing.Forward) {
 			j.failed = !j.alone && (j.failed || f.Work == pairing.OtherTokens)
 			continue
 		}
-		j.seen, j.lastLayer, j.sawNorm, j.rerouted = pairing.Propagated{}, -1, false, 0
+		j.seen, j.lastLayer, j.sawNorm, j.rerouted, j.coarse = pairing.Propagated{}, -1, false, 0, 0
 		pairing.Walk(f.Top, j.inputs, j.outputs)
 	}
 }
@@ -102,7 +103,7 @@ func (j *noiseJudge) judge(fs []*pairing.Forward) {
 // inputs looks for a gap that appears before the module runs: unequal
 // positions, or a fault in modules that are not recorded.
 func (j *noiseJudge) inputs(c *pairing.Call) {
-	floor := coarsest(c)
+	floor := j.floorOf(c)
 	for _, p := range c.Slots {
 		t := p.Result
 		switch {
@@ -167,7 +168,7 @@ func (j *noiseJudge) inputLimit(c *pairing.Call, floor, seen float64) float64 {
 }
 
 func (j *noiseJudge) outputs(c *pairing.Call) {
-	floor := coarsest(c)
+	floor := j.floorOf(c)
 	if c.Of.Kind == topology.Attention {
 		c.In.Add(j.history[c.Module])
 	}
@@ -189,7 +190,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 // output judges one output by the first rule that applies.
 func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 	t := p.Result
-	g, in, noise := gapOf(c, t), c.In.Gap, floor
+	g, in, noise := gapOf(c, t), c.In.Gap, coarsest(c)
 	if p.Bounds.Alone() {
 		j.bounded(c, p)
 		return

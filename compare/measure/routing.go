@@ -21,6 +21,27 @@ type Experts struct {
 	// chosen; 0 is unknown, and then rows are told by what experts make of them.
 	PerToken int
 	Biased   bool // not the largest scores are chosen, and Of does not say which
+	// Without are what Of would be with a part of the choice left out, by what that is; none
+	// where the largest scores choose.
+	Without map[string]func(module string, scores []float64) []int
+	// Exact is Of without the rounding of the session's type, nil for the same. Where they
+	// part, either may have been chosen.
+	Exact func(module string, scores []float64) []int
+}
+
+// NewExperts are those that a model's routers choose, of functions of that kind.
+func NewExperts[F ~func(module string, scores []float64) []int](of, exact F, without map[string]F) Experts {
+	e := Experts{Of: of, Exact: exact, Without: map[string]func(string, []float64) []int{}}
+	for part, f := range without {
+		e.Without[part] = f
+	}
+	return e
+}
+
+// undecided reports whether rounding within the choice decides what the scores of one side
+// choose.
+func (e *Experts) undecided(module string, a, b []float64) bool {
+	return e.Exact != nil && (otherSet(e.Of(module, a), e.Exact(module, a)) || otherSet(e.Of(module, b), e.Exact(module, b)))
 }
 
 // Chosen are the experts of a row of scores of a router, nil where they are not known.
@@ -58,6 +79,7 @@ type routed struct {
 	open      []*rowSet       // left out: of the forward, or of each call that is not over
 	calls     []*pairing.Call // that are not over
 	maybe     rowSet          // tokens of the latest router that may have gone elsewhere
+	likely    float64         // how many of them, by the noise of their scores
 }
 
 // rowSet is a set of the tokens of a forward.
@@ -135,7 +157,7 @@ func (r *routed) measureAgain(c *pairing.Call, direction string) {
 
 // route finds the tokens that a router sends elsewhere.
 func (r *routed) route(c *pairing.Call) {
-	r.maybe = rowSet{}
+	r.maybe, r.likely = rowSet{}, 0
 	i := slices.IndexFunc(pairsOf(c), func(p *pairing.Pair) bool { return p.Direction == report.Outputs && (p.Slot == "0" || p.Slot == "") })
 	if i < 0 {
 		return
@@ -168,7 +190,7 @@ func (r *routed) route(c *pairing.Call) {
 // compare takes in the scores of all tokens.
 func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor.DType) *report.Routing {
 	out := &report.Routing{PerToken: r.experts.PerToken}
-	known := r.experts.Of != nil || r.experts.PerToken > 0 && !r.experts.Biased
+	known := len(scores[0]) > 0 && r.experts.Chosen(c.Module, scores[0][0]) != nil
 	left, typical := &rowSet{}, typicalSize(scores[0])
 	left.join(r.now())
 	for i, a := range scores[0] {
@@ -178,21 +200,27 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		}
 		out.Tokens++
 		switch {
-		case !known && (r.experts.Biased || otherOrder(a, b)):
-			r.maybe.add(i, len(scores[0]))
+		case slices.Equal(a, b):
 			continue
 		case !known:
+			r.maybe.add(i, len(scores[0]))
+			r.likely += tieShare(a, b)
 			continue
 		}
 		x := r.rerouted(c.Module, a, b)
-		if x == nil {
+		switch {
+		case x == nil && r.experts.undecided(c.Module, a, b):
+			r.maybe.add(i, len(scores[0]))
+			r.likely++
+			continue
+		case x == nil:
 			continue
 		}
 		out.Elsewhere++
 		x.Row = i
 		size := max(rms(a), typical) // a token of small scores has the noise of others
-		x.Noise = rowLimit(topology.Router, types, false, r.inputGap(c, i, len(scores[0]))) * size
-		if x.RelL2*rms(a) > x.Noise || x.Lead > scoreNoise*x.Noise {
+		x.Noise = scoreLimit(types, r.inputGap(c, i, len(scores[0]))) * size
+		if x.RelL2*rms(a) > x.Noise || x.By > scoreNoise*x.Noise {
 			if out.Wrong == nil {
 				out.Wrong = x
 			}
@@ -210,12 +238,13 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 	return out
 }
 
-// scoreNoise is how many times the noise of one score its lead may be that a
-// near tie has: the difference of two scores, the worst of some hundred thousand tokens.
-const scoreNoise = 8
+// scoreNoise is how many times its noise the score of a near tie may be off by, the worst of
+// some hundred thousand tokens.
+const scoreNoise = 4
 
 // told leaves out the tokens that may have gone elsewhere, where what the experts made of them
-// tells that they have. Where that is most of them, it is no routing.
+// tells that they have. Where that is most of them, or many more than the noise of the scores
+// makes likely, it is no routing.
 func (r *routed) told(c *pairing.Call) {
 	if r.maybe.n == 0 {
 		return
@@ -240,7 +269,7 @@ func (r *routed) told(c *pairing.Call) {
 			return nil
 		})
 	}
-	if 2*out.n <= len(out.in) {
+	if out.n <= max(1, min(len(out.in)/2, 1+int(3*r.likely))) {
 		r.now().join(&out)
 	}
 	r.maybe = rowSet{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -30,7 +31,8 @@ func ScoreRows(t *tensor.Tensor) ([][]float64, error) {
 }
 
 // rerouted tells of a token that the scores a of the reference and b of the target send to
-// other experts, nil where the experts are the same: the pair of experts with the largest lead.
+// other experts, nil where the experts are the same: the pair of experts with the largest lead,
+// or, where the largest scores do not choose, the most that a score is off.
 func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	x, y := r.experts.Chosen(module, a), r.experts.Chosen(module, b)
 	from := slices.DeleteFunc(slices.Clone(x), func(e int) bool { return slices.Contains(y, e) })
@@ -38,15 +40,23 @@ func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	if len(from) == 0 || len(to) == 0 {
 		return nil
 	}
-	out := &report.Reroute{From: from[0], To: to[0], RelL2: relL2(a, b)}
+	out := &report.Reroute{From: from[0], To: to[0], RelL2: relL2(a, b), Parts: len(r.experts.Without) > 0}
 	for _, f := range from {
 		for _, t := range to {
-			if lead := a[f] - a[t]; lead > out.Lead {
+			if lead := a[f] - a[t]; lead > out.Lead && !out.Parts {
 				out.From, out.To, out.Lead = f, t, lead
 			}
 		}
 	}
+	for i := range a {
+		out.By = max(out.By, math.Abs(a[i]-b[i]))
+	}
 	return out
+}
+
+// otherSet reports whether two lists do not hold the same.
+func otherSet(x, y []int) bool {
+	return slices.ContainsFunc(x, func(e int) bool { return !slices.Contains(y, e) })
 }
 
 // Largest are the indices of the k largest, equal ones by their index, in that order.
@@ -59,14 +69,17 @@ func Largest(v []float64, k int) []int {
 	return at[:min(k, len(at))]
 }
 
-// mostPerToken is the most experts of a token that a model has been seen with, 10 in
-// Qwen3-Next, and some.
-const mostPerToken = 16
-
-// otherOrder reports whether the k largest are others, for any k that a model may have.
-func otherOrder(a, b []float64) bool {
-	k := min(mostPerToken, len(a)/2)
-	return !slices.Equal(Largest(a, k), Largest(b, k))
+// tieShare is about how likely it is that noise exchanges a chosen expert of a token, were
+// all scores as dense as the others at the last that is chosen.
+func tieShare(a, b []float64) float64 {
+	noise := 0.0
+	for i := range a {
+		noise = max(noise, math.Abs(a[i]-b[i]))
+	}
+	if span := slices.Max(a) - slices.Min(a); span > 0 {
+		return min(1, 2*noise*float64(len(a))/span)
+	}
+	return 1
 }
 
 func relL2(a, b []float64) float64 {
@@ -101,6 +114,13 @@ func (s *rowSet) without(t *tensor.Tensor) (*tensor.Tensor, int) {
 		}
 	}
 	return c, s.n
+}
+
+// scoreLimit is what rounding and the gap of the router's input explain in the scores of a
+// token. Scores of float32 are made of what was rounded to another type.
+func scoreLimit(types [2]tensor.DType, in float64) float64 {
+	floor := max(rounding.Noise(types[0]), rounding.Noise(types[1]))
+	return rounding.Limit(rounding.RowNoise*floor, max(floor, rounding.Noise(tensor.BFloat16)), rounding.Gain(topology.Router, 1)*in)
 }
 
 // typicalSize is the median of the sizes of rows.

@@ -300,7 +300,7 @@ func (a *aligner) slotsOf(calls []*il.Call, sources []source, where []place) []*
 			}
 			from := make([]origin, len(sources))
 			for k, other := range calls {
-				from[k] = origin{rows: sources[k].rows, name: sources[k].name}
+				from[k] = origin{rows: sources[k].rows, name: sources[k].name, many: topology.Of(c.Module).Kind == topology.QKNorm}
 				if other != nil {
 					from[k].slot = other.Slot(s.Direction, s.Path)
 				}

@@ -14,6 +14,7 @@ type origin struct {
 	slot *il.Slot // nil where the pass recorded none
 	rows int
 	name string // what lacks, in messages
+	many bool   // the tensor may have several rows a token, one a head
 }
 
 // gathered is a slot of the given rows: where[i] is the origin of row i and its
@@ -64,25 +65,29 @@ func openRows(files []*il.TensorFile, from []origin, where []place) (*tensor.Ten
 		if err != nil {
 			return nil, nil, err
 		}
-		if err := hasRows(t, from[0].rows, files[0]); err != nil {
+		n, err := rowsEach(t, from[0], files[0])
+		if err != nil {
 			c.Close()
 			return nil, nil, err
 		}
-		return t.Narrow(0, at, at+len(where)), c, nil
+		return t.Narrow(0, n*at, n*(at+len(where))), c, nil
 	}
 	return copied(files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
+		each := 1
 		for i, t := range ts {
-			if err := hasRows(t, from[i].rows, files[i]); err != nil {
+			n, err := rowsEach(t, from[i], files[i])
+			if err != nil {
 				return nil, err
 			}
+			each = n
 		}
 		var pieces []piece
 		for _, w := range where {
-			if n := len(pieces) - 1; n >= 0 && pieces[n].source == w.forward && pieces[n].from+pieces[n].n == w.index {
-				pieces[n].n++
+			if n := len(pieces) - 1; n >= 0 && pieces[n].source == w.forward && pieces[n].from+pieces[n].n == each*w.index {
+				pieces[n].n += each
 				continue
 			}
-			pieces = append(pieces, piece{w.forward, w.index, 1})
+			pieces = append(pieces, piece{w.forward, each * w.index, each})
 		}
 		return join(ts, 0, pieces)
 	})
@@ -99,9 +104,12 @@ func run(where []place) (at int, ok bool) {
 	return where[0].index, true
 }
 
-func hasRows(t *tensor.Tensor, rows int, f *il.TensorFile) error {
-	if len(t.Shape) == 0 || t.Shape[0] != rows {
-		return fmt.Errorf("%s: is %s, expected a row for each of the %d rows of its forward: it cannot be lined up with the other session", f.File, t, rows)
+// rowsEach is how many rows a tensor has for each token of its pass.
+func rowsEach(t *tensor.Tensor, o origin, f *il.TensorFile) (int, error) {
+	if len(t.Shape) > 0 && o.rows > 0 {
+		if n := t.Shape[0] / o.rows; t.Shape[0] == n*o.rows && (n == 1 || n > 1 && o.many) {
+			return n, nil
+		}
 	}
-	return nil
+	return 0, fmt.Errorf("%s: is %s, expected a row for each of the %d rows of its forward: it cannot be lined up with the other session", f.File, t, o.rows)
 }

@@ -21,17 +21,29 @@ type Routing struct {
 // Reroute is a token that goes to another expert.
 type Reroute struct {
 	Row   int     `json:"row"`
-	From  int     `json:"from"`   // the expert in the reference
-	To    int     `json:"to"`     // that in its place in the target
-	Lead  float64 `json:"lead"`   // of From's score over To's in the reference
-	Noise float64 `json:"noise"`  // what rounding and the router's inputs explain in one score
-	RelL2 float64 `json:"rel_l2"` // of the row's scores
+	From  int     `json:"from"`           // the expert in the reference
+	To    int     `json:"to"`             // that in its place in the target
+	Lead  float64 `json:"lead"`           // of From's score over To's in the reference
+	By    float64 `json:"by"`             // the most that a score of the target is off from the reference's
+	Parts bool    `json:"parts,omitzero"` // a bias or groups take part in the choice, of which the lead tells nothing
+	Noise float64 `json:"noise"`          // what rounding and the router's inputs explain in one score
+	RelL2 float64 `json:"rel_l2"`         // of the row's scores
 }
 
-// Times is the lead in units of the noise.
-func (r *Reroute) Times() float64 { return r.Lead / r.Noise }
+// Times is the lead in units of the noise, or how far the scores are off where it tells
+// nothing.
+func (r *Reroute) Times() float64 {
+	if r.Parts {
+		return r.By / r.Noise
+	}
+	return r.Lead / r.Noise
+}
 
 func (r *Reroute) String() string {
+	if r.Parts {
+		return fmt.Sprintf("row %d: expert %d in the reference, %d in the target, chosen with a bias or of groups by scores that are off by %s, %s times what rounding and the inputs explain in a score",
+			r.Row, r.From, r.To, Num(r.By), Amount(r.Times()))
+	}
 	return fmt.Sprintf("row %d: expert %d in the reference, %d in the target, whose scores are %s apart there, %s times what rounding and the inputs explain in a score",
 		r.Row, r.From, r.To, Num(r.Lead), Amount(r.Times()))
 }

@@ -104,7 +104,7 @@ func positionsCall(arch *topology.Architecture, st *il.Step) (c *il.Call, slot s
 		return nil, ""
 	}
 	if c := findCall(st, func(m string) bool { return m == topology.InLayer(0, "") }); c != nil {
-		return c, "0"
+		return c, c.Positions().Path
 	}
 	return findCall(st, givenPositions), "0"
 }

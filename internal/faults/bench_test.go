@@ -214,7 +214,11 @@ func knownExperts(tb testing.TB, b *Bench) (out measure.Experts) {
 	tb.Cleanup(done)
 	e, err := ref.NewEngine(m, ref.Config{DType: tensor.BFloat16})
 	require.NoError(tb, err)
-	out.Of = e.Choice()
+	plain, err := ref.NewEngine(m, ref.Config{DType: tensor.Float32})
+	require.NoError(tb, err)
+	if choice := e.Choices(); choice != nil {
+		out = measure.NewExperts(choice, plain.Choices(), e.ChoicesWithout())
+	}
 	each(m, func(x *nn.Experts) { out.PerToken, out.Biased = x.Routing.TopK(), !nn.ByScores(x.Routing) })
 	return out
 }
@@ -224,7 +228,7 @@ func knownExperts(tb testing.TB, b *Bench) (out measure.Experts) {
 func (b *Bench) experts(m mode) measure.Experts {
 	out := b.known
 	if m.name == modes[0].name {
-		out.Of = nil
+		out.Of, out.Exact, out.Without = nil, nil, nil
 	}
 	return out
 }

@@ -167,24 +167,38 @@ func roundBF16(v []float64) {
 // each second one has the router's row of that before it, but for noise of some of them.
 func closeScores(r *Run) {
 	for _, x := range r.Model.Modules() {
-		if l, ok := x.(*nn.Linear); ok && x.Spec().Kind == topology.Router {
-			w := dense(l.Parts[0].Weight)
+		if p := routerWeight(x); p != nil {
+			w := dense(*p)
 			noisy := edited(permuted(w, func(row int) int { return row &^ 1 }), noise(4e-3))
 			w = edited(w, func(row int, v []float64) {
 				if row%2 == 1 {
 					load(v, noisy, row)
 				}
 			})
-			l.Parts[0].Weight = nn.Dense{Weight: w}
+			*p = nn.Dense{Weight: w}
 		}
 	}
+}
+
+// routerWeight is that of a router, nil of another module.
+func routerWeight(m nn.Module) *nn.LinearMethod {
+	if m.Spec().Kind != topology.Router {
+		return nil
+	}
+	switch m := m.(type) {
+	case *nn.Linear:
+		return &m.Parts[0].Weight
+	case *nn.Router:
+		return &m.Weight
+	}
+	return nil
 }
 
 // mixedOtherwise computes experts by f, which is given the module, and what its products
 // are given.
 func mixedOtherwise(r *Run, f func(s *nn.Step, m *nn.Experts, hidden, logits *tensor.Tensor) *tensor.Tensor) {
 	Wrap(r, func(s *nn.Step, m *nn.Experts, in il.Tuple, forward nn.Computation) il.Value {
-		if len(in) != 2 || m.Shared != nil {
+		if len(in) != 2 || m.Shared != nil || m.Beside != nil {
 			return forward(s, m, in)
 		}
 		plain := *m
@@ -212,7 +226,7 @@ func reversedExperts(r *Run) {
 	mixedOtherwise(r, func(s *nn.Step, m *nn.Experts, hidden, logits *tensor.Tensor) *tensor.Tensor {
 		if cache[m.Name()] == nil {
 			for _, x := range m.Experts {
-				if len(x.W13) != 2 || x.W13[0].Bias != nil {
+				if len(x.W13) != 2 || x.W13[0].Bias != nil || !allDense(append(slices.Clone(x.W13), x.W2)) {
 					return m.Mix(s, hidden, logits) // of another layout
 				}
 				var e nn.Expert
@@ -238,7 +252,7 @@ func splitExperts(r *Run) {
 		if _, ok := cache[m.Name()]; !ok {
 			var halves [2][]nn.Expert
 			for _, x := range m.Experts {
-				if len(x.W13) != 2 || x.W13[0].Bias != nil {
+				if len(x.W13) != 2 || x.W13[0].Bias != nil || !allDense(append(slices.Clone(x.W13), x.W2)) {
 					return m.Mix(s, hidden, logits)
 				}
 				n := dense(x.W13[0].Weight).Shape[0]

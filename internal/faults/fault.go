@@ -9,15 +9,16 @@ import (
 
 // Fault is one thing that can be wrong, and where ildiff must say so.
 type Fault struct {
-	Name   string
-	What   string                   // what is wrong, in a line
-	Hint   string                   // what the hint must say: one of the texts between bars
-	Where  Place                    // the call that must be named
-	Needs  func(*model.Config) bool // the models that can have it; nil for all
-	DType  tensor.DType             // of the run; bfloat16 where it is not given
-	Batch  bool                     // of a batch of chunked and of short prompts, instead of one request
-	Inject func(*Run)
-	Tokens func(*requests.Plan) // instead of Inject: what the model is given
+	Name       string
+	What       string                   // what is wrong, in a line
+	Hint       string                   // what the hint must say: one of the texts between bars
+	Where      Place                    // the call that must be named
+	Needs      func(*model.Config) bool // the models that can have it; nil for all
+	DType      tensor.DType             // of the run; bfloat16 where it is not given
+	Batch      bool                     // of a batch of chunked and of short prompts, instead of one request
+	NeedsModel bool                     // the hint takes a model at hand: two sessions alone have none
+	Inject     func(*Run)
+	Tokens     func(*requests.Plan) // instead of Inject: what the model is given
 
 	Parallel *Parallel // instead of Inject: tensor-parallel ranks, and what is wrong with one
 }

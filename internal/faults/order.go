@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/tensor"
@@ -20,8 +22,14 @@ func products(r *Run, f func(module string, right product, x *tensor.Tensor, par
 		}
 		return il.Tuple{out, nil}
 	})
-	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, _ nn.Computation) il.Value {
-		return f(m.Name(), s.Linear, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
+	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, forward nn.Computation) il.Value {
+		right := func(x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
+			head, args := m.Head, slices.Clone(in)
+			m.Head, args[1] = parts[0].Weight, x
+			defer func() { m.Head = head }()
+			return forward(s, m, args).(*tensor.Tensor)
+		}
+		return f(m.Name(), right, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
 	})
 }
 
@@ -33,6 +41,9 @@ func Reversed(r *Run) {
 		return columns(m, func(i int) int { return m.Shape[1] - 1 - i })
 	}
 	products(r, func(_ string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
+		if !allDense(parts) {
+			return right(x, parts)
+		}
 		var mine []nn.PackedWeight
 		for _, p := range parts {
 			w := dense(p.Weight)
@@ -64,7 +75,7 @@ func RowParallel(r *Run) {
 func split(r *Run, modules func(string) bool) {
 	halves := map[*tensor.Tensor][2]nn.Dense{} // by weight
 	products(r, func(module string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
-		if !modules(module) {
+		if !modules(module) || !allDense(parts) {
 			return right(x, parts)
 		}
 		k := x.Shape[1]
@@ -87,5 +98,14 @@ func split(r *Run, modules func(string) bool) {
 			}
 		})
 		return sum
+	})
+}
+
+// allDense reports whether weights are matrices as they are: others, of layouts of their
+// family, are computed as they are.
+func allDense(parts []nn.PackedWeight) bool {
+	return !slices.ContainsFunc(parts, func(p nn.PackedWeight) bool {
+		_, ok := p.Weight.(nn.Dense)
+		return !ok
 	})
 }

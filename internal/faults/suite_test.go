@@ -128,7 +128,7 @@ func (s *scores) fault(t *testing.T, b *Bench, f Fault) {
 			out, _ := judge(t, b, m, right, ref, target)
 			out.name, out.column = f.Name, column{m, o.name}.String()
 			out.right = out.verdict == report.Fail && out.place == f.Where
-			out.hinted = slices.ContainsFunc(strings.Split(f.Hint, "|"), func(s string) bool { return strings.Contains(out.hint, s) })
+			out.hinted = f.NeedsModel && m.name == modes[0].name || slices.ContainsFunc(strings.Split(f.Hint, "|"), func(s string) bool { return strings.Contains(out.hint, s) })
 			s.add(out)
 		}
 	}

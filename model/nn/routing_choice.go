@@ -14,15 +14,50 @@ func (o *ops[F]) choose(m *Experts, logits []float64) []int {
 	return ids
 }
 
-// byScores is a Routing that takes the experts of the largest scores. Others have a bias
-// for each expert, or groups of experts.
-type byScores interface{ largestScores() }
+// partedChoice is a Routing whose experts are not those of the largest scores alone.
+type partedChoice interface {
+	// without are the routings that it would be with a part of its choice left out, by
+	// what that is; none where it chooses the largest scores.
+	without() map[string]Routing
+}
 
-func (SoftmaxTopK) largestScores() {}
-func (TopKSoftmax) largestScores() {}
+// Without are the routings that one would be with a part of its choice left out, by what
+// that is; none where the experts are those of the largest scores.
+func Without(r Routing) map[string]Routing {
+	if p, ok := r.(partedChoice); ok {
+		return p.without()
+	}
+	return nil
+}
 
 // ByScores reports whether a routing takes the experts of the largest scores.
-func ByScores(r Routing) bool {
-	_, ok := r.(byScores)
-	return ok
+func ByScores(r Routing) bool { return len(Without(r)) == 0 }
+
+// The parts.
+const (
+	correctionBias = "the correction bias"
+	groupLimit     = "the limit to the best groups of experts"
+)
+
+func (r SigmoidTopK) without() map[string]Routing {
+	out := map[string]Routing{}
+	if slices.ContainsFunc(r.Bias, func(b float64) bool { return b != r.Bias[0] }) {
+		plain := r
+		plain.Bias = make([]float64, len(r.Bias))
+		out[correctionBias] = plain
+	}
+	if r.Groups.N > 1 {
+		plain := r
+		plain.Groups = Groups{}
+		out[groupLimit] = plain
+	}
+	return out
+}
+
+func (r SoftmaxGroupedTopK) without() map[string]Routing {
+	if r.Groups.N <= 1 {
+		return nil
+	}
+	r.Groups = Groups{}
+	return map[string]Routing{groupLimit: r}
 }

@@ -95,18 +95,26 @@ func RoundingOf(s *il.Session) nn.Rounding {
 	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(s.EngineByNames()))
 }
 
-// Choice tells which experts the scores of a session's routers choose, by the names of the
-// checkpoint's modules; nil where it has no routers. The checkpoint must stay open.
-func Choice(session *il.Session, ckpt *model.Checkpoint) (func(module string, scores []float64) []int, error) {
+// Choices tells which experts the scores of a session's routers choose, by the names of the
+// checkpoint's modules, nil where it has no routers; which they would choose without the rounding
+// of the session's type; and with a part of the choice left out.
+func Choices(session *il.Session, ckpt *model.Checkpoint) (choice, exact ref.Choice, without map[string]ref.Choice, err error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
 	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	return engine.Choice(), nil
+	if without = engine.ChoicesWithout(); len(without) > 0 {
+		plain, err := ref.NewEngine(engine.Model, ref.Config{DType: tensor.Float32})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		exact = plain.Choices()
+	}
+	return engine.Choices(), exact, without, nil
 }
 
 func noProgress(_, _, _, _ int) {}
