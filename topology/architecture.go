@@ -86,7 +86,9 @@ func ByName(name string, era Era) *Architecture {
 // where none has; of several the first of the name that the session says.
 func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
+	logits, head := false, false
 	for m := range modules {
+		logits, head = logits || m == LogitsProcessorName, head || m == LMHeadName
 		p := Locate(m)
 		n := 0
 		for _, a := range left {
@@ -98,6 +100,12 @@ func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 		if left = left[:n]; n == 0 {
 			return nil
 		}
+	}
+	left = slices.DeleteFunc(left, func(a *Architecture) bool { // transformers has the same modules, and calls its head
+		return a.Batch && !logits && (head || len(name) == 0 || !slices.Contains(a.Names, name[0]))
+	})
+	if len(left) == 0 {
+		return nil
 	}
 	if i := slices.IndexFunc(left, func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) }); i >= 0 {
 		return left[i]
