@@ -27,6 +27,7 @@ type CausalLM struct {
 	// its class too (@support_torch_compile on the whole model). What the root's forward hook
 	// does, ending a step, then never happens.
 	RootBypassed bool
+	Entry        *topology.Architecture // its names
 
 	model   decoder
 	logits  *nn.LogitsProcessor

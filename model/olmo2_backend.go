@@ -17,6 +17,7 @@ func newOlmo2Backend(b *builder) *CausalLM {
 			return nn.NewCosSin(b.prefix+"rotary_emb", topology.BackendFloatRope, *b.configRope(), b.cfg.HiddenSize, b.cfg.HeadDim, true)
 		},
 		layer: func(b *builder, i int) backendLayer { return newOlmo2BackendLayer(b, i) },
+		float: true,
 	})
 }
 
@@ -33,8 +34,8 @@ func newOlmo2BackendLayer(b *builder, i int) *olmo2BackendLayer {
 	b = b.block(&m.Base, strconv.Itoa(i), topology.BackendLayer)
 	m.selfAttn = register(b, newBackendAttention(b, i, false, true, true))
 	m.mlp = register(b, newBackendMLP(b, false))
-	m.postAttentionLayerNorm = b.rmsNorm("post_attention_layernorm", topology.BackendNorm, b.cfg.HiddenSize, false)
-	m.postFeedForwardLayerNorm = b.rmsNorm("post_feedforward_layernorm", topology.BackendNorm, b.cfg.HiddenSize, false)
+	m.postAttentionLayerNorm = b.olmo2RMSNorm("post_attention_layernorm", topology.BackendNorm, b.cfg.HiddenSize)
+	m.postFeedForwardLayerNorm = b.olmo2RMSNorm("post_feedforward_layernorm", topology.BackendNorm, b.cfg.HiddenSize)
 	nn.Give(m.selfAttn, 0, nn.Argument(m, 0), nn.Argument(m.selfAttn.qkv[0], 0))
 	return m
 }

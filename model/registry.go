@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // architecture is what an entry of config.json's "architectures" names.
@@ -60,7 +62,7 @@ func Build(c *Checkpoint, o Options) (*CausalLM, error) {
 			if b.err != nil {
 				return nil, b.err
 			}
-			m.Config = c.Config
+			m.Config, m.Entry = c.Config, topology.ByName(a, o.Era)
 			m.list(b.root.Children())
 			return m, nil
 		}

@@ -15,6 +15,7 @@ type backendParts struct {
 	rope  func(b *builder) *nn.CosSin
 	layer func(b *builder, i int) backendLayer
 	seen  bool // the hooks of the model fire, and the root's do not
+	float bool // the norms' class in transformers multiplies by the weight in float32
 }
 
 // backendLayer is a decoder layer, given hidden states, cosines and sines.
@@ -37,6 +38,7 @@ func newBackend(b *builder, parts backendParts) *CausalLM {
 		m.layers = append(m.layers, register(in, parts.layer(in.at("layers"), i)))
 	}
 	m.norm = in.rmsNorm("norm", topology.BackendNorm, b.cfg.HiddenSize, false)
+	m.norm.Float = parts.float
 	m.rotaryEmb = register(in, parts.rope(in))
 	m.wire()
 	logits := b.logitsProcessor("ParallelLMHead", b.lmHead(m.embedTokens))
@@ -131,8 +133,8 @@ func newBackendAttention(b *builder, i int, bias, full, rotates bool) *backendAt
 	}
 	oProj()
 	if full {
-		m.qNorm = b.rmsNorm("q_norm", topology.BackendQNorm, q, false)
-		m.kNorm = b.rmsNorm("k_norm", topology.BackendKNorm, kv, false)
+		m.qNorm = b.olmo2RMSNorm("q_norm", topology.BackendQNorm, q)
+		m.kNorm = b.olmo2RMSNorm("k_norm", topology.BackendKNorm, kv)
 	}
 	m.qkv = []*nn.Linear{b.packed("qkv_proj", topology.BackendQKV, h, bias, parts...)}
 	return m

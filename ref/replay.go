@@ -158,8 +158,15 @@ func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 			return x, err
 		}
 	}
-	if n := r.rowsInStep(); n > 0 && m.Inputs()[i].Ints && spec.Positional > 0 { // positions that no hook sees
-		return r.positions(n), nil
+	if n := r.rowsInStep(); n > 0 && i > 0 && m.Inputs()[i].Ints && spec.Positional > 0 { // positions that no hook sees
+		x, err := r.input(c, m, 0)
+		if err != nil {
+			return nil, err
+		}
+		if nn.Rows(m, il.Tuple{x}) != n {
+			return nil, errors.New("its rows do not match the step's requests")
+		}
+		return r.positions(x.Shape[:len(x.Shape)-1]...), nil
 	}
 	return nil, missing(c, m, i)
 }
@@ -173,15 +180,15 @@ func (r *view) rowsInStep() int {
 	return n
 }
 
-// positions are those of the step's rows, by its requests.
-func (r *view) positions(n int) *tensor.Tensor {
-	at := make([]int, 0, n)
+// positions are those of the step's rows, by its requests, in a shape.
+func (r *view) positions(shape ...int) *tensor.Tensor {
+	var at []int
 	for _, c := range r.plans[r.step.Number].Chunks {
 		for i := range c.IDs {
 			at = append(at, c.Start+i)
 		}
 	}
-	return tensor.FromInts(tensor.Int64, at, 1, n)
+	return tensor.FromInts(tensor.Int64, at, shape...)
 }
 
 // source finds a tensor in the calls of the step, and makes of it what was made outside

@@ -98,7 +98,9 @@ func ByName(name string, era Era) *Architecture {
 func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
 	seen := map[string]bool{} // names outside layers, and within one
+	logits, head := false, false
 	for m := range modules {
+		logits, head = logits || m == LogitsProcessorName, head || m == LMHeadName
 		p := Locate(m)
 		seen[p.Rel] = true
 		n := 0
@@ -111,6 +113,12 @@ func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 		if left = left[:n]; n == 0 {
 			return nil
 		}
+	}
+	left = slices.DeleteFunc(left, func(a *Architecture) bool { // transformers has the same modules, and calls its head
+		return a.Batch && !logits && (head || len(name) == 0 || !slices.Contains(a.Names, name[0]))
+	})
+	if len(left) == 0 {
+		return nil
 	}
 	for _, fits := range []func(*Architecture) bool{
 		func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) },

@@ -138,11 +138,13 @@ func contradicted(s *il.Session) (n Notes) {
 // a pipeline share a rotary embedding. other may be the session that it is held
 // against, or nil, and kvHeads is the model's number of key and value heads, 0
 // for unknown: see Ranks.
-func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
+// A session of transformers gets the names of other's architecture, where other is one of vLLM, else
+// those of model, which is going to compute it, else those of the one that it says.
+func Canonical(s, other *il.Session, kvHeads int, model ...*topology.Architecture) (*il.Session, Notes) {
 	var n Notes
 	s = withoutBatch(s.WithLaterLogits())
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), known(s, other), lastRows)
+		s, _ = underVLLMNames(withHFPositions(s), namesOf(s, other, model), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)
@@ -154,6 +156,15 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	s, stages := oneRope(s)
 	n.Warnings = append(n.Warnings, stages...)
 	return s, n
+}
+
+func namesOf(s, other *il.Session, model []*topology.Architecture) *topology.Architecture {
+	if other != nil && isVLLM(other) {
+		if a := of(other, s); a != nil {
+			return a
+		}
+	}
+	return cmp.Or(append(model, known(s, nil))...)
 }
 
 // known is the architecture of the session that s is held against, where that has vLLM's
