@@ -105,7 +105,7 @@ func Choices(session *il.Session, ckpt *model.Checkpoint) (choice, exact ref.Cho
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
-	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
+	engine, err := newEngine(session, ckpt, dtype, RoundingOf(session))
 	if err != nil {
 		return nil, nil, nil, err
 	}
