@@ -79,6 +79,11 @@ SESSIONS = {
     "hf-phi3-long-sdpa": (ARCH + "phi3-longrope-long", B, 5, PROMPT, dict(attention="sdpa", chunks=[13])),
     "hf-olmo2-sdpa": (ARCH + "olmo2", B, 2, PROMPT, dict(attention="sdpa")),
     "hf-olmo2-fp16-eager": (ARCH + "olmo2", F, 2, PROMPT, dict(attention="eager")),
+    "hf-mixtral-sdpa": (ARCH + "mixtral", B, 2, PROMPT[:3] + [77] + PROMPT[4:], dict(attention="sdpa")),
+    "hf-mixtral-tie": (ARCH + "mixtral", B, 1, PROMPT, dict(attention="sdpa", only="layers.2.mlp|lm_head")),  # torch's topk takes the second of equal logits
+    "hf-qwen2moe-sdpa": (ARCH + "qwen2moe", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-qwen3moe-fp16-eager": (ARCH + "qwen3moe", F, 2, PROMPT, dict(attention="eager")),
+    "hf-granitemoe-sdpa": (ARCH + "granitemoe", B, 2, PROMPT, dict(attention="sdpa")),
     "hf-odd-sdpa": ("hf-odd", B, 2, long_prompt(300, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-sdpa-fast": ("hf-odd", F, 2, long_prompt(150, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-eager": ("hf-odd", F, 2, long_prompt(200, 173), dict(attention="eager", only=LEAVES)),
