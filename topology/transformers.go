@@ -1,6 +1,9 @@
 package topology
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Mapping is a tensor of vLLM's and what it is in transformers: Sources joined
 // along the last dimension, nothing where there are none.
@@ -17,7 +20,12 @@ type Mapping struct {
 type Table struct {
 	Mappings []Mapping
 	layers   int
+	logits   []Mapping                           // nil: TransformersLogits
+	mixed    bool                                // some layers have a mixture of experts in the place of the MLP
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
+	// suited reports whether a model with such modules has a mapping; nil: it has all.
+	suited func(modules iter.Seq[string], m Mapping) bool
+	alone  []string // modules of layers whose results are those of no module of vLLM
 }
 
 // Source is a tensor of a module of transformers.
@@ -43,6 +51,20 @@ var TransformersLogits = []Mapping{
 	{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}},
 }
 
+// Logits are the logits' mappings; vLLM logs them one step later.
+func (t *Table) Logits() []Mapping {
+	if t.logits != nil {
+		return t.logits
+	}
+	return TransformersLogits
+}
+
+// Alone reports whether a tensor of transformers is one of no module of vLLM.
+func (t *Table) Alone(module string, output bool, slot string) bool {
+	undivided := t.logits != nil && module == LMHeadName && output
+	return undivided || output && slices.Contains(t.alone, Locate(module).Rel) || TransformersAlone(module, output, slot)
+}
+
 // Same lists the tensors that are the same as one by the way transformers'
 // modules hand them on, itself first.
 func (t *Table) Same(s Source) []Source {
@@ -66,6 +88,9 @@ func (t *Table) Same(s Source) []Source {
 	case s == result(InLayer(p.Layer, MLPName)):
 		return []Source{s, result(InLayer(p.Layer, DownProjName))}
 	}
+	if same := sharedExpertSame(s); same != nil {
+		return same
+	}
 	return t.handedOn(s, t.layers)
 }
 
@@ -73,7 +98,7 @@ func (t *Table) Same(s Source) []Source {
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.
 func TransformersAlone(module string, output bool, slot string) bool {
-	if !output && byKeyword(slot) || inTransformersAlone(module) {
+	if !output && byKeyword(slot) || inTransformersAlone(module) || ofRouterAlone(module, output, slot) {
 		return true
 	}
 	switch LastWord(module) {
@@ -97,7 +122,7 @@ func inTransformersAlone(module string) bool {
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}
-	return false
+	return inMixtureAlone(module)
 }
 
 // byKeyword reports whether a slot of arguments has a name in the place of a
@@ -114,6 +139,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.fit(modules)
 			return t
 		}
 	}
@@ -131,7 +157,7 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 		}
 	}
 	for m := range modules {
-		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {
+		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) && !slices.Contains(t.alone, Locate(m).Rel) {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
@@ -65,13 +66,13 @@ func (m *hfMapper) step(st *il.Step) {
 	used := map[topology.Source]bool{}
 	m.steps.at(st.Number)
 	m.add(st, st.Number, m.table.Mappings, used, flat)
-	m.add(st, st.Number+1, topology.TransformersLogits, used, m.logits)
+	m.add(st, st.Number+1, m.table.Logits(), used, m.logits)
 	for _, c := range st.Calls {
 		var rest []*il.Slot
 		for _, s := range c.Slots {
 			switch {
 			case used[keyOf(c, s)]:
-			case topology.TransformersAlone(c.Module, s.Direction == il.Outputs, s.Path):
+			case m.table.Alone(c.Module, s.Direction == il.Outputs, s.Path):
 				m.alone++
 			default:
 				rest = append(rest, m.slot(s.Direction, s.Path, []*il.Slot{s}, flat))
@@ -228,7 +229,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		path   string
 	}
 	none := map[id]bool{}
-	for _, e := range m.table.Mappings {
+	for _, e := range append(slices.Clip(m.table.Mappings), m.table.Logits()...) {
 		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0

@@ -76,8 +76,8 @@ func (o *ops[F]) rotatePairs(rope Rope, positions, x *tensor.Tensor) {
 // ropePoints are the points of a rope.
 func (o *ops[F]) ropePoints(rope Rope) points[F] {
 	p := o.pointsOf(rope.Float)
-	if rope.InTorch {
-		p.products = o.round
+	if rope.InTorch && p.inTorch != nil {
+		p.products = p.inTorch
 	}
 	if rope.FloatTable {
 		p.table = exact[F]

@@ -51,7 +51,7 @@ var profiles = []profile{
 		o.latent.chunked = attendApart[float32]
 	}},
 	{VLLM2026, "vllm", topology.Era2026, "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
-		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
+		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round, inTorch: o.round}
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
 		o.latent.chunked = attendApart[float32]
@@ -60,7 +60,7 @@ var profiles = []profile{
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newSDPA[float32]
 		o.mix = mixOfTransformers
-		o.latent = latentInTransformers
+		o.latent = latentInSDPA
 		o.quotient = byDivision[float32]
 	}},
 	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
@@ -77,6 +77,7 @@ type points[F real] struct {
 	normed   func([]F) // RMSNorm's value, before it meets the weight
 	products func([]F) // a rope's products, before they are added
 	table    func([]F) // a rope's cosines and sines
+	inTorch  func([]F) // products of a rope that is computed in torch's operations; nil: as products
 }
 
 // pointsOf are the points of a module: float says that transformers' class of it

@@ -15,7 +15,7 @@ type Rope struct {
 	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
 	OutOfPlace     bool    // the module returns new tensors
 	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
-	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns, in all profiles
+	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns
 	FloatTable     bool    // vLLM keeps the table in float32
 	Scaling        Scaling // of the frequencies; nil = none; comparable
 }

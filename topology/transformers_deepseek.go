@@ -1,0 +1,136 @@
+package topology
+
+import (
+	"iter"
+	"slices"
+	"strings"
+)
+
+// deepseekTransformers is transformers' modeling_deepseek_v2.py and modeling_deepseek_v3.py.
+// It has keys and values of all heads for all tokens and no way in the space of latents. What
+// it rotates it returns in another order than vLLM does, from no module. Its routers'
+// weights have the factor that vLLM multiplies the experts' sum by, so that this is another.
+func deepseekTransformers(era Era) func(layers int) *Table {
+	return func(layers int) *Table {
+		t := mixed(normFirst(layers, func(i int) []Mapping { return transformersLatent(i, era) }, transformersSharedMixture))
+		t.suited, t.handedOn, t.alone = latentsOf, latentSame, []string{MLPExpertsName}
+		return t
+	}
+}
+
+// transformersLatent is the latent attention of layer i.
+func transformersLatent(i int, era Era) []Mapping {
+	in := func(rel string) string { return InLayer(i, rel) }
+	qa, kva, o := in("self_attn.q_a_proj"), in(KVAProjName), in(OProjName)
+	out := []Mapping{
+		{in(SelfAttnName), 0, true, "", []Source{result(in(SelfAttnName))}},
+		{in(LatentBlockName), 0, false, "0", []Source{PositionsSource}},
+		{in(LatentBlockName), 0, false, "1", []Source{argument(kva)}},
+		{in(LatentBlockName), 0, true, "", []Source{result(in(SelfAttnName))}},
+		{in(FusedQKVAProjName), 0, false, "0", []Source{argument(kva)}},
+		{in(FusedQKVAProjName), 0, true, "0", []Source{result(qa), result(kva)}},
+	}
+	if era == Era2026 {
+		out = append(
+			out,
+			Mapping{in(SelfAttnName), 0, false, "0", []Source{PositionsSource}},
+			Mapping{in(SelfAttnName), 0, false, "1", []Source{argument(kva)}},
+		)
+	}
+	for _, rel := range []string{KVAProjName, QProjName, QBProjName, KVBProjName, OProjName} {
+		out = append(out, Mapping{in(rel), 0, false, "0", []Source{argument(in(rel))}}, Mapping{in(rel), 0, true, "0", []Source{result(in(rel))}})
+	}
+	return slices.Concat(out, normBehind(in(QANormName)), normBehind(in(KVANormName)), []Mapping{
+		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
+		{decoderRotaryFirst, i, false, "1", nil},
+		{decoderRotaryFirst, i, false, "2", nil},
+		{decoderRotaryFirst, i, true, "0", nil},
+		{decoderRotaryFirst, i, true, "1", nil},
+		{in(LatentAttnName), 0, false, "0", nil},
+		{in(LatentAttnName), 0, false, "1", []Source{result(in(KVANormName))}},
+		{in(LatentAttnName), 0, false, "2", nil},
+		{in(LatentAttnName), 0, true, "", []Source{argument(o)}},
+	})
+}
+
+// latentSame: projections of latents are given what the first norm returns.
+func latentSame(s Source, layers int) []Source {
+	i := Locate(s.Module).Layer
+	in := func(rel string) Source { return argument(InLayer(i, rel)) }
+	switch s {
+	case in(KVAProjName):
+		return []Source{s, in("self_attn.q_a_proj"), in(QProjName)}
+	case in(QProjName): // of its own mapping: the other does not stand for it
+		return []Source{s}
+	}
+	return normFirstSame(s, layers)
+}
+
+// latentsOf leaves out the projections that a model does not have: with a latent of queries
+// one packs both, and without one of keys and values stands alone.
+func latentsOf(modules iter.Seq[string], m Mapping) bool {
+	queries := false
+	for name := range modules {
+		queries = queries || strings.HasSuffix(name, "self_attn.q_a_proj")
+	}
+	switch Locate(m.Module).Rel {
+	case FusedQKVAProjName:
+		return queries
+	case KVAProjName:
+		return !queries
+	}
+	return true
+}
+
+// transformersSharedMixture is the mixture of layer i with shared experts, and what a dense
+// layer has in its place.
+func transformersSharedMixture(i int) []Mapping {
+	in := func(rel string) string { return InLayer(i, rel) }
+	gate, up, down := in("mlp.shared_experts.gate_proj"), in("mlp.shared_experts.up_proj"), in(SharedMLPDownName)
+	return slices.Concat(transformersMLP(i), []Mapping{
+		{in(MLPGateName), 0, false, "0", []Source{argument(in(MLPGateName))}},
+		{in(MLPGateName), 0, true, "0", []Source{result(in(MLPGateName))}},
+		{in(MLPGateName), 0, true, "", nil},
+		{in(MLPExpertsName), 0, false, "0", nil},
+		{in(MLPExpertsName), 0, false, "1", nil},
+		{in(MLPExpertsName), 0, true, "", nil},
+		{in(MLPExpertsName), 0, true, "0", nil},
+		{in(MLPExpertsName), 0, true, "1", nil},
+		{in(SharedExpertsName), 0, false, "0", nil},
+		{in(SharedExpertsName), 1, false, "0", nil},
+		{in(SharedMLPName), 0, false, "0", []Source{argument(in(SharedMLPName))}},
+		{in(SharedMLPName), 0, true, "", []Source{result(in(SharedMLPName))}},
+		{in(SharedMLPGateUpName), 0, false, "0", []Source{argument(gate)}},
+		{in(SharedMLPGateUpName), 0, true, "0", []Source{result(gate), result(up)}},
+		{in(SharedMLPActName), 0, false, "0", []Source{result(gate), result(up)}},
+		{in(SharedMLPActName), 0, true, "", []Source{argument(down)}},
+		{down, 0, false, "0", []Source{argument(down)}},
+		{down, 0, true, "0", []Source{result(down)}},
+	})
+}
+
+// glm4MoeTransformers is modeling_glm4_moe.py, with norms of queries and keys or without.
+func glm4MoeTransformers(layers int) *Table {
+	t := mixed(normFirst(layers, func(i int) []Mapping {
+		q, k := InLayer(i, QNormName), InLayer(i, KNormName)
+		rotated := []Mapping{
+			{decoderRotaryFirst, i, false, "1", []Source{result(q)}},
+			{decoderRotaryFirst, i, false, "2", []Source{result(k)}},
+		}
+		return slices.Concat(transformersQKNorms(i), transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj"), rotated)
+	}, transformersSharedMixture))
+	t.suited, t.alone = glm4Norms, []string{MLPExpertsName}
+	return t
+}
+
+// glm4Norms leaves out, of what is rotated, what is not: projections beside norms.
+func glm4Norms(modules iter.Seq[string], m Mapping) bool {
+	if m.Module != decoderRotaryFirst || m.Output || m.Slot == "0" {
+		return true
+	}
+	norms := false
+	for name := range modules {
+		norms = norms || LastWord(name) == LastWord(QNormName)
+	}
+	return norms == strings.HasSuffix(m.Sources[0].Module, "norm")
+}
