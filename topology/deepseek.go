@@ -65,7 +65,7 @@ func deepseek(era Era, c latentClasses) *Architecture {
 			}, mixture, denseChildren,
 			[]Child{{InputNormName, RMSNorm}, {PostAttnNormName, RMSNorm}},
 		),
-		Transformers: deepseekTransformers(era),
+		Transformers: deepseekTransformers,
 		Some:         []string{FusedQKVAProjName, QANormName, QBProjName, KVAProjName, QProjName},
 		Ties:         slices.Concat(latentTies, sharedMixtureTies),
 	}

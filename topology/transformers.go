@@ -25,7 +25,9 @@ type Table struct {
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 	// suited reports whether a model with such modules has a mapping; nil: it has all.
 	suited func(modules iter.Seq[string], m Mapping) bool
-	alone  []string // modules of layers whose results are those of no module of vLLM
+	// sometimes are modules of layers that vLLM calls in some steps, and transformers in all.
+	sometimes []string
+	alone     []string // modules of layers whose results are those of no module of vLLM
 }
 
 // Source is a tensor of a module of transformers.
@@ -63,6 +65,11 @@ func (t *Table) Logits() []Mapping {
 func (t *Table) Alone(module string, output bool, slot string) bool {
 	undivided := t.logits != nil && module == LMHeadName && output
 	return undivided || output && slices.Contains(t.alone, Locate(module).Rel) || TransformersAlone(module, output, slot)
+}
+
+// Sometimes reports whether vLLM calls a module in some steps alone.
+func (t *Table) Sometimes(module string) bool {
+	return slices.Contains(t.sometimes, Locate(module).Rel)
 }
 
 // Same lists the tensors that are the same as one by the way transformers'

@@ -10,32 +10,26 @@ import (
 // It has keys and values of all heads for all tokens and no way in the space of latents. What
 // it rotates it returns in another order than vLLM does, from no module. Its routers'
 // weights have the factor that vLLM multiplies the experts' sum by, so that this is another.
-func deepseekTransformers(era Era) func(layers int) *Table {
-	return func(layers int) *Table {
-		t := mixed(normFirst(layers, func(i int) []Mapping { return transformersLatent(i, era) }, transformersSharedMixture))
-		t.suited, t.handedOn, t.alone = latentsOf, latentSame, []string{MLPExpertsName}
-		return t
-	}
+func deepseekTransformers(layers int) *Table {
+	t := mixed(normFirst(layers, transformersLatent, func(i int) []Mapping { return transformersSharedMixture(i, "0") }))
+	t.suited, t.handedOn, t.alone, t.sometimes = latentsOf, latentSame, []string{MLPExpertsName}, []string{KVBProjName}
+	return t
 }
 
-// transformersLatent is the latent attention of layer i.
-func transformersLatent(i int, era Era) []Mapping {
+// transformersLatent is the latent attention of layer i. What self_attn is given in 2026,
+// mla_attn is given in both eras.
+func transformersLatent(i int) []Mapping {
 	in := func(rel string) string { return InLayer(i, rel) }
 	qa, kva, o := in("self_attn.q_a_proj"), in(KVAProjName), in(OProjName)
 	out := []Mapping{
+		{in(SelfAttnName), 0, false, "0", nil},
+		{in(SelfAttnName), 0, false, "1", nil},
 		{in(SelfAttnName), 0, true, "", []Source{result(in(SelfAttnName))}},
 		{in(LatentBlockName), 0, false, "0", []Source{PositionsSource}},
 		{in(LatentBlockName), 0, false, "1", []Source{argument(kva)}},
 		{in(LatentBlockName), 0, true, "", []Source{result(in(SelfAttnName))}},
 		{in(FusedQKVAProjName), 0, false, "0", []Source{argument(kva)}},
 		{in(FusedQKVAProjName), 0, true, "0", []Source{result(qa), result(kva)}},
-	}
-	if era == Era2026 {
-		out = append(
-			out,
-			Mapping{in(SelfAttnName), 0, false, "0", []Source{PositionsSource}},
-			Mapping{in(SelfAttnName), 0, false, "1", []Source{argument(kva)}},
-		)
 	}
 	for _, rel := range []string{KVAProjName, QProjName, QBProjName, KVBProjName, OProjName} {
 		out = append(out, Mapping{in(rel), 0, false, "0", []Source{argument(in(rel))}}, Mapping{in(rel), 0, true, "0", []Source{result(in(rel))}})
@@ -83,14 +77,13 @@ func latentsOf(modules iter.Seq[string], m Mapping) bool {
 }
 
 // transformersSharedMixture is the mixture of layer i with shared experts, and what a dense
-// layer has in its place.
-func transformersSharedMixture(i int) []Mapping {
+// layer has in its place. The logits of vLLM's gate have a slot.
+func transformersSharedMixture(i int, logits string) []Mapping {
 	in := func(rel string) string { return InLayer(i, rel) }
 	gate, up, down := in("mlp.shared_experts.gate_proj"), in("mlp.shared_experts.up_proj"), in(SharedMLPDownName)
 	return slices.Concat(transformersMLP(i), []Mapping{
 		{in(MLPGateName), 0, false, "0", []Source{argument(in(MLPGateName))}},
-		{in(MLPGateName), 0, true, "0", []Source{result(in(MLPGateName))}},
-		{in(MLPGateName), 0, true, "", nil},
+		{in(MLPGateName), 0, true, logits, []Source{result(in(MLPGateName))}},
 		{in(MLPExpertsName), 0, false, "0", nil},
 		{in(MLPExpertsName), 0, false, "1", nil},
 		{in(MLPExpertsName), 0, true, "", nil},
@@ -118,7 +111,7 @@ func glm4MoeTransformers(layers int) *Table {
 			{decoderRotaryFirst, i, false, "2", []Source{result(k)}},
 		}
 		return slices.Concat(transformersQKNorms(i), transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj"), rotated)
-	}, transformersSharedMixture))
+	}, func(i int) []Mapping { return transformersSharedMixture(i, "") }))
 	t.suited, t.alone = glm4Norms, []string{MLPExpertsName}
 	return t
 }

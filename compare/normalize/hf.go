@@ -16,11 +16,11 @@ import (
 // that left, and rows tells the tokens and positions of the first. all says that
 // rows can be lined up, so that all logits are kept.
 func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int) {
-	h, m := underVLLMNames(hf, vllm.Architecture(), lastRows)
+	h, m := underVLLMNames(hf, vllm, vllm.Architecture(), lastRows)
 	rows = withPositions(h)
 	v, gone := m.without(vllm)
 	if all {
-		every, _ := underVLLMNames(hf, vllm.Architecture(), flat)
+		every, _ := underVLLMNames(hf, vllm, vllm.Architecture(), flat)
 		_, errH := layoutOf(every, rows)
 		_, errV := layoutOf(v, vllm)
 		if errH == nil && errV == nil {
@@ -32,15 +32,16 @@ func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int)
 
 // underVLLMNames maps a session of transformers onto vLLM's modules, those of an
 // architecture where it is known. logits chooses the rows of its logits: all that
-// there are (flat), or those that an engine computes (lastRows).
-func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*il.Session, *hfMapper) {
+// there are (flat), or those that an engine computes (lastRows). Calls that vllm leaves out
+// in a step are left out; nil has all.
+func underVLLMNames(hf, vllm *il.Session, of *topology.Architecture, logits change) (*il.Session, *hfMapper) {
 	layers := 0
 	for _, st := range hf.Steps {
 		for _, c := range st.Calls {
 			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
 	}
-	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
+	m := &hfMapper{session: hf, vllm: vllm, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
@@ -51,6 +52,7 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*
 
 type hfMapper struct {
 	session   *il.Session
+	vllm      *il.Session // that it is compared with; nil for none
 	table     *topology.Table
 	steps     stepSet
 	logits    change // of the logits
@@ -103,6 +105,10 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			}
 			m.positions = m.positions || s == topology.PositionsSource
 		}
+		if m.leftOut(number, e.Module) {
+			m.alone++
+			continue
+		}
 		key := id{e.Module, e.Index}
 		c := calls[key]
 		if c == nil {
@@ -112,6 +118,12 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 		}
 		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, to)))
 	}
+}
+
+// leftOut reports whether the other session does not call a module in a step, as vLLM leaves
+// out some.
+func (m *hfMapper) leftOut(step int, module string) bool {
+	return m.vllm != nil && m.table.Sometimes(module) && m.vllm.Call(step, module, 0) == nil
 }
 
 // sources finds the slots of a table's entry, nil where one is not recorded.

@@ -141,7 +141,7 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
 	s = s.WithLaterLogits()
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), known(other), lastRows)
+		s, _ = underVLLMNames(withHFPositions(s), nil, known(other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)

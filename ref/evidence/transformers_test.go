@@ -219,7 +219,7 @@ func TestTransformersNoAlarm(t *testing.T) {
 	}
 	for _, c := range transformersRuns {
 		profiles := []nn.Rounding{nn.Transformers, nn.TransformersEager, nn.VLLM2025}
-		if c.checkpoint == "olmo2" || c.checkpoint == "phi3-longrope-long" { // vLLM rotates otherwise
+		if slices.Contains([]string{"olmo2", "phi3-longrope-long", "deepseek2"}, c.checkpoint) { // vLLM rotates otherwise
 			profiles = profiles[:2]
 		}
 		for _, as := range profiles {
@@ -280,7 +280,7 @@ func TestTransformersAgainstVLLM(t *testing.T) {
 // looks like a fault of the experts.
 func TestTransformersMixturesAgainstVLLM(t *testing.T) {
 	for _, c := range transformersRuns {
-		if !slices.Contains([]string{"mixtral", "qwen2moe", "qwen3moe", "granitemoe"}, c.checkpoint) {
+		if !slices.Contains([]string{"mixtral", "qwen2moe", "qwen3moe", "granitemoe", "deepseek2", "deepseek3", "glm4moe"}, c.checkpoint) {
 			continue
 		}
 		for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
@@ -297,6 +297,21 @@ func TestTransformersMixturesAgainstVLLM(t *testing.T) {
 					require.Equal(t, report.Pass, r.Verdict)
 				}
 			})
+		}
+	}
+}
+
+// DeepSeek-V3 in float32: transformers' run and that of either era of vLLM pass, though one of them
+// computes in the space of the latents, and so does the replay of each.
+func TestTransformersLatentsFloat32(t *testing.T) {
+	hf := session(t, "hf-deepseek3-fp32")
+	for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+		canonical, replay := replayOf(t, hf, "deepseek3-kimi", as)
+		vllm := runAs(t, canonical, "deepseek3-kimi", as)
+		for _, r := range []*report.Report{diff(t, hf, vllm, compare.Evidence{}), diff(t, vllm, hf, compare.Evidence{Replay: replay})} {
+			require.Nil(t, r.FirstDivergence)
+			require.Equal(t, report.Pass, r.Verdict)
+			require.Equal(t, 100., r.Coverage.Percent())
 		}
 	}
 }
