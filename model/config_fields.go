@@ -47,21 +47,22 @@ var off = map[string]string{
 
 // reasons explain the fields that are met in practice.
 var reasons = map[string]string{
-	"quantization_config":     "quantized weights cannot be read; use the checkpoint before quantization",
-	"compression_config":      "compressed weights cannot be read; use the checkpoint before compression",
-	"text_config":             "models of images or sound are not supported",
-	"vision_config":           "models of images or sound are not supported",
-	"num_experts":             "mixtures of experts are not supported",
-	"num_local_experts":       "mixtures of experts are not supported",
-	"attn_logit_softcapping":  "it changes the attention scores",
-	"final_logit_softcapping": "it changes the logits",
-	"logit_scale":             "it changes the logits",
-	"logits_scaling":          "it changes the logits",
-	"embedding_multiplier":    "it changes the embeddings",
-	"residual_multiplier":     "it changes the residual stream",
-	"attention_multiplier":    "it changes the attention scores",
-	"query_pre_attn_scalar":   "it changes the attention scores",
-	"clip_qkv":                "it changes queries, keys and values",
+	"quantization_config":         "quantized weights cannot be read; use the checkpoint before quantization",
+	"compression_config":          "compressed weights cannot be read; use the checkpoint before compression",
+	"text_config":                 "models of images or sound are not supported",
+	"vision_config":               "models of images or sound are not supported",
+	"num_experts":                 "mixtures of experts are not supported",
+	"num_local_experts":           "mixtures of experts are not supported",
+	"attn_logit_softcapping":      "it changes the attention scores",
+	"final_logit_softcapping":     "it changes the logits",
+	"logit_scale":                 "it changes the logits",
+	"logits_scaling":              "it changes the logits",
+	"embedding_multiplier":        "it changes the embeddings",
+	"residual_multiplier":         "it changes the residual stream",
+	"attention_multiplier":        "it changes the attention scores",
+	"query_pre_attn_scalar":       "it changes the attention scores",
+	"dual_chunk_attention_config": "it changes which keys a query sees",
+	"clip_qkv":                    "it changes queries, keys and values",
 }
 
 // remarks are parts of the names of fields that only ever say something about

@@ -10,7 +10,7 @@ import (
 // them, within its layer and outside.
 var execution = []string{
 	"embed_tokens", "input_layernorm", "self_attn", "qkv_proj", "q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rotary_emb", "attn", "o_proj",
-	"post_attention_layernorm", "pre_feedforward_layernorm", "mlp", "block_sparse_moe", "gate", "experts", "gate_up_proj", "gate_proj", "up_proj", "act_fn", "down_proj",
+	"post_attention_layernorm", "pre_feedforward_layernorm", "mlp", "block_sparse_moe", "gate", "experts", "_shared_experts", "shared_expert", "shared_expert_gate", "gate_up_proj", "gate_proj", "up_proj", "act_fn", "down_proj",
 	"post_feedforward_layernorm",
 }
 
