@@ -29,6 +29,7 @@ var words = map[string]*Spec{
 	"gate":             GateLinear,
 	"experts":          FusedMoE,
 	"shared_expert":    SharedExpert,
+	"shared_experts":   SharedExpert,
 	"_shared_experts":  SharedExperts,
 	"norm":             RMSNorm,
 	"model":            DecoderModel,
