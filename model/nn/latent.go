@@ -269,6 +269,7 @@ func decodesFew(m *LatentAttention, n int) bool { return n <= m.DecodeUpTo }
 func decodesNever(*LatentAttention, int) bool   { return false }
 
 func (o *ops[F]) decodes(m *LatentAttention, n int) bool { return o.latent.decodes(m, n) }
+
 // promptAttention is the attention to the keys of all heads.
 func (o *ops[F]) promptAttention(m *LatentAttention) headAttention[F] {
 	if o.latent.whole != nil {
@@ -277,4 +278,4 @@ func (o *ops[F]) promptAttention(m *LatentAttention) headAttention[F] {
 	return o.attention(o, m.prefill())
 }
 
-func (o *ops[F]) asksContext() bool                      { return o.latent.asksContext }
+func (o *ops[F]) asksContext() bool { return o.latent.asksContext }
