@@ -1305,8 +1305,20 @@ def model_facts(model, config, dtype=None):
         "architecture": first(lambda: config.architectures[0]) or type(model).__name__, "config_sha256": config_sha256(config, path),
         "dtype": dtype_name(dtype) if dtype is not None else None,
         "quantization": first(lambda: quant["quant_method"], lambda: str(getattr(quant.quant_method, "value", quant.quant_method))),
+        **expert_facts(text),
         "layers": attempt(lambda: text.num_hidden_layers), "hidden": attempt(lambda: text.hidden_size), "vocab": attempt(lambda: text.vocab_size),
         "rope": {"type": rope.get("rope_type") or rope.get("type") or "default", "theta": first(lambda: rope["rope_theta"], lambda: text.rope_theta), **rope_table(model)}}
+
+
+def expert_facts(config):
+    """How many experts a token has, and whether its largest scores choose them: a bias that
+    sessions do not hold, and groups of experts, choose otherwise (DeepSeek, GLM, Ernie)."""
+    n = first(lambda: config.num_experts_per_tok, lambda: config.moe_k, lambda: config.moe_topk)
+    if not isinstance(n, int) or n < 1:
+        return {}
+    biased = ((attempt(lambda: config.n_group) or 1) > 1 or attempt(lambda: config.topk_method) == "noaux_tc"
+              or attempt(lambda: config.model_type) in ("deepseek_v3", "kimi_k2", "glm4_moe", "ernie4_5_moe"))
+    return {"experts_per_token": n, "expert_choice": "biased" if biased else "largest"}
 
 
 def config_sha256(config, path):

@@ -22,11 +22,13 @@ import (
 	"github.com/ilref/ilref/compare/diagnose"
 	"github.com/ilref/ilref/compare/judge"
 	"github.com/ilref/ilref/compare/measure"
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/setup"
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/il/provenance"
 )
 
 // Evidence are sessions that tell more of the target than a second run can.
@@ -44,6 +46,7 @@ type Options struct {
 	MinCoverage *float64           // percent of the tensors of both sessions; nil means 100
 	View        normalize.Options
 	Evidence    Evidence
+	Experts     measure.Experts // which experts the scores of routers choose
 	// Prepared is given both sessions as they are compared, before anything is
 	// measured: their names and steps are those of the report. nil for none.
 	Prepared  func(ref, target *il.Session)
@@ -123,7 +126,11 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 		return err
 	}
 	measure.SetAside(c.forwards, c.opts.Bounds.Set())
-	if err := c.opts.Evidence.Gather(ctx, c.target, &c.notes, c.forwards, c.sel); err != nil {
+	experts := c.experts()
+	if !c.opts.Bounds.Set() { // which hold for all tokens
+		measure.Routing(ctx, c.forwards, experts, false, metric.DefaultTolerance)
+	}
+	if err := c.opts.Evidence.Gather(ctx, c.target, &c.notes, c.forwards, c.sel, experts); err != nil {
 		return err
 	}
 	pairing.NameTokens(c.forwards, c.opts.TokenText)
@@ -136,6 +143,17 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	}
 	measure.LogitsRows(c.forwards)
 	return measure.Origins(ctx, c.forwards, measure.SameFiles)
+}
+
+// experts are those of the options, or what the sessions say of them.
+func (c *comparison) experts() measure.Experts {
+	e := c.opts.Experts
+	for _, s := range []*il.Session{c.rawTarget, c.rawRef} {
+		if p := s.Provenance(); e.Of == nil && e.PerToken == 0 && p != nil {
+			e.PerToken, e.Biased = p.Model.ExpertsPerToken, p.Model.ExpertChoice == provenance.ChoiceBiased
+		}
+	}
+	return e
 }
 
 // measured is what the judge is given.

@@ -71,6 +71,7 @@ type noiseJudge struct {
 	seen      pairing.Propagated // the worst so far
 	lastLayer int                // of the latest call; -1 before the first layer
 	sawNorm   bool               // the final norm is recorded
+	rerouted  float64            // the worst row of those that are left out for their experts
 }
 
 func newNoiseJudge(r *report.Report, m *Input) *noiseJudge {
@@ -93,7 +94,7 @@ func (j *noiseJudge) judge(fs []*pairing.Forward) {
 			j.failed = !j.alone && (j.failed || f.Work == pairing.OtherTokens)
 			continue
 		}
-		j.seen, j.lastLayer, j.sawNorm = pairing.Propagated{}, -1, false
+		j.seen, j.lastLayer, j.sawNorm, j.rerouted = pairing.Propagated{}, -1, false, 0
 		pairing.Walk(f.Top, j.inputs, j.outputs)
 	}
 }
@@ -118,7 +119,13 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 			c.HasInputs = true
 			continue
 		}
-		switch lim := j.inputLimit(c, floor, j.seen.Gap); {
+		seen := j.seen.Gap
+		if t.LeftOut == 0 {
+			seen = max(seen, j.rerouted) // of other rows than the tokens': one of them may be a token that went elsewhere
+		}
+		switch lim := j.inputLimit(c, floor, seen); {
+		case allLeftOut(t):
+			t.Verdict = report.Inherited
 		case p.Bounds.Alone():
 			j.bounded(c, p)
 		case t.NoiseRatio != nil:
@@ -128,7 +135,7 @@ func (j *noiseJudge) inputs(c *pairing.Call) {
 		case report.IsInteger(t) && g > 0:
 			j.blame(c, t, report.IntegersDiffer(t))
 		case g > lim:
-			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; %s", report.Describe(t), report.Explained(t, lim, j.seen.Gap), madeBy(p)))
+			j.blame(c, t, fmt.Sprintf("this input already differs: %s, where %s; %s", report.Describe(t), report.Explained(t, lim, seen), madeBy(p)))
 		default:
 			t.Verdict = report.Pass
 		}
@@ -171,6 +178,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 		if p.Result != nil && p.Direction != report.Inputs {
 			j.output(c, p, floor)
 			j.boundedToo(c, p)
+			j.misrouted(c, p)
 		}
 	}
 	j.noteFallback(c)
@@ -184,6 +192,10 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 	g, in, noise := report.GapOf(t), c.In.Gap, floor
 	if p.Bounds.Alone() {
 		j.bounded(c, p)
+		return
+	}
+	if allLeftOut(t) {
+		t.Verdict = report.Inherited
 		return
 	}
 	t.Verdict = inheritedIf(j.failed && g > floor)
@@ -322,6 +334,9 @@ func anyCompared(c *pairing.Call) bool {
 // see keeps the worst of the forward.
 func (j *noiseJudge) see(c *pairing.Call, direction string) {
 	for _, p := range c.Slots {
+		if p.Result != nil && p.Direction == direction && p.Result.Whole != nil {
+			j.rerouted = max(j.rerouted, rounding.WorstRow(p.Result.Whole))
+		}
 		if p.Result != nil && p.Direction == direction && !math.IsInf(report.GapOf(p.Result), 1) {
 			j.seen.Add(j.handedBy(c, p.Result))
 		}

@@ -72,7 +72,7 @@ func measureCopies(ctx context.Context, p *pairing.Pair, notes *normalize.Notes,
 	for k := 1; k < max(len(rs), len(ts)); k++ {
 		x := rankCopy{ref: copyOf(rs, k, ref), target: copyOf(ts, k, target)}
 		var err error
-		if x.result, err = gapOfFiles(ctx, p, x.ref, x.target, tolerance); err != nil {
+		if x.result, err = gapOfFiles(ctx, p, x.ref, x.target, tolerance, nil); err != nil {
 			unmeasured(p, err)
 			return false
 		}
@@ -92,7 +92,7 @@ func measureCopies(ctx context.Context, p *pairing.Pair, notes *normalize.Notes,
 // every rank comes from one sum over all, and must be equal to the bit.
 func roundedAlike(ctx context.Context, p *pairing.Pair, copies []*il.TensorFile, notes *normalize.Notes) bool {
 	for k := 1; k < len(copies); k++ {
-		x, err := gapOfFiles(ctx, p, copies[0], copies[k], metric.DefaultTolerance)
+		x, err := gapOfFiles(ctx, p, copies[0], copies[k], metric.DefaultTolerance, nil)
 		if err != nil || notes.Whole(copies[0]) || !(report.GapOf(x) <= rounding.Noise(x.DTypes[1])) {
 			return false
 		}

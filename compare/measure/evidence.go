@@ -59,12 +59,12 @@ func (e *Evidence) Rule() report.Rule {
 
 // Gather measures the target, prepared with these notes, against the sessions of e
 // and gives every tensor of the report what was found.
-func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normalize.Notes, fs []*pairing.Forward, sel *pairing.Selection) error {
+func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normalize.Notes, fs []*pairing.Forward, sel *pairing.Selection, experts Experts) error {
 	if (e.Oracle == nil) != (e.Floor == nil) {
 		return fmt.Errorf("an oracle without a floor, or a floor without an oracle, tells nothing: give both")
 	}
 	if e.Replay != nil {
-		found, err := e.against(ctx, "replay", e.Replay, target, notes, sel)
+		found, err := e.against(ctx, "replay", e.Replay, target, notes, sel, experts)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normal
 	if e.Oracle == nil {
 		return nil
 	}
-	found, err := e.against(ctx, "oracle", e.Oracle, target, notes, sel)
+	found, err := e.against(ctx, "oracle", e.Oracle, target, notes, sel, experts)
 	if err != nil {
 		return err
 	}
@@ -83,11 +83,11 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normal
 	if err != nil {
 		return err
 	}
-	pair, err := e.measure(ctx, "floor", lined, beside, known, sel)
+	pair, err := e.measure(ctx, "floor", lined, beside, known, sel, experts)
 	if err != nil {
 		return err
 	}
-	floor, err := e.against(ctx, "oracle", e.Oracle, lined, nil, sel)
+	floor, err := e.against(ctx, "oracle", e.Oracle, lined, nil, sel, experts)
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,9 @@ func (e *Evidence) Gather(ctx context.Context, target *il.Session, notes *normal
 		o, f, x := found[p.Key], floor[p.Key], pair[p.Key]
 		if o != nil && f != nil && x != nil && !report.IsInteger(o.Result) && !report.IsInteger(f.Result) {
 			p.Result.NoiseRatio = rounding.NewNoiseRatio(o.Result.Gap, f.Result.Gap, x.Result.Gap, x.Result.DTypes)
+			if x.Result.Whole != nil {
+				p.Result.NoiseRatio.Whole = rounding.SizeOf(x.Result.Whole)
+			}
 		}
 	})
 	return nil
@@ -113,19 +116,19 @@ func align(name string, target, s *il.Session, before *normalize.Notes) (t, alig
 }
 
 // against measures how far target is from a session of evidence.
-func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+func (e *Evidence) against(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection, experts Experts) (map[report.Key]*pairing.Pair, error) {
 	target, s, notes, err := align(name, target, s, notes)
 	if err != nil {
 		return nil, err
 	}
-	return e.measure(ctx, name, s, target, notes, sel)
+	return e.measure(ctx, name, s, target, notes, sel, experts)
 }
 
 // measure holds target against a session that was aligned with it and holds the
 // same tokens. Tensors of forwards with other tokens are left out, and it is an
 // error where nothing is left: evidence that says nothing must not look like
 // some that found nothing. Of a part that is told when all are together.
-func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection) (map[report.Key]*pairing.Pair, error) {
+func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Session, notes *normalize.Notes, sel *pairing.Selection, experts Experts) (map[report.Key]*pairing.Pair, error) {
 	fs := pairing.Order(s, target, sel)
 	pairing.Workloads(fs)
 	sel.Narrow(fs)
@@ -138,6 +141,7 @@ func (e *Evidence) measure(ctx context.Context, name string, s, target *il.Sessi
 	if err := copies(ctx, fs, notes, metric.DefaultTolerance, nil, func(c *pairing.Call) bool { return name != "replay" || sameInputs(c, notes) }); err != nil {
 		return nil, err
 	}
+	Routing(ctx, fs, experts, name == "replay", metric.DefaultTolerance)
 	out := map[report.Key]*pairing.Pair{}
 	each(fs, func(p *pairing.Pair) { out[p.Key] = p })
 	m := report.Measured{Name: name, Dir: s.Dir, Tensors: len(out)}

@@ -84,7 +84,7 @@ type unusable struct{ why string }
 func (e *unusable) Error() string { return e.why }
 
 func measurePair(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) {
-	best, err := worstRank(ctx, p, tolerance)
+	best, err := worstRank(ctx, p, tolerance, nil)
 	if err != nil {
 		unmeasured(p, err)
 		return
@@ -102,13 +102,13 @@ func unmeasured(p *pairing.Pair, err error) {
 
 // worstRank compares the tensors of a slot. Of several ranks on one side only
 // one is compared if all hold the same; of the same ranks on both sides each is
-// compared with its own, and the worst is the result.
-func worstRank(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+// compared with its own, and the worst is the result. The rows in left are left out.
+func worstRank(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.DType) metric.Tolerance, left *rowSet) (*report.TensorDiff, error) {
 	r, t := p.Ref.Tensors, p.Target.Tensors
 	if len(r) == len(t) && len(r) > 1 {
 		var worst *report.TensorDiff
 		for i := range r {
-			x, err := gapOfFiles(ctx, p, r[i], t[i], tolerance)
+			x, err := gapOfFiles(ctx, p, r[i], t[i], tolerance, left)
 			if err != nil {
 				return nil, err
 			}
@@ -125,7 +125,7 @@ func worstRank(ctx context.Context, p *pairing.Pair, tolerance func(a, b tensor.
 	if err := oneValue(t, r[0]); err != nil {
 		return nil, err
 	}
-	return gapOfFiles(ctx, p, r[0], t[0], tolerance)
+	return gapOfFiles(ctx, p, r[0], t[0], tolerance, left)
 }
 
 // oneValue refuses ranks that do not all hold the same tensor.
@@ -155,13 +155,15 @@ func oneValue(ranks []*il.TensorFile, other *il.TensorFile) error {
 	return nil
 }
 
-// gapOfFiles measures two files. A file that cannot be read is an error, a pair that
+// gapOfFiles measures two files, without the rows in left. A file that cannot be read is an error, a pair that
 // cannot be compared an *unusable.
-func gapOfFiles(ctx context.Context, p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance) (*report.TensorDiff, error) {
+func gapOfFiles(ctx context.Context, p *pairing.Pair, r, t *il.TensorFile, tolerance func(a, b tensor.DType) metric.Tolerance, left *rowSet) (*report.TensorDiff, error) {
 	r.Load()
 	t.Load()
 	out := &report.TensorDiff{Key: p.Key}
 	err := il.WithBoth(r, t, func(x, y *tensor.Tensor) error {
+		x, _ = left.without(x)
+		y, out.LeftOut = left.without(y)
 		tol := tolerance(x.DType, y.DType)
 		g, err := metric.MeasureContext(ctx, x, y, &tol)
 		if err != nil {

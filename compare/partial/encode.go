@@ -108,12 +108,13 @@ func slotOf(p *pairing.Pair) Slot {
 	out.Tensor = &Tensor{
 		DTypes: [2]string{t.DTypes[0].String(), t.DTypes[1].String()},
 		Shape:  slices.Clone(t.Shape), Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, Local: t.ReplayGap, Noise: t.Noise,
+		Routing: t.Routing, Whole: t.Whole, LeftOut: t.LeftOut,
 	}
 	if k := t.Token; k != nil {
 		out.Tensor.Token = &Token{k.Request, k.Position, k.ID, k.Text}
 	}
 	if f := t.NoiseRatio; f != nil {
-		out.Tensor.Floor = &Floor{f.Types[0].String(), f.Target, f.Emulation, f.EmulationGap}
+		out.Tensor.Floor = &Floor{f.Types[0].String(), f.Target, f.Emulation, f.EmulationGap, f.Whole}
 	}
 	return out
 }

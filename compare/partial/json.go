@@ -226,6 +226,8 @@ func (s *Slot) check(bounds int) error {
 		return errors.New("the floor has no gaps")
 	case t.Noise != nil && (t.Local == nil || len(t.Shape) == 0 || t.Noise.Values <= 0 || !t.Noise.Worst.In(t.Noise.Values, t.Shape[len(t.Shape)-1])):
 		return errors.New("the noise is of no block of the tensor")
+	case (t.Whole != nil) != (t.LeftOut > 0), t.Routing != nil && t.Routing.NearTies < t.Routing.Elsewhere && t.Routing.Wrong == nil:
+		return errors.New("says of rows that are left out what does not fit together")
 	case slices.ContainsFunc(t.Shape, func(n int) bool { return n < 0 }):
 		return fmt.Errorf("shape %v is none", t.Shape)
 	}

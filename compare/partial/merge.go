@@ -223,13 +223,14 @@ func (s *Slot) pair(p *Report, c *Call) *pairing.Pair {
 
 func (t *Tensor) tensor(k report.Key) *report.TensorDiff {
 	types, _ := t.types() // check has seen them
-	out := &report.TensorDiff{Key: k, DTypes: types, Shape: t.Shape, Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, ReplayGap: t.Local, Noise: t.Noise}
+	out := &report.TensorDiff{Key: k, DTypes: types, Shape: t.Shape, Rank: t.Rank, Gap: t.Gap, Logits: t.Logits, ReplayGap: t.Local, Noise: t.Noise, Routing: t.Routing, Whole: t.Whole, LeftOut: t.LeftOut}
 	if x := t.Token; x != nil {
 		out.Token = &report.Token{Request: x.Request, Position: x.Position, ID: x.ID, Text: x.Text}
 	}
 	if f := t.Floor; f != nil {
 		emulation, _ := parseType(f.DType)
 		out.NoiseRatio = rounding.NewNoiseRatio(f.Target, f.Emulation, f.Apart, [2]tensor.DType{emulation, types[1]})
+		out.NoiseRatio.Whole = f.Whole
 	}
 	return out
 }

@@ -133,6 +133,10 @@ type Tensor struct {
 	Local  *metric.Gap    `json:"local,omitzero"`
 	Noise  *metric.Noise  `json:"noise,omitzero"`
 	Floor  *Floor         `json:"floor,omitzero"`
+
+	Routing *report.Routing `json:"routing,omitzero"`
+	Whole   *metric.Gap     `json:"whole,omitzero"` // with the rows that are left out
+	LeftOut int             `json:"left_out,omitzero"`
 }
 
 // Token is the token of a tensor's worst row.
@@ -149,6 +153,7 @@ type Floor struct {
 	Target    *metric.Gap `json:"target"`
 	Emulation *metric.Gap `json:"emulation"`
 	Apart     *metric.Gap `json:"apart"`
+	Whole     float64     `json:"whole,omitzero"`
 }
 
 // OwnCalls tells which module calls of the replay of a target are those of a

@@ -54,7 +54,7 @@ type pageView struct {
 	Percent                                     string // of the coverage bar
 	Fates                                       []fateView
 	Findings                                    []Finding
-	Setup                                       []string
+	Setup, Routing                              []string
 	Workloads                                   []string
 	Looks                                       []*lookView
 	LooksLeft                                   int
@@ -128,7 +128,7 @@ func newPage(r *report.Report, o Options) *pageView {
 		Title: fmt.Sprintf("ildiff: %s", title(r)), Verdict: title(r), Class: verdictClass(r.Verdict),
 		Conclusion: conclusion(r), Shortfall: shortfall(r), Rule: rule(r, o.Bounds),
 		Coverage: coverage(&r.Coverage), Percent: fmt.Sprintf("%.1f", r.Coverage.Percent()),
-		Findings: findings(r, o), Setup: report.SetupLines(r.Setup), Measure: measureOf(r), Columns: columnsOf(r), Logprobs: newLogprobView(r.Logprobs),
+		Findings: findings(r, o), Setup: report.SetupLines(r.Setup), Routing: report.RoutingLines(r), Measure: measureOf(r), Columns: columnsOf(r), Logprobs: newLogprobView(r.Logprobs),
 	}
 	p.Legend = p.Measure.legend()
 	for _, s := range []struct {

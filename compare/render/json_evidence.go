@@ -32,6 +32,9 @@ type jsonMore struct {
 	RatioToken    number      `json:"ratio_token"`
 	RatioChannel  number      `json:"ratio_channel"`
 	FloorScale    *jsonScale  `json:"floor_scale"` // best-fit scale to the emulation
+
+	Routing *report.Routing `json:"routing,omitempty"`  // of a router's scores
+	LeftOut int             `json:"left_out,omitempty"` // rows of tokens that went to other experts, which the figures are without
 }
 
 // jsonPlace is a row or a column; of a row the request, the position and the
@@ -98,6 +101,7 @@ func jsonMoreOf(t *report.TensorDiff) jsonMore {
 		WorstToken: jsonPlaceOf(g.WorstToken), WorstChannel: jsonPlaceOf(g.WorstChannel),
 		Scale: none, ScaleStdErr: none, ULPP99: none, ULPMax: none, ArgmaxAgree: none, KL: none, KLMax: none,
 		Ratio: none, RatioToken: none, RatioChannel: none,
+		Routing: t.Routing, LeftOut: t.LeftOut,
 	}
 	if w := t.Token; w != nil && out.WorstToken != nil {
 		out.WorstToken.Request, out.WorstToken.Position, out.WorstToken.TokenID, out.WorstToken.Text = &w.Request, &w.Position, w.ID, w.Text

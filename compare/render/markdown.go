@@ -48,7 +48,8 @@ func Markdown(w io.Writer, r *report.Report, o Options) error {
 		fmt.Fprintf(&b, "| %s | %s | %d | %s |\n", s.name, name(s.Dir), len(s.Steps), prose(strings.Join(s.DTypes, ", "), markdownName))
 	}
 	b.WriteByte('\n')
-	markdownSetup(&b, r)
+	markdownLines(&b, "Made otherwise", report.SetupLines(r.Setup))
+	markdownLines(&b, "Routing", report.RoutingLines(r))
 	for _, f := range fates(&r.Coverage) {
 		markdownList(&b, f)
 	}
@@ -70,13 +71,12 @@ func markdownFindings(b *strings.Builder, fs []Finding) {
 	}
 }
 
-// markdownSetup lists in what the sessions were made otherwise.
-func markdownSetup(b *strings.Builder, r *report.Report) {
-	lines := report.SetupLines(r.Setup)
+// markdownLines lists lines under a name.
+func markdownLines(b *strings.Builder, name string, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	b.WriteString("**Made otherwise:**\n\n")
+	fmt.Fprintf(b, "**%s:**\n\n", name)
 	for i, line := range lines {
 		if i == markdownNames || b.Len() > markdownLists {
 			fmt.Fprintf(b, "* … and %d more\n", len(lines)-i)

@@ -27,6 +27,7 @@ func Text(w io.Writer, r *report.Report, o TextOptions) error {
 	t := &textWriter{Writer: b, report: r, opts: o}
 	t.header()
 	t.list("Made otherwise", report.SetupLines(r.Setup))
+	t.list("Routing", report.RoutingLines(r))
 	if len(r.Modules) > 0 {
 		tab := moduleTable(r)
 		if o.All {

@@ -76,6 +76,9 @@ type TensorDiff struct {
 	Rank       string // the device whose gap this is, where both sides hold several ranks
 	Gap        *metric.Gap
 	Logits     *metric.Logits       // nil but for logits
+	Routing    *Routing             // of a router's scores; nil for all else
+	Whole      *metric.Gap          // with the rows of tokens that went to other experts, which Gap is without; nil where none is left out
+	LeftOut    int                  // so many rows
 	Token      *Token               // the worst row, where the session tells what it is
 	ReplayGap  *metric.Gap          // between the replay and the target; nil without
 	Noise      *metric.Noise        // how many times what rounding explains the replay says it is off; nil without

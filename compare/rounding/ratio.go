@@ -41,6 +41,7 @@ type NoiseRatio struct {
 	Least float64         // the least Scale that is wrong
 	Noise float64         // of one module in the types of the target and the emulation
 	Types [2]tensor.DType // of the emulation, of the target
+	Whole float64         // gap of the target to the emulation with the rows that EmulationGap is without; 0 for none
 }
 
 // lastPlace is the rel_l2 of rounding values of all sizes to the type once:

@@ -109,7 +109,16 @@ type Model struct {
 	Hidden       int    `json:"hidden,omitzero"`
 	Vocab        int    `json:"vocab,omitzero"`
 	Rope         Rope   `json:"rope,omitzero"`
+
+	ExpertsPerToken int    `json:"experts_per_token,omitzero"` // of a mixture
+	ExpertChoice    string `json:"expert_choice,omitzero"`     // what chooses them: ChoiceLargest, ChoiceBiased
 }
+
+// What chooses the experts of a token.
+const (
+	ChoiceLargest = "largest" // the router's largest scores
+	ChoiceBiased  = "biased"  // scores with a bias that sessions do not hold, or groups of experts
+)
 
 // Rope is the rotary embedding.
 type Rope struct {

@@ -15,7 +15,7 @@ func TestText(t *testing.T) {
 		Run:     Run{"id", "rank", &one, "A", &no, "compact", []string{"ForwardBatch"}, map[string]string{"a": "b"}},
 		Config:  []byte(`{"log_step_ids":[0]}`),
 		Engine:  Engine{"vllm", "0.11.0", "c", "v1", "r", []string{"--x"}},
-		Model:   Model{"m", "r", "LlamaForCausalLM", "c", "bfloat16", "fp8", "auto", 2, 3, 4, Rope{"llama3", 5e5, "float32", "s"}},
+		Model:   Model{"m", "r", "LlamaForCausalLM", "c", "bfloat16", "fp8", "auto", 2, 3, 4, Rope{"llama3", 5e5, "float32", "s"}, 2, ChoiceBiased},
 		Weights: []Weight{{"w", []int{2, 3}, "bfloat16", "00"}}, Parallel: Parallel{2, 1, 1, &one, "true", 1, []Rank{{"cuda:1", 1, 0, "H100", "[9,0]", "570"}}},
 		Execution: Execution{&yes, "0", "NONE", 8192, &yes, &no, "eagle", &no, &no, &no, &no, &no, &no, "custom"},
 		Kernels: Kernels{

@@ -77,6 +77,7 @@ func (d *decoder) checkRecord(r *Record) {
 		{"/model/layers", &r.Model.Layers},
 		{"/model/hidden", &r.Model.Hidden},
 		{"/model/vocab", &r.Model.Vocab},
+		{"/model/experts_per_token", &r.Model.ExpertsPerToken},
 		{"/parallel/tp", &r.Parallel.TP},
 		{"/parallel/pp", &r.Parallel.PP},
 		{"/parallel/dp", &r.Parallel.DP},

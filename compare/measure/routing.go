@@ -1,0 +1,248 @@
+package measure
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ilref/ilref/compare/metric"
+	"github.com/ilref/ilref/compare/pairing"
+	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/compare/rounding"
+	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
+)
+
+// Experts tells which experts the scores of a router choose.
+type Experts struct {
+	// Of are those of a row of scores of a module, nil where they are not known.
+	Of func(module string, scores []float64) []int
+	// PerToken is how many there are where Of is nil and the largest scores are
+	// chosen; 0 is unknown, and then rows are told by what experts make of them.
+	PerToken int
+	Biased   bool // not the largest scores are chosen, and Of does not say which
+}
+
+// Routing looks at what the routers of both sides send where, and measures again, without the
+// rows of tokens that went to other experts by a near tie, what such a row has
+// reached: each result of the block of the router, and what follows in the forward. Of a
+// replay (alone) the calls that hold the router, for each is given the target's own inputs.
+func Routing(ctx context.Context, fs []*pairing.Forward, e Experts, alone bool, tolerance func(a, b tensor.DType) metric.Tolerance) {
+	for _, f := range fs {
+		if f.Work != pairing.SameWork || !slices.ContainsFunc(f.Calls, func(c *pairing.Call) bool { return c.Of.Kind == topology.Router }) {
+			continue
+		}
+		r := &routed{ctx: ctx, experts: e, alone: alone, tolerance: tolerance, open: []*rowSet{{}}}
+		pairing.Walk(f.Top, r.enter, r.leave)
+	}
+}
+
+// routed is a forward whose tokens are followed to their experts.
+type routed struct {
+	ctx       context.Context
+	experts   Experts
+	alone     bool
+	tolerance func(a, b tensor.DType) metric.Tolerance
+	open      []*rowSet // left out: of the forward, or of each call that is not over
+	maybe     rowSet    // tokens of the latest router that may have gone elsewhere
+}
+
+// rowSet is a set of the tokens of a forward.
+type rowSet struct {
+	in []bool // nil for none
+	n  int
+}
+
+func (s *rowSet) has(i int) bool { return i < len(s.in) && s.in[i] }
+
+func (s *rowSet) add(i, of int) {
+	if len(s.in) != of {
+		s.in, s.n = make([]bool, of), 0
+	}
+	if !s.in[i] {
+		s.in[i] = true
+		s.n++
+	}
+}
+
+func (s *rowSet) join(x *rowSet) {
+	for i, in := range x.in {
+		if in {
+			s.add(i, len(x.in))
+		}
+	}
+}
+
+// now is what is left out at this place.
+func (r *routed) now() *rowSet { return r.open[len(r.open)-1] }
+
+func (r *routed) enter(c *pairing.Call) {
+	if r.alone {
+		r.open = append(r.open, &rowSet{})
+		return
+	}
+	r.measureAgain(c, report.Inputs)
+}
+
+func (r *routed) leave(c *pairing.Call) {
+	switch c.Of.Kind {
+	case topology.Router:
+		r.route(c)
+	case topology.Experts, topology.MoE:
+		r.told(c)
+	}
+	r.measureAgain(c, report.Outputs)
+	r.measureAgain(c, report.PostFwdInputs)
+	if r.alone {
+		done := r.now()
+		r.open = r.open[:len(r.open)-1]
+		r.now().join(done)
+	}
+}
+
+// measureAgain measures the tensors of a call without the rows that are left out.
+func (r *routed) measureAgain(c *pairing.Call, direction string) {
+	s := r.now()
+	for _, p := range c.Slots {
+		t := p.Result
+		if s.n == 0 || t == nil || p.Direction != direction || p.Bounds.Alone() || t.Gap.Identical() || report.IsInteger(t) || c.Of.Kind == topology.Router {
+			continue
+		}
+		if again, err := worstRank(r.ctx, p, r.tolerance, s); err == nil && again.LeftOut > 0 {
+			t.Whole, t.Gap, t.Rank, t.LeftOut = t.Gap, again.Gap, again.Rank, again.LeftOut
+		}
+	}
+}
+
+// route finds the tokens that a router sends elsewhere.
+func (r *routed) route(c *pairing.Call) {
+	r.maybe = rowSet{}
+	i := slices.IndexFunc(pairsOf(c), func(p *pairing.Pair) bool { return p.Direction == report.Outputs && (p.Slot == "0" || p.Slot == "") })
+	if i < 0 {
+		return
+	}
+	p := pairsOf(c)[i]
+	ref, target := recorded(c, p, true)
+	if ref == nil || p.Status == pairing.Excluded {
+		return
+	}
+	var scores [2][][]float64
+	var types [2]tensor.DType
+	err := il.WithBoth(ref, target, func(x, y *tensor.Tensor) (err error) {
+		types = [2]tensor.DType{x.DType, y.DType}
+		for side, t := range []*tensor.Tensor{x, y} {
+			if scores[side], err = rowsOfScores(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || len(scores[0]) != len(scores[1]) {
+		return // unreadable, or of other shapes: the pair itself says so
+	}
+	x := r.compare(c, scores, types)
+	if p.Result != nil {
+		p.Result.Routing = x
+	}
+}
+
+// compare takes in the scores of all tokens.
+func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor.DType) *report.Routing {
+	out := &report.Routing{PerToken: r.experts.PerToken}
+	known := r.experts.Of != nil || r.experts.PerToken > 0 && !r.experts.Biased
+	left := &rowSet{}
+	left.join(r.now())
+	for i, a := range scores[0] {
+		b := scores[1][i]
+		if left.has(i) || len(a) != len(b) {
+			continue
+		}
+		out.Tokens++
+		switch {
+		case !known && (r.experts.Biased || otherOrder(a, b)):
+			r.maybe.add(i, len(scores[0]))
+			continue
+		case !known:
+			continue
+		}
+		x := r.rerouted(c.Module, a, b)
+		if x == nil {
+			continue
+		}
+		out.Elsewhere++
+		x.Row = i
+		limit := rowLimit(topology.Router, types, false, r.rowGap(c, i, len(scores[0])))
+		x.Noise = limit * rms(a)
+		if x.RelL2 > limit || x.Lead > scoreNoise*x.Noise {
+			if out.Wrong == nil {
+				out.Wrong = x
+			}
+			continue
+		}
+		out.NearTies++
+		if out.Tie == nil || x.Times() > out.Tie.Times() {
+			out.Tie = x
+		}
+		r.now().add(i, len(scores[0]))
+	}
+	if !known {
+		out.Tokens = 0
+	}
+	return out
+}
+
+// scoreNoise is how many times the noise of one score its lead may be that a
+// near tie has: the difference of two scores, the worst of some hundred thousand tokens.
+const scoreNoise = 8
+
+// told leaves out the tokens that may have gone elsewhere, where what the experts made of them
+// tells that they have. Where that is most of them, it is no routing.
+func (r *routed) told(c *pairing.Call) {
+	if r.maybe.n == 0 {
+		return
+	}
+	var out rowSet
+	for _, p := range pairsOf(c) {
+		ref, target := recorded(c, p, false)
+		if p.Direction != report.Outputs || ref == nil {
+			continue
+		}
+		_ = il.WithBoth(ref, target, func(x, y *tensor.Tensor) error { // unreadable: the pair says so
+			for i := range r.maybe.in {
+				a, b := rowOf(x, i, len(r.maybe.in)), rowOf(y, i, len(r.maybe.in))
+				if !r.maybe.has(i) || a == nil || b == nil {
+					continue
+				}
+				g, err := metric.Measure(a, b, nil)
+				if err == nil && rounding.SizeOf(g) > rowLimit(topology.Experts, [2]tensor.DType{x.DType, y.DType}, true, r.rowGap(c, i, len(r.maybe.in))) {
+					out.add(i, len(r.maybe.in))
+				}
+			}
+			return nil
+		})
+	}
+	if 2*out.n <= len(out.in) {
+		r.now().join(&out)
+	}
+	r.maybe = rowSet{}
+}
+
+// rowGap is the largest gap of a row in the inputs of a call, 0 where none is known.
+func (r *routed) rowGap(c *pairing.Call, row, rows int) float64 {
+	most := 0.
+	for _, p := range pairsOf(c) {
+		ref, target := recorded(c, p, true)
+		if p.Direction != report.Inputs || ref == nil {
+			continue
+		}
+		_ = il.WithBoth(ref, target, func(x, y *tensor.Tensor) error { // unreadable: the pair says so
+			if a, b := rowOf(x, row, rows), rowOf(y, row, rows); a != nil && b != nil {
+				if g, err := metric.Measure(a, b, nil); err == nil {
+					most = max(most, rounding.SizeOf(g))
+				}
+			}
+			return nil
+		})
+	}
+	return most
+}
