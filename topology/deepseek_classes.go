@@ -39,11 +39,11 @@ var (
 	}
 	// MultiHeadLatentAttention calls all modules of the attention.
 	MultiHeadLatentAttention = &Spec{
-		Class: "MultiHeadLatentAttention", Kind: AttentionBlock, Single: true, Reduces: true, State: Latents,
+		Class: "MultiHeadLatentAttention", Kind: AttentionBlock, Single: true, Reduces: true, State: Latents, Calls: latentModules,
 		In: []Tensor{positions, hidden}, Out: []Tensor{hidden},
 	}
 	MultiHeadLatentAttention2026 = &Spec{
-		Class: "MultiHeadLatentAttentionWrapper", Kind: AttentionBlock, Single: true, Reduces: true, State: Latents,
+		Class: "MultiHeadLatentAttentionWrapper", Kind: AttentionBlock, Single: true, Reduces: true, State: Latents, Calls: latentModules,
 		In: []Tensor{positions, hidden, queryScale}, Out: []Tensor{hidden},
 	}
 	// LatentAttentionLayer is vLLM's Attention with a latent cache; its output_shape is by
@@ -87,6 +87,9 @@ var (
 	}
 )
 
+// latentModules are those that mla_attn calls.
+var latentModules = []string{FusedQKVAProjName, KVAProjName, QProjName, QANormName, QBProjName, KVANormName, RotaryName, OProjName}
+
 // Tensors of latent attention.
 var (
 	queryScale = Tensor{Name: "llama_4_scaling", Optional: true}
@@ -107,7 +110,7 @@ func latentNorm(x Tensor) *Spec {
 
 func latentAttention(class string) *Spec {
 	return &Spec{
-		Class: class, Kind: Attention, Single: true, State: Latents, Rounding: []Point{SumOrder, Probabilities, SplitSums, Result},
+		Class: class, Kind: Attention, Single: true, State: Latents, Calls: []string{KVBProjName}, Rounding: []Point{SumOrder, Probabilities, SplitSums, Result},
 		In: []Tensor{
 			{Name: "q", Shape: []Dim{T, Heads, QKHead}, Sharding: HeadAxis},
 			{Name: "kv_c_normed", Shape: []Dim{T, KVLatent}, Sharding: Replicated},

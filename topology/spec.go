@@ -10,6 +10,7 @@ type Spec struct {
 	State    State    // what it keeps from call to call
 	Rounding []Point  // where a kernel that is right may round or order sums otherwise
 	Reduces  bool     // its result is a sum over tensor-parallel ranks
+	Calls    []string // modules of its layer that it calls although they are registered elsewhere
 	Shared   bool     // one object is called several times in a step, so its calls are numbered
 }
 

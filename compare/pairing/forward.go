@@ -165,12 +165,16 @@ func mergeCalls(st stepPair, arch *topology.Architecture) []*Call {
 // Link finds which call contains which. Names tell it, but for a module that
 // several parents share: vLLM's rotary_emb is registered under layer 0 and
 // called by every layer, so a call of a module whose parent by name is over
-// belongs to the innermost module that is still open.
+// belongs to the innermost module that is still open; and for modules that call what is
+// registered elsewhere, as their class says.
 func (f *Forward) Link() {
 	containers := map[string]bool{}
 	for _, c := range f.Calls {
 		for name := topology.Parent(c.Module); name != ""; name = topology.Parent(name) {
 			containers[name] = true
+		}
+		if len(c.Of.Calls) > 0 {
+			containers[c.Module] = true
 		}
 	}
 	logged := map[string]bool{}
@@ -180,7 +184,7 @@ func (f *Forward) Link() {
 			open = open[:len(open)-1] // a leaf: it was over before this call
 		}
 		i := len(open) - 1
-		for i >= 0 && !strings.HasPrefix(c.Module, open[i].Module+".") {
+		for i >= 0 && !open[i].calls(c) {
 			i--
 		}
 		if i < 0 && logged[topology.Parent(c.Module)] { // shared
@@ -197,6 +201,12 @@ func (f *Forward) Link() {
 		open = append(open, c)
 		logged[c.Module] = true
 	}
+}
+
+// calls reports whether a call contains another by its name, or by what its class says.
+func (c *Call) calls(other *Call) bool {
+	return strings.HasPrefix(other.Module, c.Module+".") ||
+		slices.Contains(c.Of.Calls, other.Of.Rel) && (other.Of.Shared || other.Of.Layer == c.Of.Layer)
 }
 
 // layerOf is the layer number in the name; for the rope that all layers share,
