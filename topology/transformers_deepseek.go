@@ -31,10 +31,14 @@ func transformersLatent(i int) []Mapping {
 		{in(FusedQKVAProjName), 0, false, "0", []Source{argument(kva)}},
 		{in(FusedQKVAProjName), 0, true, "0", []Source{result(qa), result(kva)}},
 	}
-	for _, rel := range []string{KVAProjName, QProjName, QBProjName, KVBProjName, OProjName} {
-		out = append(out, Mapping{in(rel), 0, false, "0", []Source{argument(in(rel))}}, Mapping{in(rel), 0, true, "0", []Source{result(in(rel))}})
+	linear := func(rels ...string) {
+		for _, rel := range rels {
+			out = append(out, Mapping{in(rel), 0, false, "0", []Source{argument(in(rel))}}, Mapping{in(rel), 0, true, "0", []Source{result(in(rel))}})
+		}
 	}
-	return slices.Concat(out, normBehind(in(QANormName)), normBehind(in(KVANormName)), []Mapping{
+	out = append(out, normBehind(in(QANormName))...) // in the order of the calls
+	linear(KVAProjName, QProjName, QBProjName)
+	out = slices.Concat(out, normBehind(in(KVANormName)), []Mapping{
 		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
 		{decoderRotaryFirst, i, false, "1", nil},
 		{decoderRotaryFirst, i, false, "2", nil},
@@ -45,6 +49,8 @@ func transformersLatent(i int) []Mapping {
 		{in(LatentAttnName), 0, false, "2", nil},
 		{in(LatentAttnName), 0, true, "", []Source{argument(o)}},
 	})
+	linear(KVBProjName, OProjName)
+	return out
 }
 
 // latentSame: projections of latents are given what the first norm returns.
