@@ -70,7 +70,7 @@ func SessionsContext(ctx context.Context, ref, target *il.Session, opts Options)
 	if err := c.measure(ctx, nil); err != nil {
 		return nil, err
 	}
-	return verdict(c.measured(), diagnose.Sessions{Notes: &c.notes}), ctx.Err()
+	return verdict(c.measured(), diagnose.Sessions{Notes: &c.notes, Experts: c.experts()}), ctx.Err()
 }
 
 // comparison is two sessions on their way through the stages.
@@ -145,11 +145,15 @@ func (c *comparison) measure(ctx context.Context, then func(*pairing.Pair)) erro
 	return measure.Origins(ctx, c.forwards, measure.SameFiles)
 }
 
-// experts are those of the options, or what the sessions say of them.
+// experts are those of the options, or what the sessions, or the evidence, say of them.
 func (c *comparison) experts() measure.Experts {
 	e := c.opts.Experts
-	for _, s := range []*il.Session{c.rawTarget, c.rawRef} {
-		if p := s.Provenance(); e.Of == nil && e.PerToken == 0 && p != nil {
+	v := c.opts.Evidence
+	for _, s := range []*il.Session{c.rawTarget, c.rawRef, v.Replay, v.Oracle, v.Floor} {
+		if s == nil || e.Of != nil || e.PerToken > 0 {
+			continue
+		}
+		if p := s.Provenance(); p != nil {
 			e.PerToken, e.Biased = p.Model.ExpertsPerToken, p.Model.ExpertChoice == provenance.ChoiceBiased
 		}
 	}
@@ -165,6 +169,7 @@ func (c *comparison) measured() *judge.Input {
 		Clip: o.clip(), Logprobs: o.logprobBounds(),
 		Unfinished: judge.Unfinished(c.rawRef.Unfinished(), c.rawTarget.Unfinished()),
 		Setup:      setup.Differences(c.rawRef.Provenance(), c.rawTarget.Provenance()),
+		Experts:    c.experts(),
 	}
 }
 

@@ -208,15 +208,23 @@ func TestRouting(t *testing.T) {
 		lines   string
 	}{
 		{"the same experts", &mixture{noise: noise(), scores: ties(1, 1)}, known, report.Pass, "", "", "all 48 choices of 2 router calls fell on the same experts"},
-		{"a near tie", &mixture{noise: noise(), scores: ties(-1, 1)}, known, report.Pass, "", "",
+		{
+			"a near tie", &mixture{noise: noise(), scores: ties(-1, 1)}, known, report.Pass, "", "",
 			"1 of 47 choices of 2 router calls fell on other experts by near ties, which is no fault; the rows of those tokens are left out of what follows in their forward\n" +
-				"the widest: step 0, model.layers.0.block_sparse_moe.gate, row 7: expert 3 in the reference, 5 in the target"},
-		{"a near tie, experts not known", &mixture{noise: noise(), scores: ties(-1, 1)}, Options{}, report.Pass, "", "",
-			"rows of up to 1 token are left out behind routers"},
+				"the widest: step 0, model.layers.0.block_sparse_moe.gate, row 7: expert 3 in the reference, 5 in the target",
+		},
+		{
+			"a near tie, experts not known", &mixture{noise: noise(), scores: ties(-1, 1)},
+			Options{},
+			report.Pass, "", "",
+			"rows of up to 1 token are left out behind routers",
+		},
 		{"a near tie, experts chosen by a bias", &mixture{noise: noise(), scores: ties(-1, 1)}, Options{Experts: measure.Experts{PerToken: 2, Biased: true}}, report.Pass, "", "", "rows of up to 1 token"},
 		{"a chooser", &mixture{noise: noise(), scores: ties(-1, 1)}, Options{Experts: measure.Experts{Of: func(_ string, s []float64) []int { return largestTwo(s) }}}, report.Pass, "", "", "1 of 47 choices"},
-		{"scores of one token", &mixture{noise: noise(), scores: ties(1, -1)}, known, report.Fail, "step_0/model.layers.1.block_sparse_moe.gate/outputs",
-			"1 of 24 tokens sent to other experts without a near tie: row 11: expert 3 in the reference, 5 in the target", ""},
+		{
+			"scores of one token", &mixture{noise: noise(), scores: ties(1, -1)}, known, report.Fail, "step_0/model.layers.1.block_sparse_moe.gate/outputs",
+			"1 of 24 tokens sent to other experts without a near tie: row 11: expert 3 in the reference, 5 in the target", "",
+		},
 		{"another choice of the same scores", &mixture{noise: noise(), scores: ties(1, 1), choose: func(l, k int, s []float64) []int {
 			if l == 0 && k%6 == 0 {
 				return []int{largestTwo(s)[0], (largestTwo(s)[1] + 1) % 8}

@@ -17,7 +17,7 @@ import (
 func TestSameBits(t *testing.T) {
 	ids := []int{1, 17, 30, 99, 4, 4, 58, 120, 7, 66, 31}
 	other := []int{1, 90, 12}
-	for _, name := range []string{"llama-yarn", "mistral-window", "qwen3", "phi3-longrope-long", "mixtral", "qwen2moe", "qwen3moe", "granitemoe", "glm4moe"} {
+	for _, name := range []string{"llama-yarn", "mistral-window", "qwen3", "phi3-longrope-long", "mixtral", "qwen2moe", "qwen3moe", "granitemoe", "glm4moe", "gptoss", "gptoss-two", "llama4", "llama4-plain"} {
 		c, err := Open(filepath.Join(fixture.Architectures(), name))
 		require.NoError(t, err)
 		defer c.Close()

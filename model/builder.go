@@ -28,6 +28,7 @@ type building struct {
 	root         nn.Base
 	ropes        map[ropeKey]*nn.Rotary
 	rope         *nn.Rope         // the config's
+	ropeByLayer  bool             // layers with a window may have another; see layerRope
 	latentRotary *nn.LatentRotary // of latent attention
 	err          error
 }
@@ -39,7 +40,7 @@ type ropeKey struct {
 }
 
 func newBuilder(c *Checkpoint, o Options, arch string) *builder {
-	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}}
+	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}, ropeByLayer: architectures[arch].ropeByLayer}
 	return &builder{building: s, in: &s.root}
 }
 
@@ -171,12 +172,17 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
+	return register(b, b.ropeObject(name, *b.configRope()))
+}
+
+// ropeObject is the one of a rope, made under this name where it is the first.
+func (b *builder) ropeObject(name string, rope nn.Rope) *nn.Rotary {
 	shape := b.attentionShape(0)
-	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
+	key := ropeKey{rope, shape.Heads, shape.KVHeads, shape.HeadDim}
 	if b.ropes[key] == nil {
 		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
 	}
-	return register(b, b.ropes[key])
+	return b.ropes[key]
 }
 
 // configRope is the config's rope, the same for all of the tree.
@@ -199,6 +205,11 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 		x.Compute = true
 		nn.Give(attn, i, x)
 	}
+}
+
+// layerNorm normalises over the last dimension, with weights of a shape.
+func (b *builder) layerNorm(name string, spec *topology.Spec, shape ...int) *nn.LayerNorm {
+	return register(b, nn.NewLayerNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", shape...), b.cfg.RMSNormEps))
 }
 
 // projected says that the rope is given queries and keys, and the attention

@@ -45,22 +45,26 @@ func TestConfigAgainstArchitecture(t *testing.T) {
 		{"logits of Granite", "granitemoe", `"logits_scaling": 6.0`, `"logits_scaling": 0`, "/logits_scaling is 0, expected"},
 		{"rope type", "llama-linear", `"rope_type": "linear"`, `"rope_type": "mrope"`, `is "mrope", which is not supported`},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			dir := t.TempDir()
-			require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(fixture.Architectures(), tc.checkpoint))))
-			path := filepath.Join(dir, "config.json")
-			b, err := os.ReadFile(path)
-			require.NoError(t, err)
-			edited := strings.Replace(string(b), tc.old, tc.new, 1)
-			require.NotEqual(t, string(b), edited)
-			require.NoError(t, os.WriteFile(path, []byte(edited), 0o644))
-			c, err := Open(dir)
-			if err == nil {
-				defer c.Close()
-				_, err = Build(c, Options{})
-			}
-			require.ErrorContains(t, err, tc.want)
-			require.NotContains(t, err.Error(), "\n")
-		})
+		t.Run(tc.name, func(t *testing.T) { refused(t, tc.checkpoint, tc.old, tc.new, tc.want) })
 	}
+}
+
+// refused expects one line against a checkpoint whose config is edited.
+func refused(t *testing.T, checkpoint, old, edit, want string) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(fixture.Architectures(), checkpoint))))
+	path := filepath.Join(dir, "config.json")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	edited := strings.Replace(string(b), old, edit, 1)
+	require.NotEqual(t, string(b), edited)
+	require.NoError(t, os.WriteFile(path, []byte(edited), 0o644))
+	c, err := Open(dir)
+	if err == nil {
+		defer c.Close()
+		_, err = Build(c, Options{})
+	}
+	require.ErrorContains(t, err, want)
+	require.NotContains(t, err.Error(), "\n")
 }

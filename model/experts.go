@@ -45,6 +45,11 @@ var (
 // fusedMoE makes the experts of a mixture, each of whose weights are tensors of their
 // own in the checkpoint: experts.0.w1.weight (vLLM's make_expert_params_mapping).
 func (b *builder) fusedMoE(name string, spec *topology.Spec, names expertNames, routing nn.Routing) *nn.Experts {
+	return b.mixture(name, spec, routing, b.expertsApart(name, names))
+}
+
+// expertsApart finds the weights of experts of which each has tensors of its own.
+func (b *builder) expertsApart(name string, names expertNames) []nn.Expert {
 	h, intermediate := b.cfg.HiddenSize, b.cfg.Experts.Intermediate
 	experts := make([]nn.Expert, b.cfg.Experts.Num)
 	for e := range experts {
@@ -55,7 +60,7 @@ func (b *builder) fusedMoE(name string, spec *topology.Spec, names expertNames, 
 		}
 		experts[e].W2 = b.part(at+names.down, names.down, h, intermediate, false)
 	}
-	return b.mixture(name, spec, routing, experts)
+	return experts
 }
 
 // fusedMoE3D makes the experts of a mixture whose weights are two tensors of three

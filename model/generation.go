@@ -11,6 +11,8 @@ type Generation struct {
 	TopP              *float64
 	MinP              *float64
 	RepetitionPenalty *float64 // vLLM applies it by default, to greedy decoding too
+
+	AttnTemperatureTuning *bool // Llama 4: vLLM takes it from here
 }
 
 // ParseGeneration reads the bytes of a generation_config.json. Other keys of
@@ -34,6 +36,10 @@ func ParseGeneration(file string, data []byte) (*Generation, error) {
 	if o.has("top_k") {
 		k := o.int("top_k", 0)
 		g.TopK = &k
+	}
+	if o.has("attn_temperature_tuning") {
+		on := o.bool("attn_temperature_tuning", false)
+		g.AttnTemperatureTuning = &on
 	}
 	if o.doc.err != nil {
 		return nil, o.doc.err

@@ -103,7 +103,7 @@ func (b *builder) qwenExperts(spec *topology.Spec) *nn.Experts {
 }
 
 // routed says that experts are given what their block is, and what the router returns.
-func routed(experts *nn.Experts, block, gate nn.Module) {
+func routed(experts, block, gate nn.Module) {
 	nn.Give(experts, 0, nn.Argument(block, 0))
 	logits := nn.Result(gate, 0)
 	logits.Compute = true

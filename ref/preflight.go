@@ -51,6 +51,7 @@ var hiddenStates = []struct {
 	slot      string
 }{
 	{topology.EmbedTokensName, il.Outputs, ""},
+	{topology.GptOssEmbeddingName, il.Outputs, ""},
 	{topology.FinalNormName, il.Inputs, "0"},
 	{topology.LogitsProcessorName, il.Inputs, "1"},
 }

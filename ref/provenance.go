@@ -40,6 +40,9 @@ func (e *Engine) tellBatch(chunks []chunk) {
 // was built from, by a program of a version.
 func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance.Record, error) {
 	cfg, lag, eager := ckpt.Config, 1, true
+	if e.Model.RootBypassed { // no step ends between a forward and its logits
+		lag = 0
+	}
 	r := &provenance.Record{
 		Writer: provenance.Writer{Name: EngineName, Version: version},
 		Run:    provenance.Run{LogitsLag: &lag, Kwargs: new(bool), Views: "compact"},
@@ -63,6 +66,7 @@ func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance
 	if e.DType().Size() == 2 {
 		r.Engine.Rounding = string(e.rounding)
 	}
+	r.Model.ExpertsPerToken, r.Model.ExpertChoice = expertsOf(e.Model)
 	var err error
 	if r.Model.ConfigSHA256, err = ckpt.ConfigDigest(); err != nil {
 		return nil, err

@@ -163,12 +163,31 @@ func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 	return nil, missing(c, m, i)
 }
 
-// source finds a tensor in the calls of the step: as it was recorded, or
-// computed from what its module was given; nil where neither is there.
+// source finds a tensor in the calls of the step, and makes of it what was made outside
+// modules; nil where it is not there.
 func (r *view) source(s nn.Source) (*tensor.Tensor, error) {
 	if s.Make != nil {
 		return r.made(s)
 	}
+	x, err := r.found(s)
+	if x == nil || err != nil || s.Made == nil {
+		return x, err
+	}
+	var with *tensor.Tensor
+	for _, w := range s.With {
+		if with, err = r.source(w); with != nil || err != nil {
+			break
+		}
+	}
+	if err != nil || with == nil && len(s.With) > 0 {
+		return nil, err
+	}
+	return s.Made(r.bare(), x, with), nil
+}
+
+// found finds a tensor in the calls of the step: as it was recorded, or
+// computed from what its module was given; nil where neither is there.
+func (r *view) found(s nn.Source) (*tensor.Tensor, error) {
 	dir := il.Inputs
 	if s.Output {
 		dir = il.Outputs
@@ -186,6 +205,11 @@ func (r *view) source(s nn.Source) (*tensor.Tensor, error) {
 			return columns(x, s)
 		case s.Output && s.Compute:
 			return r.computed(c, s)
+		}
+	}
+	if s.Output && s.Compute && len(s.Module.Sources(1, s.Call)) > 0 { // its call is not recorded: perhaps all that it was given is
+		if x, err := r.computed(&il.Call{Module: s.Module.Name(), Index: s.Call}, s); err == nil {
+			return x, nil
 		}
 	}
 	return nil, nil
@@ -206,6 +230,9 @@ func (r *view) made(s nn.Source) (*tensor.Tensor, error) {
 
 // columns is those of a recorded tensor that a source is.
 func columns(x *tensor.Tensor, s nn.Source) (*tensor.Tensor, error) {
+	if s.Flat && len(x.Shape) == 3 {
+		x = nn.Flatten(x.Clone())
+	}
 	if s.Hi == 0 {
 		return x, nil
 	}

@@ -11,8 +11,13 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
-	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures
+	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures, or of a second shared rope
 	Ties  []Tie    // beside those of every decoder; see ties.go
+	// Untied are ends of which those say what is not so here.
+	Untied []End
+	// OwnTies says that Ties are all, for the names or the arguments of the layer are not
+	// those of other decoders.
+	OwnTies bool
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
 	Transformers func(layers int) *Table
@@ -44,7 +49,11 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026}
+var architectures = []*Architecture{
+	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
+	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gptOss2025, gptOss2026, llama4For2025,
+	llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3, exaone4,
+}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module
@@ -61,7 +70,7 @@ func (a *Architecture) Modules(layers int) []Module {
 		}
 		for i := range layers {
 			for _, c := range a.Layer {
-				if i == 0 || !c.Spec.Shared {
+				if i == 0 || !c.Spec.Shared || slices.Contains(a.Some, c.Name) {
 					out = append(out, a.Of(InLayer(i, c.Name)))
 				}
 			}
@@ -82,11 +91,14 @@ func ByName(name string, era Era) *Architecture {
 }
 
 // Recognise finds the architecture that has all the modules of a session, nil
-// where none has.
-func Recognise(modules iter.Seq[string]) *Architecture {
+// where none has: of several the first of the name that the session says, else one all of
+// whose modules the session has, else the first.
+func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
+	seen := map[string]bool{} // names outside layers, and within one
 	for m := range modules {
 		p := Locate(m)
+		seen[p.Rel] = true
 		n := 0
 		for _, a := range left {
 			if a.spec(p) != nil {
@@ -98,7 +110,23 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 			return nil
 		}
 	}
+	for _, fits := range []func(*Architecture) bool{
+		func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) },
+		func(a *Architecture) bool { return a.completeIn(seen) },
+	} {
+		if i := slices.IndexFunc(left, fits); i >= 0 {
+			return left[i]
+		}
+	}
 	return left[0]
+}
+
+// completeIn reports whether a session has all modules that are called in every model of
+// the architecture.
+func (a *Architecture) completeIn(seen map[string]bool) bool {
+	return !slices.ContainsFunc(slices.Concat(a.Root, a.Layer), func(c Child) bool {
+		return c.Spec.Kind != Head && !seen[c.Name] && !slices.Contains(a.Some, c.Name)
+	})
 }
 
 // spec is the class of the module at a place, nil where the tree has none.

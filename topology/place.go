@@ -71,6 +71,12 @@ func (p Place) IsLayer() bool { return p.Layer >= 0 && p.Rel == "" }
 // of a vision tower or another part of a model.
 func (p Place) InDecoder() bool { return p.Layer >= 0 && p.Prefix == layersPrefix }
 
+// IsEmbedding reports whether a module is the embedding of the tokens, which GPT-OSS
+// calls otherwise.
+func IsEmbedding(module string) bool {
+	return module == EmbedTokensName || module == GptOssEmbeddingName
+}
+
 // LastWord is the last component of a module's name: the attribute that its
 // parent holds it under.
 func LastWord(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }

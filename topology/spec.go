@@ -34,6 +34,7 @@ const (
 	I       Dim = "I"    // intermediate size
 	GateUp  Dim = "2I"   // gate and up, one after another
 	Heads   Dim = "nh"   // query heads
+	THeads  Dim = "T*nh" // heads of all tokens, or key and value heads
 	KVHeads Dim = "nkv"  // key and value heads
 	HeadDim Dim = "D"    //
 	Q       Dim = "Q"    // nh*D
@@ -172,6 +173,10 @@ func (s *Spec) Sharding(output bool, slot string) Sharding {
 	}
 	return UnknownSharding
 }
+
+// PositionsSlots are the slots in which a decoder layer may be given the positions of
+// the tokens: GPT-OSS's takes the hidden states first. They are the only integers there.
+var PositionsSlots = []string{"0", "1"}
 
 // TakesPositions reports whether the first argument is the positions of the
 // tokens.

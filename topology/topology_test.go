@@ -133,7 +133,7 @@ func TestRecognise(t *testing.T) {
 func TestTransformersTable(t *testing.T) {
 	rotated := func(of *Architecture, modules ...string) string {
 		for _, m := range TransformersTable(slices.Values(modules), 2, of).Mappings {
-			if m.Module == decoderRotaryFirst && m.Index == 1 && !m.Output && m.Slot == "1" {
+			if m.Module == layersPrefix+"0."+RotaryName && m.Index == 1 && !m.Output && m.Slot == "1" {
 				return m.Sources[0].Module
 			}
 		}
@@ -161,13 +161,13 @@ func TestTransformersPhi3(t *testing.T) {
 	for _, of := range []*Architecture{nil, llama, phi3} {
 		sources := map[string][]Source{}
 		for _, m := range TransformersTable(slices.Values(modules), 2, of).Mappings {
-			if m.Output && m.Slot == "0" || m.Module == decoderRotaryFirst {
+			if m.Output && m.Slot == "0" || m.Module == layersPrefix+"0."+RotaryName {
 				sources[fmt.Sprintf("%s %d %t %s", m.Module, m.Index, m.Output, m.Slot)] = m.Sources
 			}
 		}
 		assert.Equal(t, []Source{result(modules[0])}, sources[modules[0]+" 0 true 0"])
 		assert.Equal(t, []Source{result(modules[1])}, sources[modules[1]+" 0 true 0"])
-		assert.Nil(t, sources[decoderRotaryFirst+" 1 false 1"])
+		assert.Nil(t, sources[layersPrefix+"0."+RotaryName+" 1 false 1"])
 	}
 	for _, m := range modules[2:] {
 		assert.True(t, TransformersAlone(m, false, "0"), m)

@@ -18,16 +18,32 @@ type Mapping struct {
 // Table is what the tensors of a model of so many layers are in transformers'
 // modules.
 type Table struct {
+	Of       *Architecture // whose it is
 	Mappings []Mapping
+	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
-	logits   []Mapping                           // nil: TransformersLogits
+	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
+	// tensor in transformers.
+	NoRope   bool
 	mixed    bool                                // some layers have a mixture of experts in the place of the MLP
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 	// suited reports whether a model with such modules has a mapping; nil: it has all.
 	suited func(modules iter.Seq[string], m Mapping) bool
 	// sometimes are modules of layers that vLLM calls in some steps, and transformers in all.
 	sometimes []string
-	alone     []string // modules of layers whose results are those of no module of vLLM
+
+	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
+	// module.
+	Scaled bool
+}
+
+// Logits are the logits' mappings; vLLM logs them one step later.
+func (t *Table) Logits() []Mapping {
+	out := Mapping{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}}
+	if t.Scaled {
+		out.Sources = nil
+	}
+	return []Mapping{{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}}, out}
 }
 
 // Source is a tensor of a module of transformers.
@@ -46,26 +62,6 @@ var PositionsSource = Source{Module: "model.rotary_emb", Arg: "1"}
 
 // PositionsKeyword is the keyword by which later releases give the positions.
 const PositionsKeyword = "position_ids"
-
-// TransformersLogits are the logits' mappings; vLLM logs them one step later.
-var TransformersLogits = []Mapping{
-	{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}},
-	{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}},
-}
-
-// Logits are the logits' mappings; vLLM logs them one step later.
-func (t *Table) Logits() []Mapping {
-	if t.logits != nil {
-		return t.logits
-	}
-	return TransformersLogits
-}
-
-// Alone reports whether a tensor of transformers is one of no module of vLLM.
-func (t *Table) Alone(module string, output bool, slot string) bool {
-	undivided := t.logits != nil && module == LMHeadName && output
-	return undivided || output && slices.Contains(t.alone, Locate(module).Rel) || TransformersAlone(module, output, slot)
-}
 
 // Sometimes reports whether vLLM calls a module in some steps alone.
 func (t *Table) Sometimes(module string) bool {
@@ -101,6 +97,11 @@ func (t *Table) Same(s Source) []Source {
 	return t.handedOn(s, t.layers)
 }
 
+// Alone reports whether a tensor of transformers is one of no module of vLLM.
+func (t *Table) Alone(module string, output bool, slot string) bool {
+	return t.Scaled && output && module == LMHeadName || slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
+}
+
 // TransformersAlone reports whether a tensor of transformers is one of no
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.
@@ -115,8 +116,10 @@ func TransformersAlone(module string, output bool, slot string) bool {
 		return module == PositionsSource.Module
 	case "act_fn":
 		return output
-	case "self_attn":
+	case "self_attn", "mlp", "feed_forward": // attention's weights, a router's scores
 		return output && slot == "1"
+	case "router", "experts": // scores, chosen experts, what each is given
+		return true
 	}
 	return false
 }
@@ -126,6 +129,8 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "qk_norm":
+		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}
@@ -147,6 +152,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
 			t.fit(modules)
+			t.Of = a
 			return t
 		}
 	}
@@ -163,8 +169,11 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 			}
 		}
 	}
+	for _, s := range t.alone {
+		known[s.Module] = true
+	}
 	for m := range modules {
-		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) && !slices.Contains(t.alone, Locate(m).Rel) {
+		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {
 			return false
 		}
 	}

@@ -12,8 +12,17 @@ import (
 // weights have the factor that vLLM multiplies the experts' sum by, so that this is another.
 func deepseekTransformers(layers int) *Table {
 	t := mixed(normFirst(layers, transformersLatent, func(i int) []Mapping { return transformersSharedMixture(i, "0") }))
-	t.suited, t.handedOn, t.alone, t.sometimes = latentsOf, latentSame, []string{MLPExpertsName}, []string{KVBProjName}
+	t.suited, t.handedOn, t.alone, t.sometimes = latentsOf, latentSame, expertsAlone(layers), []string{KVBProjName}
 	return t
+}
+
+// expertsAlone are the sums of experts, which vLLM's are not.
+func expertsAlone(layers int) []Source {
+	var list []Source
+	for i := range layers {
+		list = append(list, result(InLayer(i, MLPExpertsName)), Source{InLayer(i, MLPExpertsName), true, ""})
+	}
+	return list
 }
 
 // transformersLatent is the latent attention of layer i. What self_attn is given in 2026,
@@ -39,11 +48,11 @@ func transformersLatent(i int) []Mapping {
 	out = append(out, normBehind(in(QANormName))...) // in the order of the calls
 	linear(KVAProjName, QProjName, QBProjName)
 	out = slices.Concat(out, normBehind(in(KVANormName)), []Mapping{
-		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
-		{decoderRotaryFirst, i, false, "1", nil},
-		{decoderRotaryFirst, i, false, "2", nil},
-		{decoderRotaryFirst, i, true, "0", nil},
-		{decoderRotaryFirst, i, true, "1", nil},
+		{InLayer(0, RotaryName), i, false, "0", []Source{PositionsSource}},
+		{InLayer(0, RotaryName), i, false, "1", nil},
+		{InLayer(0, RotaryName), i, false, "2", nil},
+		{InLayer(0, RotaryName), i, true, "0", nil},
+		{InLayer(0, RotaryName), i, true, "1", nil},
 		{in(LatentAttnName), 0, false, "0", nil},
 		{in(LatentAttnName), 0, false, "1", []Source{result(in(KVANormName))}},
 		{in(LatentAttnName), 0, false, "2", nil},
@@ -113,18 +122,18 @@ func glm4MoeTransformers(layers int) *Table {
 	t := mixed(normFirst(layers, func(i int) []Mapping {
 		q, k := InLayer(i, QNormName), InLayer(i, KNormName)
 		rotated := []Mapping{
-			{decoderRotaryFirst, i, false, "1", []Source{result(q)}},
-			{decoderRotaryFirst, i, false, "2", []Source{result(k)}},
+			{InLayer(0, RotaryName), i, false, "1", []Source{result(q)}},
+			{InLayer(0, RotaryName), i, false, "2", []Source{result(k)}},
 		}
 		return slices.Concat(transformersQKNorms(i), transformersAttention(i, "self_attn.q_proj", "self_attn.k_proj"), rotated)
 	}, func(i int) []Mapping { return transformersSharedMixture(i, "") }))
-	t.suited, t.alone = glm4Norms, []string{MLPExpertsName}
+	t.suited, t.alone = glm4Norms, expertsAlone(layers)
 	return t
 }
 
 // glm4Norms leaves out, of what is rotated, what is not: projections beside norms.
 func glm4Norms(modules iter.Seq[string], m Mapping) bool {
-	if m.Module != decoderRotaryFirst || m.Output || m.Slot == "0" {
+	if m.Module != InLayer(0, RotaryName) || m.Output || m.Slot == "0" {
 		return true
 	}
 	norms := false

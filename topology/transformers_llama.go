@@ -30,19 +30,23 @@ func normFirst(layers int, attention, mlp func(layer int) []Mapping) *Table {
 		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
 	}
 	for i := range layers {
-		out = append(out, llamaStream(i)...)
+		out = append(out, llamaStream(i, MLPName)...)
 		out = append(out, attention(i)...)
-		out = append(out, llamaPostAttention(i)...)
+		out = append(out, llamaPostAttention(i, OProjName)...)
 		out = append(out, mlp(i)...)
 	}
-	last := layers - 1
-	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(
-		out,
-		Mapping{FinalNormName, 0, false, "0", []Source{result(InLayer(last, MLPName))}},
-		Mapping{FinalNormName, 0, false, "1", []Source{argument(InLayer(last, PostAttnNormName))}},
-		Mapping{FinalNormName, 0, true, "0", []Source{result(FinalNormName)}},
-		Mapping{FinalNormName, 0, true, "1", []Source{argument(FinalNormName)}},
-	)}
+	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(out, finalNorm(InLayer(layers-1, MLPName), InLayer(layers-1, PostAttnNormName))...)}
+}
+
+// finalNorm is the last norm, which adds what the last layer's feed-forward part returned
+// to the stream that its norm was given.
+func finalNorm(mlp, postNorm string) []Mapping {
+	return []Mapping{
+		{FinalNormName, 0, false, "0", []Source{result(mlp)}},
+		{FinalNormName, 0, false, "1", []Source{argument(postNorm)}},
+		{FinalNormName, 0, true, "0", []Source{result(FinalNormName)}},
+		{FinalNormName, 0, true, "1", []Source{argument(FinalNormName)}},
+	}
 }
 
 // normFirstSame: a layer is given what the layer before returned, and hands it
@@ -63,8 +67,8 @@ func normFirstSame(s Source, _ int) []Source {
 
 // llamaStream is what layer i and its first norm take and return. In vLLM the
 // residual stream is the sum of two tensors until a norm adds them; in
-// transformers it is one, seen as the input of the norms.
-func llamaStream(i int) []Mapping {
+// transformers it is one, seen as the input of the norms. branch is the layer's last module.
+func llamaStream(i int, branch string) []Mapping {
 	layer, norm, post := InLayer(i, ""), InLayer(i, InputNormName), InLayer(i, PostAttnNormName)
 	normed := "0"
 	var out []Mapping
@@ -75,7 +79,7 @@ func llamaStream(i int) []Mapping {
 			{norm, 0, false, "0", []Source{argument(norm)}},
 		}
 	} else {
-		before := []Source{result(InLayer(i-1, MLPName))}
+		before := []Source{result(InLayer(i-1, branch))}
 		stream := []Source{argument(InLayer(i-1, PostAttnNormName))}
 		out = []Mapping{
 			{layer, 0, false, "1", before},
@@ -87,17 +91,18 @@ func llamaStream(i int) []Mapping {
 	}
 	return append(out, []Mapping{
 		{layer, 0, false, "0", []Source{PositionsSource}},
-		{layer, 0, true, "0", []Source{result(InLayer(i, MLPName))}},
+		{layer, 0, true, "0", []Source{result(InLayer(i, branch))}},
 		{layer, 0, true, "1", []Source{argument(post)}},
 		{norm, 0, true, normed, []Source{result(norm)}},
 	}...)
 }
 
-// llamaPostAttention is the norm behind the attention of layer i.
-func llamaPostAttention(i int) []Mapping {
+// llamaPostAttention is the norm behind the attention of layer i, which is given what
+// branch returns.
+func llamaPostAttention(i int, branch string) []Mapping {
 	post := InLayer(i, PostAttnNormName)
 	return []Mapping{
-		{post, 0, false, "0", []Source{result(InLayer(i, OProjName))}},
+		{post, 0, false, "0", []Source{result(InLayer(i, branch))}},
 		{post, 0, false, "1", []Source{argument(InLayer(i, InputNormName))}},
 		{post, 0, true, "0", []Source{result(post)}},
 		{post, 0, true, "1", []Source{argument(post)}},
@@ -125,22 +130,29 @@ func phi3Attention(i int) []Mapping {
 // projections take one tensor and make queries, keys and values; q and k are what
 // is rotated, v the values, as far as they are tensors by themselves.
 func attentionOf(i int, taken Source, made, q, k, v []Source) []Mapping {
-	self, qkv, attn, o := InLayer(i, SelfAttnName), InLayer(i, QKVProjName), InLayer(i, AttnName), InLayer(i, OProjName)
+	return llamaAttention.mappings(i, taken, made, q, k, v)
+}
+
+// mappings are those of layer i; in transformers the block is self_attn, and o_proj is
+// within it.
+func (n AttentionNames) mappings(i int, taken Source, made, q, k, v []Source) []Mapping {
+	block, qkv, attn, o := InLayer(i, n.Block), InLayer(i, n.QKV), InLayer(i, n.Attn), InLayer(i, n.OProj)
+	rotary, oThere := InLayer(0, n.Rotary), InLayer(i, OProjName)
 	return []Mapping{
-		{self, 0, true, "", []Source{result(self)}},
+		{block, 0, true, "", []Source{result(InLayer(i, SelfAttnName))}},
 		{qkv, 0, false, "0", []Source{taken}},
 		{qkv, 0, true, "0", made},
-		{decoderRotaryFirst, i, false, "0", []Source{PositionsSource}},
-		{decoderRotaryFirst, i, false, "1", q},
-		{decoderRotaryFirst, i, false, "2", k},
-		{decoderRotaryFirst, i, true, "0", nil},
-		{decoderRotaryFirst, i, true, "1", nil},
+		{rotary, i, false, "0", []Source{PositionsSource}},
+		{rotary, i, false, "1", q},
+		{rotary, i, false, "2", k},
+		{rotary, i, true, "0", nil},
+		{rotary, i, true, "1", nil},
 		{attn, 0, false, "0", nil},
 		{attn, 0, false, "1", nil},
 		{attn, 0, false, "2", v},
-		{attn, 0, true, "", []Source{argument(o)}},
-		{o, 0, false, "0", []Source{argument(o)}},
-		{o, 0, true, "0", []Source{result(o)}},
+		{attn, 0, true, "", []Source{argument(oThere)}},
+		{o, 0, false, "0", []Source{argument(oThere)}},
+		{o, 0, true, "0", []Source{result(oThere)}},
 	}
 }
 

@@ -153,12 +153,8 @@ func graniteMoeTransformers(layers int) *Table {
 			{InLayer(i, SparseExpertsName), 0, true, "", []Source{result(block)}},
 		})
 	}
-	return &Table{layers: layers, handedOn: graniteMoeSame, logits: undividedLogits, Mappings: append(out, normBehind(FinalNormName)...)}
+	return &Table{layers: layers, handedOn: graniteMoeSame, Scaled: true, Mappings: append(out, normBehind(FinalNormName)...)}
 }
-
-// undividedLogits are what is the same of logits that vLLM's processor divides and
-// transformers' model does after its lm_head.
-var undividedLogits = []Mapping{TransformersLogits[0], {LogitsProcessorName, 0, true, "", nil}}
 
 // graniteMoeSame: a layer is given what the layer before returned, and hands it to its
 // first norm.

@@ -7,7 +7,9 @@ import "strings"
 // their entries.
 var words = map[string]*Spec{
 	"embed_tokens":     VocabParallelEmbedding,
+	"embedding":        VocabParallelEmbedding,
 	"qkv_proj":         QKVParallelLinear,
+	"qkv":              QKVParallelLinear,
 	"q_proj":           qProj,
 	"k_proj":           kvProj,
 	"v_proj":           kvProj,
@@ -18,7 +20,9 @@ var words = map[string]*Spec{
 	"k_norm":           KHeadNorm,
 	"q_layernorm":      anyHeads,
 	"k_layernorm":      anyHeads,
+	"qk_norm":          HeadsNorm,
 	"self_attn":        SelfAttention,
+	"feed_forward":     DenseMLP,
 	"mlp":              DenseMLP,
 	"gate_up_proj":     MergedColumnParallelLinear,
 	"gate_proj":        gateOrUp,
@@ -27,6 +31,7 @@ var words = map[string]*Spec{
 	"down_proj":        DownProj,
 	"block_sparse_moe": SparseMoeBlock,
 	"gate":             GateLinear,
+	"router":           GateLinear,
 	"experts":          FusedMoE,
 	"shared_expert":    SharedExpert,
 	"shared_experts":   SharedExpert,
@@ -43,6 +48,9 @@ var words = map[string]*Spec{
 	"mla_attn": MultiHeadLatentAttention, "mla_attn.mla_attn": LatentAttentionLayer,
 }
 
+// blocks are words that mean another thing where the layer itself holds what is called so.
+var blocks = map[string]*Spec{"attn": GptOssAttention}
+
 // byWord is the class that a module's last word tells, nil where it tells none.
 func byWord(p Place) *Spec {
 	last := LastWord(p.Rel)
@@ -52,6 +60,8 @@ func byWord(p Place) *Spec {
 	switch s := words[last]; {
 	case p.IsLayer():
 		return DecoderLayer
+	case p.Layer >= 0 && blocks[p.Rel] != nil: // the word, of a child of the layer
+		return blocks[p.Rel]
 	case s != nil:
 		return s
 	case strings.HasSuffix(last, "layernorm"):

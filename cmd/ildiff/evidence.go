@@ -57,34 +57,42 @@ func (f *evidenceFlags) check() error {
 
 // open opens the sessions, and makes the replay where a model is given, of the
 // target's calls in own (nil for all), under the names that a map gives them. The
-// caller removes what it made.
-func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, names *normalize.Map, own func(module string, call int) bool, stderr io.Writer) (e compare.Evidence, remove func(), err error) {
+// caller removes what it made, when the comparison is done: the experts that routers
+// choose, which opts are given too, are looked up in the model.
+func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session, opts *compare.Options, own func(module string, call int) bool, stderr io.Writer) (remove func(), err error) {
 	remove = func() {}
+	e, names := &opts.Evidence, opts.View.Map
 	e.RatioLimit = f.ratioLimit.v
 	if e.Replay, err = f.openReplay(target); err != nil {
-		return e, remove, fmt.Errorf("--replay: %w", err)
+		return remove, fmt.Errorf("--replay: %w", err)
 	}
-	if err := f.openFloor(target, &e); err != nil {
-		return e, remove, err
+	if err := f.openFloor(target, e); err != nil {
+		return remove, err
 	}
 	if f.model == "" {
-		return e, remove, nil
+		return remove, nil
 	}
 	ckpt, err := model.Open(f.model)
 	if err != nil {
-		return e, remove, fmt.Errorf("--model: %w", err)
+		return remove, fmt.Errorf("--model: %w", err)
 	}
-	defer ckpt.Close()
+	remove = func() { ckpt.Close() }
 	e.Vocabulary = ckpt.Config.VocabSize
 	dir, err := os.MkdirTemp("", "ildiff-replay-")
 	if err != nil {
-		return e, remove, fmt.Errorf("--model: no room for the replay: %w", err)
+		return remove, fmt.Errorf("--model: no room for the replay: %w", err)
 	}
-	remove = func() { os.RemoveAll(dir) }
+	remove = func() {
+		ckpt.Close()
+		os.RemoveAll(dir)
+	}
 	e.KVHeads = ckpt.Config.NumKeyValueHeads
+	for _, s := range []*il.Session{reference, target} {
+		s.TellModel(ckpt.Config.Architectures[0])
+	}
 	named, err := names.Rename(reference, target)
 	if err != nil {
-		return e, remove, err
+		return remove, err
 	}
 	if names != nil { // what has no counterpart is no module of the checkpoint's
 		named = normalize.Among(named, reference)
@@ -94,20 +102,23 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
 	}
 	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
-		return e, remove, fmt.Errorf("--model: %w", err)
+		return remove, fmt.Errorf("--model: %w", err)
+	}
+	if opts.Experts.Of, err = evidence.Choice(target, ckpt); err != nil {
+		return remove, fmt.Errorf("--model: %w", err)
 	}
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, evidence.RoundingOf(target), dir); err != nil {
-		return e, remove, fmt.Errorf("--model: %w", err)
+		return remove, fmt.Errorf("--model: %w", err)
 	}
 	if l := target.Lacks(); l != nil && l.Inputs && len(skipped) > 0 {
 		fmt.Fprintf(stderr, "ildiff: %s not replayed: %s holds no arguments of modules\n", plural.Count(len(skipped), "call"), target.Dir)
-		return e, remove, nil
+		return remove, nil
 	}
 	for _, u := range skipped {
 		fmt.Fprintf(stderr, "ildiff: not replayed: step_%d %s (call %d): %s\n", u.Step, u.Module, u.Call, terminal.Printable(u.Reason))
 	}
-	return e, remove, nil
+	return remove, nil
 }
 
 // tellOtherWeights warns where the target says that it ran other weights than the

@@ -188,8 +188,7 @@ func diff(ctx context.Context, f *flags, refDir, targetDir string, look func(*re
 	if err != nil {
 		return 0, err
 	}
-	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, opts.View.Map, nil, stderr)
+	remove, err := f.evidence.open(ctx, ref, target, opts, nil, stderr)
 	defer remove()
 	if err != nil {
 		return 0, err

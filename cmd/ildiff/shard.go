@@ -45,8 +45,7 @@ func measurePart(ctx context.Context, f *flags, given *pflag.FlagSet, refDir, ta
 	if err != nil {
 		return err
 	}
-	var remove func()
-	opts.Evidence, remove, err = f.evidence.open(ctx, ref, target, opts.View.Map, partial.OwnCalls(part, named), stderr)
+	remove, err := f.evidence.open(ctx, ref, target, opts, partial.OwnCalls(part, named), stderr)
 	defer remove()
 	if err != nil {
 		return err

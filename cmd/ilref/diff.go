@@ -27,6 +27,9 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 	}
 	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
 	opts.Evidence.KVHeads = ckpt.Config.NumKeyValueHeads
+	if opts.Experts.Of, err = evidence.Choice(job.like, ckpt); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "ilref-replay-")
 	if err != nil {
 		return fmt.Errorf("--diff: no room for the replay: %w", err)

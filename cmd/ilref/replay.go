@@ -96,6 +96,7 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	}
 	defer ckpt.Close()
 	recorded := session
+	recorded.TellModel(ckpt.Config.Architectures[0])
 	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
 	warn(stderr, notes.Warnings...)
 	f.recorded = recorded

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/ilref/ilref/compare/judge"
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/rounding"
@@ -100,12 +101,13 @@ type suspect struct {
 	tokens     *pairing.Tokens // of the rows; empty where unknown
 	wasClean   bool            // the module has passed an earlier forward
 	row        []float64       // rel_l2 of every row
+	experts    measure.Experts // that routers choose
 }
 
 // rules are tried in order; the first that has something to say is the hint.
 var rules = []func(*suspect) string{
-	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).ofRequests, (*suspect).fewRows, (*suspect).rope,
-	(*suspect).constantScale, (*suspect).permuted, (*suspect).offset, (*suspect).lowRank, (*suspect).blockScale, (*suspect).cache, (*suspect).rowScale, (*suspect).rowRange, (*suspect).columns, (*suspect).fromPosition,
+	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).ofRequests, (*suspect).otherChoice, (*suspect).ofExperts, (*suspect).fewRows, (*suspect).rope,
+	(*suspect).coarseRouter, (*suspect).renormalised, (*suspect).shared, (*suspect).onePlus, (*suspect).constantScale, (*suspect).sinks, (*suspect).softCap, (*suspect).permuted, (*suspect).offset, (*suspect).lowRank, (*suspect).blockScale, (*suspect).cache, (*suspect).rowScale, (*suspect).rowRange, (*suspect).columns, (*suspect).fromPosition,
 	(*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).singleRequests, (*suspect).logits, (*suspect).uniform,
 }
 
@@ -133,7 +135,7 @@ func hintFor(r *report.Report, c *pairing.Call, ps []*pairing.Pair, rows *pairin
 }
 
 // clueOf tries the rules on a tensor. Integers have one of their own.
-func clueOf(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool) Clue {
+func clueOf(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean bool, experts measure.Experts) Clue {
 	if report.IsInteger(p.Result) {
 		return Clue{-1, integerHint(p)}
 	}
@@ -141,6 +143,7 @@ func clueOf(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, wasClean boo
 		return Clue{-1, hint}
 	}
 	if s := newSuspect(c, p, rows, wasClean); s != nil {
+		s.experts = experts
 		for i, rule := range rules {
 			if hint := rule(s); hint != "" {
 				return Clue{i, hint}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
 )
@@ -17,7 +18,10 @@ type Looker interface {
 }
 
 // Sessions reads the sessions.
-type Sessions struct{ Notes *normalize.Notes }
+type Sessions struct {
+	Notes   *normalize.Notes
+	Experts measure.Experts // that routers choose
+}
 
 // RankGaps measures each rank.
 func (l Sessions) RankGaps(p *pairing.Pair) map[string]float64 { return rankGaps(p, l.Notes) }
@@ -27,7 +31,7 @@ func (l Sessions) Clue(c *pairing.Call, p *pairing.Pair, rows *pairing.Tokens, w
 	if hint := rankHint(c, p, l.Notes); hint != "" {
 		return Clue{-1, hint}, true
 	}
-	return clueOf(c, p, rows, wasClean), true
+	return clueOf(c, p, rows, wasClean, l.Experts), true
 }
 
 // Tokens compares the token ids themselves.

@@ -37,7 +37,14 @@ func (s *suspect) constantScale() string {
 	if hi-lo > max(1.5*s.noise, math.Abs(k-1)/4) {
 		return ""
 	}
-	return fmt.Sprintf("a wrong constant factor: the target is %.4g times the reference, and nothing but rounding (rel_l2 %s) is left then", k, report.Num(rest))
+	what := "a wrong constant factor"
+	switch root := sqrt(float64(s.cols)); {
+	case s.Of.Kind == topology.Experts:
+		what += ", as of the routed scale (routed_scaling_factor)"
+	case (s.Of.Kind == topology.Layer || s.Of.Kind == topology.Embedding) && s.Layer <= 0 && (math.Abs(k*root-1) < 0.01 || math.Abs(k/root-1) < 0.01):
+		what += fmt.Sprintf(", the scale of the embedding (the root of its width, %.4g)", root)
+	}
+	return fmt.Sprintf("%s: the target is %.4g times the reference, and nothing but rounding (rel_l2 %s) is left then", what, k, report.Num(rest))
 }
 
 // scales is the range of the factors of rows.

@@ -151,7 +151,7 @@ func (j *noiseJudge) ratio(c *pairing.Call, t *report.TensorDiff, noise, floor f
 	if f.Noise > floor {
 		noise, floor = noise*f.Noise/floor, f.Noise
 	}
-	in, gain := c.In, rounding.Gain(c.Of.Kind, t.Gap.Rows())
+	in, gain := c.In, gainOf(c, t)
 	for _, p := range pairing.ComparedChildren(c) {
 		in.Add(j.handedBy(c, p.Result))
 	}
@@ -161,10 +161,10 @@ func (j *noiseJudge) ratio(c *pairing.Call, t *report.TensorDiff, noise, floor f
 	case anyFailed(c):
 		t.Verdict = report.Inherited
 	case j.failed && (in.Left || in.Apart > floor):
-	case f.EmulationGap.RelL2 > lim:
+	case f.EmulationGap.RelL2*share(c, t, f.EmulationGap) > lim:
 		j.blame(c, t, fmt.Sprintf("the output is off from the emulation, which rounds as the target does, by rel_l2 %s, where rounding%s: %s",
 			report.Num(f.EmulationGap.RelL2), report.Explain(lim, in.Apart), describeRatio(f, ratio)))
-	case f.TensorLeaves(ratio, passed), f.TokenLeaves(ratio, passed) && f.WorstRow() > math.Hypot(rounding.RowNoise*noise, gain*in.Row):
+	case f.TensorLeaves(ratio, passed), f.TokenLeaves(ratio, passed) && !oneNumber(c, t) && f.WorstRow() > math.Hypot(rounding.RowNoise*noise, max(gain, rounding.Gain(c.Of.Kind, 1))*in.Row):
 		j.blame(c, t, fmt.Sprintf("the output leaves the floor that rounding sets, and the inputs do not: %s", describeRatio(f, ratio)))
 	case f.WrongScale() && !in.Scaled:
 		j.blame(c, t, fmt.Sprintf("the size of the output is off, and that of the inputs is not: best-fit scale 1%+.1e (± %.0e) to the emulation, where at most %.0e is rounding",

@@ -3,6 +3,7 @@
 package judge
 
 import (
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/compare/normalize"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
@@ -26,6 +27,8 @@ type Input struct {
 	Logprobs          *report.LogprobBounds
 
 	Setup []report.SetupDifference // for the report: no verdict rests on it
+
+	Experts measure.Experts // that routers choose: for hints
 }
 
 // Blamed is the tensor of the first divergence, where one rank's part of it may

@@ -189,7 +189,7 @@ func (j *noiseJudge) outputs(c *pairing.Call) {
 // output judges one output by the first rule that applies.
 func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 	t := p.Result
-	g, in, noise := report.GapOf(t), c.In.Gap, floor
+	g, in, noise := gapOf(c, t), c.In.Gap, floor
 	if p.Bounds.Alone() {
 		j.bounded(c, p)
 		return
@@ -223,7 +223,7 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 	case j.failed && in > floor:
 		return
 	}
-	lim := rounding.Limit(noise, floor, rounding.Gain(c.Of.Kind, t.Gap.Rows())*in)
+	lim := rounding.Limit(noise, floor, gainOf(c, t)*in)
 	slice := ""
 	if exact(c) && len(children) == 0 {
 		slice = sliceBeyond(c, t, noise)
@@ -254,7 +254,7 @@ func (j *noiseJudge) output(c *pairing.Call, p *pairing.Pair, floor float64) {
 // explains, which the others hide in the tensor's gap; "" for none. Where a module
 // rounds once, its bits tell more.
 func sliceBeyond(c *pairing.Call, t *report.TensorDiff, noise float64) string {
-	if c.Of.Kind.RoundsOnce() || c.Of.Kind.IsBlock() {
+	if c.Of.Kind.RoundsOnce() || c.Of.Kind.IsBlock() || oneNumber(c, t) {
 		return ""
 	}
 	for _, s := range []struct {

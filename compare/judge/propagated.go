@@ -18,7 +18,7 @@ func (j *noiseJudge) handedBy(c *pairing.Call, t *report.TensorDiff) pairing.Pro
 		h.Apart, h.Row, h.Excess = f.TypicalEmulationGap(), f.WorstRow(), f.WorstExcess()
 		h.Left, h.Scaled = f.Leaves(j.ratioLimit, coarsest(c)), f.WrongScale()
 		if c.Of.Kind == topology.Attention {
-			h.Apart, h.Row = max(h.Apart, f.Whole), max(h.Row, f.Whole)
+			h.Apart, h.Row, h.Excess = max(h.Apart, f.Whole), max(h.Row, f.Whole), max(h.Excess, f.Whole)
 		}
 	}
 	return h

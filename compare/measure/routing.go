@@ -23,6 +23,17 @@ type Experts struct {
 	Biased   bool // not the largest scores are chosen, and Of does not say which
 }
 
+// Chosen are the experts of a row of scores of a router, nil where they are not known.
+func (e *Experts) Chosen(module string, scores []float64) []int {
+	switch {
+	case e.Of != nil:
+		return e.Of(module, scores)
+	case e.PerToken > 0 && !e.Biased:
+		return Largest(scores, e.PerToken)
+	}
+	return nil
+}
+
 // Routing looks at what the routers of both sides send where, and measures again, without the
 // rows of tokens that went to other experts by a near tie, what such a row has
 // reached: each result of the block of the router, and what follows in the forward. Of a
@@ -32,7 +43,7 @@ func Routing(ctx context.Context, fs []*pairing.Forward, e Experts, alone bool, 
 		if f.Work != pairing.SameWork || !slices.ContainsFunc(f.Calls, func(c *pairing.Call) bool { return c.Of.Kind == topology.Router }) {
 			continue
 		}
-		r := &routed{ctx: ctx, experts: e, alone: alone, tolerance: tolerance, open: []*rowSet{{}}}
+		r := &routed{ctx: ctx, forward: f, experts: e, alone: alone, tolerance: tolerance, open: []*rowSet{{}}}
 		pairing.Walk(f.Top, r.enter, r.leave)
 	}
 }
@@ -40,11 +51,13 @@ func Routing(ctx context.Context, fs []*pairing.Forward, e Experts, alone bool, 
 // routed is a forward whose tokens are followed to their experts.
 type routed struct {
 	ctx       context.Context
+	forward   *pairing.Forward
 	experts   Experts
 	alone     bool
 	tolerance func(a, b tensor.DType) metric.Tolerance
-	open      []*rowSet // left out: of the forward, or of each call that is not over
-	maybe     rowSet    // tokens of the latest router that may have gone elsewhere
+	open      []*rowSet       // left out: of the forward, or of each call that is not over
+	calls     []*pairing.Call // that are not over
+	maybe     rowSet          // tokens of the latest router that may have gone elsewhere
 }
 
 // rowSet is a set of the tokens of a forward.
@@ -77,6 +90,7 @@ func (s *rowSet) join(x *rowSet) {
 func (r *routed) now() *rowSet { return r.open[len(r.open)-1] }
 
 func (r *routed) enter(c *pairing.Call) {
+	r.calls = append(r.calls, c)
 	if r.alone {
 		r.open = append(r.open, &rowSet{})
 		return
@@ -86,13 +100,15 @@ func (r *routed) enter(c *pairing.Call) {
 
 func (r *routed) leave(c *pairing.Call) {
 	switch c.Of.Kind {
-	case topology.Router:
-		r.route(c)
 	case topology.Experts, topology.MoE:
 		r.told(c)
 	}
 	r.measureAgain(c, report.Outputs)
 	r.measureAgain(c, report.PostFwdInputs)
+	if c.Of.Kind == topology.Router { // of whose own scores every token counts
+		r.route(c)
+	}
+	r.calls = r.calls[:len(r.calls)-1]
 	if r.alone {
 		done := r.now()
 		r.open = r.open[:len(r.open)-1]
@@ -103,9 +119,12 @@ func (r *routed) leave(c *pairing.Call) {
 // measureAgain measures the tensors of a call without the rows that are left out.
 func (r *routed) measureAgain(c *pairing.Call, direction string) {
 	s := r.now()
+	if s.n > 0 && c.Of.Kind.IsHead() {
+		s = s.ofHead(c, r.forward)
+	}
 	for _, p := range c.Slots {
 		t := p.Result
-		if s.n == 0 || t == nil || p.Direction != direction || p.Bounds.Alone() || t.Gap.Identical() || report.IsInteger(t) || c.Of.Kind == topology.Router {
+		if s.n == 0 || t == nil || p.Direction != direction || p.Bounds.Alone() || t.Gap.Identical() || report.IsInteger(t) {
 			continue
 		}
 		if again, err := worstRank(r.ctx, p, r.tolerance, s); err == nil && again.LeftOut > 0 {
@@ -131,7 +150,7 @@ func (r *routed) route(c *pairing.Call) {
 	err := il.WithBoth(ref, target, func(x, y *tensor.Tensor) (err error) {
 		types = [2]tensor.DType{x.DType, y.DType}
 		for side, t := range []*tensor.Tensor{x, y} {
-			if scores[side], err = rowsOfScores(t); err != nil {
+			if scores[side], err = ScoreRows(t); err != nil {
 				return err
 			}
 		}
@@ -150,7 +169,7 @@ func (r *routed) route(c *pairing.Call) {
 func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor.DType) *report.Routing {
 	out := &report.Routing{PerToken: r.experts.PerToken}
 	known := r.experts.Of != nil || r.experts.PerToken > 0 && !r.experts.Biased
-	left := &rowSet{}
+	left, typical := &rowSet{}, typicalSize(scores[0])
 	left.join(r.now())
 	for i, a := range scores[0] {
 		b := scores[1][i]
@@ -171,9 +190,9 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		}
 		out.Elsewhere++
 		x.Row = i
-		limit := rowLimit(topology.Router, types, false, r.rowGap(c, i, len(scores[0])))
-		x.Noise = limit * rms(a)
-		if x.RelL2 > limit || x.Lead > scoreNoise*x.Noise {
+		size := max(rms(a), typical) // a token of small scores has the noise of others
+		x.Noise = rowLimit(topology.Router, types, false, r.inputGap(c, i, len(scores[0]))) * size
+		if x.RelL2*rms(a) > x.Noise || x.Lead > scoreNoise*x.Noise {
 			if out.Wrong == nil {
 				out.Wrong = x
 			}
@@ -225,6 +244,15 @@ func (r *routed) told(c *pairing.Call) {
 		r.now().join(&out)
 	}
 	r.maybe = rowSet{}
+}
+
+// inputGap is the largest gap of a row in the inputs of a call, or of the call that it is in
+// where its own are not recorded.
+func (r *routed) inputGap(c *pairing.Call, row, rows int) float64 {
+	if g := r.rowGap(c, row, rows); g > 0 || len(r.calls) < 2 {
+		return g
+	}
+	return r.rowGap(r.calls[len(r.calls)-2], row, rows)
 }
 
 // rowGap is the largest gap of a row in the inputs of a call, 0 where none is known.

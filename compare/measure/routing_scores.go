@@ -6,12 +6,15 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
+	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
-// rowsOfScores reads the scores (…, E) of a router.
-func rowsOfScores(t *tensor.Tensor) ([][]float64, error) {
+// ScoreRows reads the scores (…, E) of a router.
+func ScoreRows(t *tensor.Tensor) ([][]float64, error) {
 	if !t.DType.IsFloat() || t.Meta || len(t.Shape) < 2 || t.Shape[len(t.Shape)-1] < 2 {
 		return nil, fmt.Errorf("%s: expected scores of tokens by expert", t)
 	}
@@ -29,13 +32,7 @@ func rowsOfScores(t *tensor.Tensor) ([][]float64, error) {
 // rerouted tells of a token that the scores a of the reference and b of the target send to
 // other experts, nil where the experts are the same: the pair of experts with the largest lead.
 func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
-	choose := func(scores []float64) []int {
-		if r.experts.Of != nil {
-			return r.experts.Of(module, scores)
-		}
-		return largest(scores, r.experts.PerToken)
-	}
-	x, y := choose(a), choose(b)
+	x, y := r.experts.Chosen(module, a), r.experts.Chosen(module, b)
 	from := slices.DeleteFunc(slices.Clone(x), func(e int) bool { return slices.Contains(y, e) })
 	to := slices.DeleteFunc(slices.Clone(y), func(e int) bool { return slices.Contains(x, e) })
 	if len(from) == 0 || len(to) == 0 {
@@ -52,8 +49,8 @@ func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
 	return out
 }
 
-// largest are the indices of the k largest, equal ones by their index, in that order.
-func largest(v []float64, k int) []int {
+// Largest are the indices of the k largest, equal ones by their index, in that order.
+func Largest(v []float64, k int) []int {
 	at := make([]int, len(v))
 	for i := range at {
 		at[i] = i
@@ -69,7 +66,7 @@ const mostPerToken = 16
 // otherOrder reports whether the k largest are others, for any k that a model may have.
 func otherOrder(a, b []float64) bool {
 	k := min(mostPerToken, len(a)/2)
-	return !slices.Equal(largest(a, k), largest(b, k))
+	return !slices.Equal(Largest(a, k), Largest(b, k))
 }
 
 func relL2(a, b []float64) float64 {
@@ -104,4 +101,40 @@ func (s *rowSet) without(t *tensor.Tensor) (*tensor.Tensor, int) {
 		}
 	}
 	return c, s.n
+}
+
+// typicalSize is the median of the sizes of rows.
+func typicalSize(rows [][]float64) float64 {
+	var size []float64
+	for _, r := range rows {
+		size = append(size, rms(r))
+	}
+	slices.Sort(size)
+	return size[len(size)/2]
+}
+
+// ofHead are the rows of the call of a head, which are a selection of the forward's: those
+// whose input is, by the bits, what the final norm returned for a token in s. Where they are
+// not known they are the forward's.
+func (s *rowSet) ofHead(c *pairing.Call, f *pairing.Forward) *rowSet {
+	norm := f.Find(func(c *pairing.Call) bool { return c.Module == topology.FinalNormName })
+	if norm == nil || norm.Ref == nil || c.Ref == nil {
+		return s
+	}
+	for _, slot := range c.Ref.Slots {
+		if slot.Direction != il.Inputs || len(slot.Tensors) != 1 {
+			continue
+		}
+		out := &rowSet{}
+		from := selected(slot.Tensors[0], normed(norm.Ref))
+		for i, at := range from {
+			if slices.ContainsFunc(at, s.has) {
+				out.add(i, len(from))
+			}
+		}
+		if len(from) > 0 {
+			return out
+		}
+	}
+	return s
 }

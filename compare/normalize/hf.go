@@ -41,6 +41,9 @@ func underVLLMNames(hf, vllm *il.Session, of *topology.Architecture, logits chan
 			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
 	}
+	if of == nil {
+		of = hf.ModelArchitecture(topology.Era2025)
+	}
 	m := &hfMapper{session: hf, vllm: vllm, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
 		m.step(st)
@@ -116,7 +119,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(e, to)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table.Of, e, to)))
 	}
 }
 
@@ -251,7 +254,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		for _, c := range st.Calls {
 			var slots []*il.Slot
 			for _, slot := range c.Slots {
-				if slot.Direction == il.PostFwdInputs || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
+				if slot.Direction == il.PostFwdInputs || m.table.NoRope && topology.Of(c.Module).Kind == topology.Rope || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
 					gone++
 					continue
 				}

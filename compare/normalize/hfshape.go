@@ -10,14 +10,14 @@ import (
 
 // as is change, and then as many dimensions as vLLM's tensor has: transformers'
 // has the heads of queries and keys apart where they are normalised.
-func as(e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
-	known := topology.Of(e.Module).Tensor(e.Output, e.Slot)
+func as(of *topology.Architecture, e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
+	known := of.Of(e.Module).Tensor(e.Output, e.Slot)
 	if known == nil {
 		return change
 	}
 	return func(t *tensor.Tensor) (*tensor.Tensor, error) {
-		if len(t.Shape) == 2 && len(known.Shape) == 2 {
-			return t, nil // what mixtures of experts see has no dimension of the batch
+		if len(known.Shape) > 1 && len(t.Shape) == len(known.Shape) {
+			return t, nil // a mixture of experts is given the tokens of all sequences as rows
 		}
 		t, err := change(t)
 		if err != nil {

@@ -98,9 +98,9 @@ func withPositions(s *il.Session) *il.Session {
 	next := 0
 	for _, st := range s.Steps {
 		out := &il.Step{Number: st.Number, Calls: st.Calls}
-		i := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == topology.EmbedTokensName })
+		i := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return topology.IsEmbedding(c.Module) })
 		layer := slices.IndexFunc(st.Calls, func(c *il.Call) bool { return c.Module == topology.InLayer(0, "") })
-		if i >= 0 && (layer < 0 || st.Calls[layer].Slot(il.Inputs, "0") == nil) {
+		if i >= 0 && (layer < 0 || st.Calls[layer].Positions() == nil) {
 			ids := integers(st.Calls[i].Slot(il.Inputs, "0"))
 			if len(ids) != 1 {
 				next = 0

@@ -76,7 +76,7 @@ func tokensOf(s *il.Session) map[int]tokens {
 			case topology.Of(c.Module).Kind == topology.Embedding && x.ids == nil:
 				x.ids = integers(c.Slot(il.Inputs, "0"))
 			case topology.Locate(c.Module).IsLayer() && x.positions == nil:
-				x.positions = integers(c.Slot(il.Inputs, "0"))
+				x.positions = integers(c.Positions())
 			}
 		}
 		if x.rows() > 0 {

@@ -141,7 +141,7 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	var n Notes
 	s = s.WithLaterLogits()
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), nil, known(other), lastRows)
+		s, _ = underVLLMNames(withHFPositions(s), nil, known(s, other), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)
@@ -155,11 +155,11 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	return s, n
 }
 
-// known is the architecture of a session that has vLLM's names, nil where there
-// is none.
-func known(other *il.Session) *topology.Architecture {
+// known is the architecture of the session that s is held against, where that has vLLM's
+// names, else the one that s says; nil where there is none.
+func known(s, other *il.Session) *topology.Architecture {
 	if other == nil || !isVLLM(other) {
-		return nil
+		return topology.ByName(s.ArchitectureName(), topology.Era2025)
 	}
 	return other.Architecture()
 }

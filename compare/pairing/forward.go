@@ -83,6 +83,9 @@ func Order(ref, target *il.Session, sel *Selection) []*Forward {
 	return out
 }
 
+// Parent is the call that a call was made in, nil for none.
+func (c *Call) Parent() *Call { return c.parent }
+
 // isLogits recognises the one module that vLLM calls after the forward.
 func isLogits(c *Call) bool { return c.Of.Kind == topology.Logits }
 

@@ -68,7 +68,7 @@ func Encode(c *judge.Input, own *shard.Units, policy *report.Policy, evidence []
 					s.Bounds = &n
 				}
 				how := suspicionOf(c, f, x, p, s.Finding)
-				todo[how] = append(todo[how], func() { lookUp(diagnose.Sessions{Notes: &c.Notes}, x, p, rows, s) })
+				todo[how] = append(todo[how], func() { lookUp(diagnose.Sessions{Notes: &c.Notes, Experts: c.Experts}, x, p, rows, s) })
 			}
 			out.Calls = append(out.Calls, call)
 		}

@@ -105,7 +105,7 @@ func Shown(v float64) string { return fmt.Sprintf("%.6g", v) }
 // IntegersDiffer says in words how many integers differ, and where most.
 func IntegersDiffer(t *TensorDiff) string {
 	what := "integers"
-	if t.Slot == "0" && t.Direction == Inputs && topology.Of(t.Module).TakesPositions() {
+	if m := topology.Of(t.Module); t.Direction == Inputs && (m.IsLayer() || t.Slot == "0" && m.TakesPositions()) {
 		what = "positions"
 	}
 	g := t.Gap

@@ -72,6 +72,12 @@ func Gain(kind topology.Kind, rows int) float64 {
 	switch {
 	case kind == topology.Attention && few:
 		return 6 // 5.3
+	case kind == topology.Experts && few:
+		return 6 // 4.7: the weights of experts are a softmax of scores that are off, and an activation lies between
+	case kind == topology.Experts:
+		return 4
+	case kind == topology.Router && few:
+		return 4.5 // of few experts, whose scores may be small together
 	case kind == topology.Attention, kind.IsBlock():
 		return 4 // 3.2: softmax of scores that are off
 	case kind == topology.Activation && few:

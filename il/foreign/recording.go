@@ -184,7 +184,7 @@ func (s *openStep) give(r *recording, module, slot string, files map[string]*il.
 		c = il.NewCall(module, 0, r.dir, nil)
 		s.at[id] = c
 		i := slices.IndexFunc(s.calls, func(c *il.Call) bool {
-			return topology.Of(c.Module).Kind != topology.Logits && c.Module != topology.EmbedTokensName
+			return topology.Of(c.Module).Kind != topology.Logits && !topology.IsEmbedding(c.Module)
 		})
 		if i < 0 {
 			i = len(s.calls)

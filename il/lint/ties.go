@@ -184,11 +184,11 @@ func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, form for
 		prefix := strings.TrimPrefix(topology.Parent(c.Module)+".layers.", ".")
 		switch c.spec.Kind {
 		case topology.Embedding:
-			slot := "0"
-			if form.apart {
+			slot, first := "0", layers[layerID{prefix, 0}]
+			if form.apart && first.takesIntegers("0") {
 				slot = "1"
 			}
-			l.check(get("embedding", true), layers[layerID{prefix, 0}], topology.Given("", slot), this, topology.Returned(""))
+			l.check(get("embedding", true), first, topology.Given("", slot), this, topology.Returned(""))
 		case topology.Norm:
 			top := layerID{prefix, -1}
 			for _, id := range ids {
@@ -206,11 +206,24 @@ func (l *linter) checkEnds(get func(string, bool) *tally, s *stepFacts, form for
 	}
 }
 
+// takesIntegers reports whether a layer was given integers in a slot.
+func (c layerCalls) takesIntegers(path string) bool {
+	layer := c[""]
+	return layer != nil && slices.ContainsFunc(layer.facts, func(f *fact) bool {
+		return f.slot.Direction == il.Inputs && f.slot.Path == path && f.dtype.IsInt()
+	})
+}
+
 // checkQKV holds the columns of the packed queries, keys and values against
 // the three that rotary_emb and attn were given. Models that normalise queries
 // and keys in between have no such identity but for the values.
 func (l *linter) checkQKV(t *tally, layer layerCalls) {
-	qkv, rope, attn := layer[topology.QKVProjName], layer[topology.RotaryName], layer[topology.AttnName]
+	for _, names := range topology.Attentions {
+		l.checkPacked(t, layer, layer[names.QKV], layer[names.Rotary], layer[names.Attn])
+	}
+}
+
+func (l *linter) checkPacked(t *tally, layer layerCalls, qkv, rope, attn *callFacts) {
 	if qkv == nil || attn == nil {
 		return
 	}

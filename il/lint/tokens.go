@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/ilref/ilref/il"
@@ -43,7 +44,7 @@ func (l *linter) tokens() {
 	}
 }
 
-// vector finds the first input of the first call that matches and was read as
+// vector finds the first early input of the first call that matches and was read as
 // a vector of integers.
 func (s *stepFacts) vector(match func(*callFacts) bool) *fact {
 	for _, c := range s.calls {
@@ -51,7 +52,7 @@ func (s *stepFacts) vector(match func(*callFacts) bool) *fact {
 			continue
 		}
 		for _, f := range c.facts {
-			if f.slot.Direction == il.Inputs && f.slot.Path == "0" && f.whole && f.dtype.IsInt() {
+			if f.slot.Direction == il.Inputs && slices.Contains(topology.PositionsSlots, f.slot.Path) && f.whole && f.dtype.IsInt() {
 				return f
 			}
 		}

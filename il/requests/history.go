@@ -59,7 +59,7 @@ func readSteps(s *il.Session) ([]recorded, error) {
 		if c == nil {
 			return nil, fmt.Errorf("%s: step_%d records no positions: expected the inputs of model.layers.0 or rotary_emb; log one of them to re-run the session", s.Dir, st.Number)
 		}
-		if r.positions, err = ints(s, c, "0"); err != nil {
+		if r.positions, err = ints(s, c, c.Positions().Path); err != nil {
 			return nil, err
 		}
 		if r.ids != nil && len(r.ids) != len(r.positions) {
@@ -84,7 +84,7 @@ func readRows(s *il.Session) ([]recorded, error) {
 }
 
 func embeddingCall(st *il.Step) *il.Call {
-	return findCall(st, func(m string) bool { return m == topology.EmbedTokensName })
+	return findCall(st, topology.IsEmbedding)
 }
 
 func positionsCall(st *il.Step) *il.Call {

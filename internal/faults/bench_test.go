@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ilref/ilref/compare/measure"
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
 	"github.com/ilref/ilref/internal/fixture"
@@ -38,6 +39,7 @@ type Bench struct {
 	outputs [][]int
 	tb      testing.TB         // that the sessions last for
 	others  map[string]Setting // of faults that ask for another run than Ref
+	known   measure.Experts    // that routers choose
 }
 
 // setting is how a fault's run computes without the fault.
@@ -100,6 +102,7 @@ func NewBench(tb testing.TB, name string, edits ...func(*model.CausalLM)) *Bench
 		b.prompts = append(b.prompts, ids)
 	}
 	b.outputs = b.generate(tb, m)
+	b.known = knownExperts(tb, b)
 	b.Ref = b.Session(tb, Setting{})
 	b.Oracle = b.Session(tb, Setting{DType: tensor.Float64})
 	return b
@@ -203,4 +206,25 @@ func (b *Bench) run(s Setting, m *model.CausalLM) (*Run, ref.Config) {
 		cfg.Rounding = s.Round
 	}
 	return r, cfg
+}
+
+// knownExperts are the experts that the model's routers choose.
+func knownExperts(tb testing.TB, b *Bench) (out measure.Experts) {
+	m, done := b.model(tb)
+	tb.Cleanup(done)
+	e, err := ref.NewEngine(m, ref.Config{DType: tensor.BFloat16})
+	require.NoError(tb, err)
+	out.Of = e.Choice()
+	each(m, func(x *nn.Experts) { out.PerToken, out.Biased = x.Routing.TopK(), !nn.ByScores(x.Routing) })
+	return out
+}
+
+// experts are those that are known in a mode: two sessions say how many a token has, and
+// who has the model knows which.
+func (b *Bench) experts(m mode) measure.Experts {
+	out := b.known
+	if m.name == modes[0].name {
+		out.Of = nil
+	}
+	return out
 }

@@ -19,6 +19,7 @@ type negative struct {
 	name, what string
 	settings   func(t *testing.T, b *Bench) (ref, target Setting)
 	ranks      bool // the target is logged by tensor-parallel ranks
+	ties       bool // tokens go to other experts by near ties
 }
 
 func negatives() []negative {

@@ -14,7 +14,11 @@ type product func(x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor
 // is computed otherwise.
 func products(r *Run, f func(module string, right product, x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor) {
 	Wrap(r, func(s *nn.Step, m *nn.Linear, in il.Tuple, _ nn.Computation) il.Value {
-		return il.Tuple{f(m.Name(), s.Linear, in.Tensor(0), m.Parts), nil}
+		out := f(m.Name(), s.Linear, in.Tensor(0), m.Parts)
+		if m.Spec().Single {
+			return out
+		}
+		return il.Tuple{out, nil}
 	})
 	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, _ nn.Computation) il.Value {
 		return f(m.Name(), s.Linear, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
@@ -39,11 +43,15 @@ func Reversed(r *Run) {
 		}
 		return right(reverse(x), mine)
 	})
+	reversedExperts(r)
 }
 
 // SplitK computes every matrix product in two halves over k, whose sums are
 // rounded to the model's dtype before they are added, as split-K kernels may.
-func SplitK(r *Run) { split(r, func(string) bool { return true }) }
+func SplitK(r *Run) {
+	split(r, func(string) bool { return true })
+	splitExperts(r)
+}
 
 // RowParallel computes as two tensor-parallel ranks do: o_proj and down_proj
 // are split over k and their rounded partial sums added by the all-reduce.

@@ -102,7 +102,7 @@ func TestSuite(t *testing.T) {
 		}
 	})
 	if !t.Failed() {
-		s.check(t)
+		s.check(t, exceptions)
 		s.gains.check(t)
 		s.document(t)
 	}
@@ -151,12 +151,15 @@ func (s *scores) negative(t *testing.T, b *Bench, n negative) {
 		}
 		out.name, out.column, out.negative = n.name, m.name, true
 		out.right = out.verdict == report.Pass
+		if n.ties {
+			require.Positive(t, rerouted(r), "no token went to another expert: nothing was tried")
+		}
 		s.add(out)
 	}
 }
 
 func judge(t *testing.T, b *Bench, m mode, right Setting, ref, target *il.Session) (outcome, *report.Report) {
-	r, err := compare.Sessions(ref, target, compare.Options{Evidence: m.evidence(t, b, right, target)})
+	r, err := compare.Sessions(ref, target, compare.Options{Evidence: m.evidence(t, b, right, target), Experts: b.experts(m)})
 	require.NoError(t, err)
 	out := outcome{bench: b.Name, verdict: r.Verdict}
 	if d := r.FirstDivergence; d != nil {
@@ -167,7 +170,7 @@ func judge(t *testing.T, b *Bench, m mode, right Setting, ref, target *il.Sessio
 
 // check asserts that all is right but the exceptions, and that those still
 // are.
-func (s *scores) check(t *testing.T) {
+func (s *scores) check(t *testing.T, exceptions []exception) {
 	used := map[int]bool{}
 	for _, o := range s.all {
 		i := slices.IndexFunc(exceptions, func(e exception) bool { return e.covers(o) })
@@ -202,4 +205,15 @@ func (o outcome) String() string {
 		return s + "is called a fault: " + o.place.String() + ": " + o.why
 	}
 	return s + "is named at " + o.place.String() + ": " + o.why
+}
+
+// rerouted counts the near ties of routers.
+func rerouted(r *report.Report) int {
+	n := 0
+	for _, x := range r.Tensors {
+		if x.Routing != nil {
+			n += x.Routing.NearTies
+		}
+	}
+	return n
 }

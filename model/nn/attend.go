@@ -18,8 +18,8 @@ func (o *ops[F]) attend(q *tensor.Tensor, shape AttentionShape, spans []attended
 type headAttention[F real] interface {
 	// row sets out (group, D), before its last rounding, to what queries q
 	// (group, D) take of keys and values (n, D), of which they see those from
-	// first to end-1.
-	row(out, q, keys, vals []F, first, end int)
+	// first to end-1. sinks (group,) are further logits of the softmax; nil for none.
+	row(out, q, keys, vals, sinks []F, first, end int)
 }
 
 // attendHead computes the query heads that share one key-value head, for all
@@ -31,16 +31,23 @@ func (o *ops[F]) attendHead(out, q *tensor.Tensor, shape AttentionShape, span at
 	vals := o.head(span.keys.v, shape, kvHead) // (n, D)
 	n := len(keys) / d
 	a, x, y := o.attention(o, shape), make([]F, width), make([]F, width)
+	sinks := o.sinks(shape, kvHead)
 	for row := span.Lo; row < span.Hi; row++ {
 		pos := n - (span.Hi - row) // of the query; it sees keys first to pos
-		first := 0
-		if shape.Window > 0 {
-			first = max(0, pos-shape.Window+1)
-		}
 		o.load(x, o.dtype, rowsOf(q).bytes(row)[kvHead*width*es:][:width*es])
-		a.row(y, x, keys, vals, first, pos+1)
+		a.row(y, x, keys, vals, sinks, shape.first(pos), pos+1)
 		o.store(rowsOf(out).bytes(row)[kvHead*width*es:], o.dtype, y)
 	}
+}
+
+// sinks are those of the query heads that share one key-value head.
+func (o *ops[F]) sinks(shape AttentionShape, kvHead int) []F {
+	if shape.Sinks == nil {
+		return nil
+	}
+	v := make([]F, shape.Heads/shape.KVHeads)
+	o.weights(v, shape.Sinks, kvHead*len(v))
+	return v
 }
 
 // head widens the rows of one key-value head of a cache.

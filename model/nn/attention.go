@@ -10,13 +10,30 @@ import (
 type Attention struct {
 	Base
 	AttentionShape
+	ContiguousValues bool // its caller copies the values (GPT-OSS in 2025)
 }
 
 // AttentionShape is what the arithmetic of attention needs to know.
 type AttentionShape struct {
 	Heads, KVHeads, HeadDim int
 	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
+	Chunk                   int     // a query sees those from the last multiple of it on; 0 = all (Llama 4)
 	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+	// Sinks (nh,) are logits that join the softmax of each query head, unscaled and
+	// without a value (GPT-OSS); nil for none.
+	Sinks *tensor.Tensor
+}
+
+// first is the first key that a query at a position sees.
+func (a *AttentionShape) first(pos int) int {
+	first := 0
+	if a.Window > 0 {
+		first = max(0, pos-a.Window+1)
+	}
+	if a.Chunk > 0 {
+		first = max(first, pos/a.Chunk*a.Chunk)
+	}
+	return first
 }
 
 // NewAttention makes the module of a name.
@@ -55,6 +72,14 @@ func (m *Attention) Store(s *Step, in il.Tuple) {
 // Inputs are q, k and v.
 func (m *Attention) Inputs() []Input {
 	return []Input{Hidden(m.Heads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim), Hidden(m.KVHeads * m.HeadDim)}
+}
+
+// Params are the sinks, where it has some.
+func (m *Attention) Params() []Param {
+	if m.Sinks == nil {
+		return nil
+	}
+	return []Param{{"sinks", m.Sinks}}
 }
 
 // attentions are the kernels of Attention.

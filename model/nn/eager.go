@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/blas"
 
@@ -23,7 +24,7 @@ func newEager[F real](o *ops[F], shape AttentionShape) headAttention[F] {
 	return &eager[F]{ops: o, group: shape.Heads / shape.KVHeads, d: shape.HeadDim, scale: F(shape.Scale)}
 }
 
-func (a *eager[F]) row(out, q, keys, vals []F, first, end int) {
+func (a *eager[F]) row(out, q, keys, vals, sinks []F, first, end int) {
 	keys, vals = keys[first*a.d:end*a.d], vals[first*a.d:end*a.d]
 	n := end - first
 	if cap(a.s) < a.group*n {
@@ -37,10 +38,28 @@ func (a *eager[F]) row(out, q, keys, vals []F, first, end int) {
 	a.round(s)
 	for g := range a.group {
 		p := s[g*n:][:n]
+		if sinks != nil {
+			a.withSink(p, sinks[g])
+			continue
+		}
 		kernel.Exp2Scaled(p, math.Log2E, -F(kernel.Max(p)*math.Log2E))
 		kernel.Scale(p, 1/kernel.Sum(p))
 	}
 	a.round(s)
 	clear(out)
 	a.gemm(blas.NoTrans, a.group, a.d, n, s, n, vals, a.d, out, a.d)
+}
+
+// withSink is the softmax over scores p and a sink, of which the largest is taken from
+// each before (modeling_gpt_oss.py eager_attention_forward).
+func (a *eager[F]) withSink(p []F, sink F) {
+	all := append(slices.Clone(p), sink)
+	most := kernel.Max(all)
+	for j := range all {
+		all[j] -= most
+	}
+	a.round(all)
+	kernel.Exp2Scaled(all, math.Log2E, 0)
+	kernel.Scale(all, 1/kernel.Sum(all))
+	copy(p, all)
 }

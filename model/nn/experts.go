@@ -144,6 +144,8 @@ func (m *Experts) Params() []Param {
 type mixtures interface {
 	// experts maps hidden (T, H) and router logits (T, E) to a new (T, H).
 	experts(hidden, logits *tensor.Tensor, m *Experts) *tensor.Tensor
+	// choose is the choice of its router alone, of one token.
+	choose(m *Experts, logits []float64) []int
 }
 
 var _, _ mixtures = (*ops[float32])(nil), (*ops[float64])(nil)

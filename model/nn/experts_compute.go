@@ -13,9 +13,12 @@ import (
 func (o *ops[F]) experts(hidden, logits *tensor.Tensor, m *Experts) *tensor.Tensor {
 	c := o.chosen(logits, m)
 	x := o.gathered(hidden, c)
+	if m.ScaleInput {
+		o.mix.taken(o, c, x)
+	}
 	h1 := o.grouped(c, x, func(e int) []PackedWeight { return m.Experts[e].W13 }, func(y []F, w F) {
-		if m.ScaleInput { // the sums, in float32, before they are rounded
-			kernel.Scale(y, w)
+		if m.ScaleInput {
+			o.mix.made(y, w)
 		}
 		o.round(y)
 	})
@@ -132,6 +135,7 @@ func (o *ops[F]) grouped(c *choice[F], x []F, weights func(expert int) []PackedW
 			for s := r.lo; s < r.hi; s++ {
 				row := y[(s-r.lo)*n:][:n]
 				if part.Bias != nil {
+					o.mix.operation(o, row)
 					kernel.Add(row, bias[:n])
 				}
 				finish(row, c.weights[c.slots[s]])

@@ -21,6 +21,13 @@ type mixPoints[F real] struct {
 	routing func(m *Experts) Routing
 	// kept casts a token's weights to the type in which they meet the results.
 	kept func(m *Experts, a *scores, weights []float64)
+	// operation rounds what operations return that vLLM's kernels have in one: a product
+	// before its bias is added, steps of an activation.
+	operation func(o *ops[F], y []F)
+	// taken and made multiply what the first product takes, or what it returns before it
+	// is rounded, by the weight, where that goes on the input.
+	taken func(o *ops[F], c *choice[F], x []F)
+	made  func(y []F, w F)
 	// weigh multiplies what the second product returns by the weight, and rounds.
 	weigh func(o *ops[F], m *Experts, y []F, w F)
 	// floatRouters says that routers which transformers computes in float32 do.
@@ -33,12 +40,12 @@ type mixPoints[F real] struct {
 
 // mixExactly are those of float32 and float64.
 func mixExactly[F real]() mixPoints[F] {
-	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, weigh: weighUnrounded[F], sum: sumInOrder[F], routed: (*ops[F]).times}
+	return mixPoints[F]{routing: vllmRouting, kept: keptAsTheyAre, operation: inOneKernel[F], taken: takenAsItIs[F], made: kernel.Scale[F], weigh: weighUnrounded[F], sum: sumInOrder[F], routed: (*ops[F]).times}
 }
 
 // mixOfTransformers are those of transformers' profiles.
 var mixOfTransformers = mixPoints[float32]{
-	routing: transformersRouting, kept: keptByTransformers, weigh: weighRounded[float32], sum: sumTransformers[float32], routed: inTheWeights[float32],
+	routing: transformersRouting, kept: keptByTransformers, operation: eachRounded[float32], taken: takenWeighed[float32], made: madeAsItIs[float32], weigh: weighRounded[float32], sum: sumTransformers[float32], routed: inTheWeights[float32],
 	floatRouters: true,
 }
 
@@ -77,6 +84,26 @@ func keptByTransformers(m *Experts, a *scores, w []float64) {
 		for i := range w {
 			w[i] = a.model(w[i])
 		}
+	}
+}
+
+func inOneKernel[F real](*ops[F], []F)     {}
+func eachRounded[F real](o *ops[F], y []F) { o.round(y) }
+
+func takenAsItIs[F real](*ops[F], *choice[F], []F) {}
+func madeAsItIs[F real]([]F, F)                    {}
+
+// takenWeighed is r(x * r(w)) (vLLM's fused_moe/prepare_finalize/no_dp_ep.py of 2026;
+// transformers' modeling_llama4.py). In 2025 fused_moe_kernel has the sums multiplied.
+func takenWeighed[F real](o *ops[F], c *choice[F], x []F) {
+	width := len(x) / len(c.slots)
+	w := make([]F, 1)
+	for i, slot := range c.slots {
+		w[0] = c.weights[slot]
+		o.round(w)
+		row := x[i*width:][:width]
+		kernel.Scale(row, w[0])
+		o.round(row)
 	}
 }
 

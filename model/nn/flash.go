@@ -62,7 +62,12 @@ func blockN(headDim int) int {
 // aten/src/ATen/native/cpu/FlashAttentionKernel.cpp, kvSplitSize). Its CUDA
 // kernels (FlashAttention 2, cuDNN, memory-efficient) have the same points and
 // blocks of their own.
+//
+// A model with sinks has no sdpa in transformers: its default is eager attention.
 func newSDPA[F real](o *ops[F], shape AttentionShape) headAttention[F] {
+	if shape.Sinks != nil {
+		return newEager(o, shape)
+	}
 	return newBlocks(o, shape, 512, ascending)
 }
 
@@ -74,7 +79,7 @@ func newBlocks[F real](o *ops[F], shape AttentionShape, block int, inBlocks bloc
 	}
 }
 
-func (a *flash[F]) row(out, q, keys, vals []F, first, end int) {
+func (a *flash[F]) row(out, q, keys, vals, sinks []F, first, end int) {
 	clear(out)
 	clear(a.sum)
 	for g := range a.max {
@@ -85,6 +90,9 @@ func (a *flash[F]) row(out, q, keys, vals []F, first, end int) {
 		a.visit(out, q, keys[lo*a.d:hi*a.d], vals[lo*a.d:hi*a.d], hi-lo)
 	})
 	for g, l := range a.sum {
+		if sinks != nil { // vLLM's FlashAttention 3, hopper/softmax.h finalize: after the last block
+			l += exp2(F(sinks[g]*math.Log2E) - F(a.max[g]*a.scale))
+		}
 		kernel.Scale(out[g*a.d:][:a.d], 1/l)
 	}
 }

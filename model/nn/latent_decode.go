@@ -74,7 +74,7 @@ func (o *ops[F]) attendLatents(y, x []F, m *LatentAttention, spans []*latentSpan
 				for h := range n {
 					copy(q[h*width:][:width], x[((lo+h)*t+at)*width:])
 				}
-				a.row(out, q, rows, rows, 0, span.start+i+1)
+				a.row(out, q, rows, rows, nil, 0, span.start+i+1)
 				o.round(out)
 				for h := range n {
 					copy(y[((lo+h)*t+at)*m.Latent:][:m.Latent], out[h*width:])

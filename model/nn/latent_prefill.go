@@ -41,7 +41,7 @@ func (o *ops[F]) latentPrefill(out, q *tensor.Tensor, m *LatentAttention, spans 
 			for row := span.Lo; row < span.Hi; row++ {
 				o.load(p.q, o.dtype, src.bytes(row*m.Heads+head))
 				if at := row - span.Lo; p.start == 0 {
-					p.whole.row(p.out, p.q, p.keys, p.vals, 0, at+1)
+					p.whole.row(p.out, p.q, p.keys, p.vals, nil, 0, at+1)
 				} else {
 					o.latent.chunked(o, p, at)
 				}
@@ -53,15 +53,15 @@ func (o *ops[F]) latentPrefill(out, q *tensor.Tensor, m *LatentAttention, spans 
 
 // attendTogether looks at earlier keys and at those of the chunk as one.
 func attendTogether[F real](_ *ops[F], p *promptHead[F], row int) {
-	p.whole.row(p.out, p.q, p.keys, p.vals, 0, p.start+row+1)
+	p.whole.row(p.out, p.q, p.keys, p.vals, nil, 0, p.start+row+1)
 }
 
 // attendApart looks at the keys of the chunk and at earlier ones apart, rounds both results,
 // and joins them by their sums of exponentials (csrc/attention/merge_attn_states.cu).
 func attendApart[F real](o *ops[F], p *promptHead[F], row int) {
 	at := p.start * len(p.q)
-	p.part.row(p.out, p.q, p.keys[at:], p.vals[at:], 0, row+1)
-	p.back.row(p.other, p.q, p.keys, p.vals, 0, p.start)
+	p.part.row(p.out, p.q, p.keys[at:], p.vals[at:], nil, 0, row+1)
+	p.back.row(p.other, p.q, p.keys, p.vals, nil, 0, p.start)
 	o.round(p.out)
 	o.round(p.other)
 	s, b := p.part.logSum(p.Scale), p.back.logSum(p.Scale)

@@ -20,6 +20,8 @@ type LogitsProcessor struct {
 	// Divisor is what the logits are divided by, after they have been rounded (logits_scaling).
 	// 1, or 0, is none.
 	Divisor float64
+	// Factor is what they are multiplied by then (logit_scale). 1, or 0, is none.
+	Factor float64
 
 	alike alikeRows // of the head
 }
@@ -41,10 +43,13 @@ func NewLogitsProcessor(name, class string, head LinearMethod) *LogitsProcessor 
 // Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
 func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
 	logits := s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
-	if m.Divisor == 0 || m.Divisor == 1 {
-		return logits
+	if m.Divisor != 0 && m.Divisor != 1 {
+		logits = s.ops.(divisions).divide(logits, m.Divisor)
 	}
-	return s.ops.(divisions).divide(logits, m.Divisor)
+	if m.Factor != 0 && m.Factor != 1 {
+		logits = s.Times(logits, m.Factor)
+	}
+	return logits
 }
 
 // Inputs are the head, which is a module, the hidden states and, of some callers, None.

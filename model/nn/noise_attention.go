@@ -35,6 +35,7 @@ type attentionNoise struct {
 	kvHead     int
 	keys, vals []float32 // (n, D)
 	squares    []float32 // of vals
+	sinks      []float32 // (group,); nil for none
 	set        func(row, col int, exact, variance []float32)
 
 	q, y0      []float32 // (group, D)
@@ -48,7 +49,7 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 	a := &attentionNoise{
 		d: d, o: o, shape: shape, span: span, kvHead: kvHead,
 		keys: o.head(span.keys.k, shape, kvHead), vals: o.head(span.keys.v, shape, kvHead), set: d.setter(o),
-		q: make([]float32, group*shape.HeadDim),
+		q: make([]float32, group*shape.HeadDim), sinks: o.sinks(shape, kvHead),
 	}
 	a.squares = make([]float32, len(a.vals))
 	for i, v := range a.vals {
@@ -71,10 +72,7 @@ func (a *attentionNoise) row(q rows, row int) {
 	group, es := len(a.q)/dim, a.o.dtype.Size()
 	n := len(a.keys) / dim
 	pos := n - (a.span.Hi - row)
-	first := 0
-	if a.shape.Window > 0 {
-		first = max(0, pos-a.shape.Window+1)
-	}
+	first := a.shape.first(pos)
 	keys, vals, squares := a.keys[first*dim:(pos+1)*dim], a.vals[first*dim:(pos+1)*dim], a.squares[first*dim:(pos+1)*dim]
 	n = pos + 1 - first
 	p, w := a.p[:group*n], a.weights[:group*n]
@@ -83,7 +81,7 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.o.gemm(blas.Trans, group, n, dim, a.q, dim, keys, dim, p, n)
 	weight := make([]float64, group) // Σ P_j² ulp(s_j)²/6
 	for g := range group {
-		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n])
+		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n], g)
 	}
 	product := func(to, p, v []float32) {
 		clear(to)
@@ -104,9 +102,13 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.set(row, a.kvHead*len(a.q), a.y0, a.variance)
 }
 
-// softmax turns q·k into P, sets w to P² ulp(s)²/6 and returns its sum.
-func (a *attentionNoise) softmax(s, w []float32) float64 {
+// softmax turns q·k of a query head of the group into P, sets w to P² ulp(s)²/6 and
+// returns its sum, to which a sink adds its own, having no value.
+func (a *attentionNoise) softmax(s, w []float32, g int) float64 {
 	most := math.Inf(-1)
+	if a.sinks != nil {
+		most = float64(a.sinks[g])
+	}
 	for _, x := range s {
 		most = max(most, float64(x)*a.shape.Scale)
 	}
@@ -118,6 +120,12 @@ func (a *attentionNoise) softmax(s, w []float32) float64 {
 		s[j], w[j] = float32(e), float32(score)
 	}
 	weight := 0.
+	if a.sinks != nil {
+		sink := float64(a.sinks[g])
+		e := math.Exp(sink - most)
+		sum += e
+		weight = e / sum * e / sum * 2 * a.d.rounding(sink, 1)
+	}
 	for j, e := range s {
 		p := float64(e) / sum
 		v := p * p * 2 * a.d.rounding(float64(w[j]), 1)

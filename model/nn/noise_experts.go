@@ -26,7 +26,7 @@ func (m *Experts) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation)
 	}
 	n := expertNoise{deviation: d, ops: o, m: m}
 	n.choose(in)
-	h, v := n.products(n.x, nil, func(e int) []PackedWeight { return m.Experts[e].W13 })
+	h, v := n.products(n.x, n.taken(), func(e int) []PackedWeight { return m.Experts[e].W13 })
 	n.rounded(h, v, m.ScaleInput)
 	a, v := n.activated(h, v)
 	h, v = n.products(a, v, func(e int) []PackedWeight { return []PackedWeight{m.Experts[e].W2} })
@@ -99,6 +99,16 @@ func (n *expertNoise) choose(in il.Tuple) {
 	for i, slot := range n.c.slots {
 		n.ops.load(n.x[i*src.width:][:src.width], src.t.DType, src.bytes(n.rows[slot/n.c.k]))
 	}
+}
+
+// taken is the variance of the slots' rows: a kernel may round them where it weighs them.
+func (n *expertNoise) taken() []float32 {
+	if !n.m.ScaleInput {
+		return nil
+	}
+	v := make([]float32, len(n.x))
+	n.roundings(v, n.x)
+	return v
 }
 
 // products are the exact products of the slots' rows and their variances, v being that

@@ -55,6 +55,7 @@ var profiles = []profile{
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
 		o.latent.chunked = attendApart[float32]
+		o.mix.taken, o.mix.made = takenWeighed[float32], madeAsItIs[float32]
 	}},
 	{Transformers, "transformers", topology.Era2025, "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}

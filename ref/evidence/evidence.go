@@ -95,6 +95,20 @@ func RoundingOf(s *il.Session) nn.Rounding {
 	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(s.EngineByNames()))
 }
 
+// Choice tells which experts the scores of a session's routers choose, by the names of the
+// checkpoint's modules; nil where it has no routers. The checkpoint must stay open.
+func Choice(session *il.Session, ckpt *model.Checkpoint) (func(module string, scores []float64) []int, error) {
+	dtype := ref.ActivationDType(session)
+	if dtype == tensor.Invalid {
+		dtype = ckpt.Config.DType
+	}
+	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
+	if err != nil {
+		return nil, err
+	}
+	return engine.Choice(), nil
+}
+
 func noProgress(_, _, _, _ int) {}
 
 func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {

@@ -37,7 +37,7 @@ def make(folder, name, kind, extra, bf16):
     torch.manual_seed(sum(map(ord, name)))
     config = getattr(transformers, kind + "Config")(**{**BASE, **extra})
     config._attn_implementation = "eager"
-    model = getattr(transformers, kind + "ForCausalLM")(config).eval()
+    model = getattr(transformers, kind.removesuffix("Text") + "ForCausalLM")(config).eval()
     with torch.no_grad():  # weights large enough that attention and gates matter
         for key, p in model.named_parameters():
             if "norm" in key:

@@ -61,7 +61,7 @@ def kv_swapped(model):  # of layer 2
         a.k_proj.weight, a.v_proj.weight = a.v_proj.weight, a.k_proj.weight
 
 
-ARCH, B, F = "architectures/", "bfloat16", "float16"
+ARCH, B, F, F32 = "architectures/", "bfloat16", "float16", "float32"
 POSITIONS = ("position_ids",)
 LEAVES = "embed_tokens|rotary_emb|norm|_proj|lm_head"
 
@@ -88,6 +88,18 @@ SESSIONS = {
     "hf-deepseek3-sdpa": (ARCH + "deepseek3", B, 2, PROMPT, dict(attention="sdpa")),
     "hf-deepseek3-fp32": (ARCH + "deepseek3-kimi", "float32", 2, PROMPT[:7], dict(attention="sdpa")),
     "hf-glm4moe-sdpa": (ARCH + "glm4moe", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-granite-eager": (ARCH + "granite", B, 2, PROMPT, dict(attention="eager")),
+    "hf-seedoss-sdpa": (ARCH + "seedoss", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-glm4-sdpa": (ARCH + "glm4", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-glm-eager": (ARCH + "glm", B, 2, PROMPT, dict(attention="eager")),
+    "hf-cohere2-sdpa": (ARCH + "cohere2", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-cohere-eager": (ARCH + "cohere-qknorm", B, 2, PROMPT, dict(attention="eager")),
+    "hf-ernie45-sdpa": (ARCH + "ernie45", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-phi4-eager": (ARCH + "phi4-mini-long", B, 5, PROMPT, dict(attention="eager", chunks=[13])),
+    "hf-gptoss-eager": (ARCH + "gptoss", B, 2, PROMPT, dict(attention="eager")),
+    "hf-gptoss-fp32": (ARCH + "gptoss", F32, 1, PROMPT, dict(attention="eager")),
+    "hf-llama4-sdpa": (ARCH + "llama4", B, 2, PROMPT, dict(attention="sdpa")),
+    "hf-llama4-fp32": (ARCH + "llama4", F32, 1, PROMPT[:9], dict(attention="eager", only="^((?!experts|act).)*$")),
     "hf-odd-sdpa": ("hf-odd", B, 2, long_prompt(300, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-sdpa-fast": ("hf-odd", F, 2, long_prompt(150, 173), dict(attention="sdpa", only=LEAVES)),
     "hf-odd-fp16-eager": ("hf-odd", F, 2, long_prompt(200, 173), dict(attention="eager", only=LEAVES)),
