@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
@@ -231,7 +232,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		path   string
 	}
 	none := map[id]bool{}
-	for _, e := range m.table.Mappings {
+	for _, e := range slices.Concat(m.table.Mappings, m.table.Logits()) {
 		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0
