@@ -245,7 +245,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		path   string
 	}
 	none := map[id]bool{}
-	for _, e := range append(slices.Clip(m.table.Mappings), m.table.Logits()...) {
+	for _, e := range slices.Concat(m.table.Mappings, m.table.Logits()) {
 		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0

@@ -280,7 +280,11 @@ func TestTransformersTie(t *testing.T) {
 // reference, with and without the replay of what the target was given: the engines
 // round in other places, and no module is at fault.
 func TestTransformersAgainstVLLM(t *testing.T) {
-	for _, name := range []string{"hf-llama-sdpa", "hf-llama-fp16-eager", "hf-qwen2-eager", "hf-qwen3-fp16-sdpa", "hf-phi3-eager", "hf-olmo2-sdpa", "hf-olmo2-fp16-eager", "hf-odd-sdpa", "hf-olmo3-sdpa", "hf-exaone4-sdpa", "hf-smollm3-sdpa"} {
+	for _, name := range []string{
+		"hf-llama-sdpa", "hf-llama-fp16-eager", "hf-qwen2-eager", "hf-qwen3-fp16-sdpa", "hf-phi3-eager", "hf-olmo2-sdpa", "hf-olmo2-fp16-eager", "hf-odd-sdpa",
+		"hf-olmo3-sdpa", "hf-exaone4-sdpa", "hf-smollm3-sdpa", "hf-granite-eager", "hf-seedoss-sdpa", "hf-glm4-sdpa", "hf-glm-eager", "hf-cohere2-sdpa",
+		"hf-cohere-eager", "hf-ernie45-sdpa", "hf-gemma2-eager", "hf-gemma3-sdpa",
+	} {
 		c := transformersRuns[slices.IndexFunc(transformersRuns, func(c transformersRun) bool { return c.session == name })]
 		for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
 			if (strings.Contains(name, "smollm3") || strings.Contains(name, "olmo2")) && as == nn.VLLM2026 {
