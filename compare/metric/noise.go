@@ -75,14 +75,12 @@ func Unlikely(rms float64, m int) float64 {
 	return 0
 }
 
-// MeasureNoise reads z. The errors of so many neighbouring columns may hang
-// together, 1 for independent ones: they count as one element.
-func MeasureNoise(z *tensor.Tensor, together int) (*Noise, error) {
+// MeasureNoise reads z.
+func MeasureNoise(z *tensor.Tensor) (*Noise, error) {
 	if len(z.Shape) == 0 || z.Numel() == 0 || z.DType.ValuesPerElement() != 1 || !z.DType.IsFloat() {
 		return nil, fmt.Errorf("%s is no noise of a result: expected floating-point values in rows", z)
 	}
 	s := newNoiseScan(z.Numel(), z.Shape[len(z.Shape)-1])
-	s.together = max(together, 1)
 	row := make([]float64, s.width)
 	for i := range s.rows {
 		if err := z.Float64s(row, i*s.width); err != nil {
@@ -103,7 +101,6 @@ func MeasureNoise(z *tensor.Tensor, together int) (*Noise, error) {
 // as digits carry in counting.
 type noiseScan struct {
 	rows, width int
-	together    int
 	n           int         // rows so far
 	pending     [][]float64 // Σ z² of the columns over the last 2^a rows, nil for none
 	free        [][]float64
@@ -206,7 +203,7 @@ func (s *noiseScan) usual(m int) float64 { return float64(m) }
 func (s *noiseScan) look(sum float64, b Block) {
 	m := b.Rows * b.Columns
 	b.RMS = math.Sqrt(sum / float64(m))
-	if b.Unlikely = Unlikely(b.RMS, b.Rows*((b.Columns+s.together-1)/s.together)); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
+	if b.Unlikely = Unlikely(b.RMS, m); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
 		s.worst = b
 	}
 }

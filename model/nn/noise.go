@@ -88,8 +88,15 @@ func (d *deviation) byRows(o *ops[float32], exact func() noiseRow) {
 
 // setter returns what sets z of a row, from a column on, for one thread.
 func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance []float32) {
+	z := d.taker(o)
+	return func(row, col int, exact, variance []float32) { d.put(row, col, z(row, col, exact, variance)) }
+}
+
+// taker returns what computes z of a row, from a column on, for one thread: it
+// holds until the next.
+func (d *deviation) taker(o *ops[float32]) func(row, col int, exact, variance []float32) []float32 {
 	y, r := make([]float32, d.recorded.width), make([]float32, d.recorded.width)
-	return func(row, col int, exact, variance []float32) {
+	return func(row, col int, exact, variance []float32) []float32 {
 		n, es := len(exact), o.dtype.Size()
 		y, r := y[:n], r[:n]
 		o.load(y, o.dtype, d.recorded.bytes(row)[col*es:][:n*es])
@@ -101,9 +108,14 @@ func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance [
 			}
 			y[i] = d.times(y[i], exact[i], variance[i])
 		}
-		const size = 2
-		kernel.Store32(d.z.bytes(row)[col*size:][:n*size], tensor.BFloat16, y)
+		return y
 	}
+}
+
+// put writes z of a row, from a column on.
+func (d *deviation) put(row, col int, z []float32) {
+	const size = 2
+	kernel.Store32(d.z.bytes(row)[col*size:][:len(z)*size], tensor.BFloat16, z)
 }
 
 // format is the type that results are rounded to.

@@ -35,7 +35,8 @@ type attentionNoise struct {
 	kvHead     int
 	keys, vals []float32 // (n, D)
 	squares    []float32 // of vals
-	set        func(row, col int, exact, variance []float32)
+	z          func(row, col int, exact, variance []float32) []float32
+	shared     sharedNoise
 
 	q, y0      []float32 // (group, D)
 	variance   []float32 // (group, D)
@@ -47,8 +48,9 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 	group := shape.Heads / shape.KVHeads
 	a := &attentionNoise{
 		d: d, o: o, shape: shape, span: span, kvHead: kvHead,
-		keys: o.head(span.keys.k, shape, kvHead), vals: o.head(span.keys.v, shape, kvHead), set: d.setter(o),
-		q: make([]float32, group*shape.HeadDim),
+		keys: o.head(span.keys.k, shape, kvHead), vals: o.head(span.keys.v, shape, kvHead), z: d.taker(o),
+		shared: sharedNoise{ops: o, format: d.format},
+		q:      make([]float32, group*shape.HeadDim),
 	}
 	a.squares = make([]float32, len(a.vals))
 	for i, v := range a.vals {
@@ -101,7 +103,14 @@ func (a *attentionNoise) row(q rows, row int) {
 		v += weight[i/dim]*y0*y0 - 2*y0*float64(a.byWeight[i])
 		a.variance[i] = float32(max(v, 0))
 	}
-	a.set(row, a.kvHead*len(a.q), a.y0, a.variance)
+	z := a.z(row, a.kvHead*len(a.q), a.y0, a.variance)
+	for g := range group {
+		head := func(x []float32) []float32 { return x[g*dim:][:dim] }
+		a.shared.take(head(z), head(a.y0), head(a.variance), sharedBy{
+			vals: vals, by: p[g*n:][:n], mean: head(a.byWeight), weight: weight[g],
+		})
+	}
+	a.d.put(row, a.kvHead*len(a.q), z)
 }
 
 // softmax turns q·k into P, sets w to P² ulp(s)²/6 and returns its sum.
