@@ -177,10 +177,16 @@ func (s *noiseScan) copyOf(z []float64) []float64 {
 func (s *noiseScan) block(sums []float64, row, rows int) {
 	width, n := 1, s.width
 	for {
-		for i, v := range sums[:n] {
-			if columns := min((i+1)*width, s.width) - i*width; v > s.usual(rows*columns) {
-				s.look(v, Block{Row: row, Rows: rows, Column: i * width, Columns: columns})
+		last := s.width - (n-1)*width // columns of the last block
+		least := s.least(rows * width)
+		for i, v := range sums[:n-1] {
+			if v > least {
+				s.look(v, Block{Row: row, Rows: rows, Column: i * width, Columns: width})
+				least = s.least(rows * width)
 			}
+		}
+		if v := sums[n-1]; v > s.least(rows*last) {
+			s.look(v, Block{Row: row, Rows: rows, Column: (n - 1) * width, Columns: last})
 		}
 		if n == 1 {
 			return
@@ -196,8 +202,16 @@ func (s *noiseScan) block(sums []float64, row, rows int) {
 	}
 }
 
-// usual is a sum that no block of m elements is unlikely for.
-func (s *noiseScan) usual(m int) float64 { return float64(m) }
+// least is a sum that a block of m elements must exceed to be less likely than the
+// least likely so far: r - 1 - ln r is at most (r-1)²/2 for r from 1 on, so that
+// m/2 (r - 1 - ln r) is above a figure f only where r is above 1 + 2 √(f/m).
+func (s *noiseScan) least(m int) float64 {
+	if math.IsInf(s.worst.Unlikely, 1) { // of infinities the smallest block counts
+		return math.MaxFloat64
+	}
+	n := float64(m)
+	return n * Spread(m) * (1 + 2*math.Sqrt(s.worst.Unlikely/n)*(1-1e-9))
+}
 
 // look keeps the least likely block.
 func (s *noiseScan) look(sum float64, b Block) {
