@@ -68,6 +68,23 @@ func (b *builder) refuse(format string, args ...any) {
 	}
 }
 
+// checkHeadDim refuses another head_dim than the one that vLLM's class computes.
+func (b *builder) checkHeadDim() {
+	if c := b.cfg; c.HeadDim*c.NumAttentionHeads != c.HiddenSize {
+		b.refuse("head_dim %d: %s takes hidden_size / num_attention_heads, which is %d", c.HeadDim, b.arch, c.HiddenSize/c.NumAttentionHeads)
+	}
+}
+
+// checkFullAttention refuses windows, which vLLM's class does not read.
+func (b *builder) checkFullAttention() {
+	for i := range b.cfg.NumHiddenLayers {
+		if b.cfg.window(i) > 0 {
+			b.refuse("layer %d has a sliding window: %s attends to all positions", i, b.arch)
+			return
+		}
+	}
+}
+
 // weight finds a tensor of the checkpoint.
 func (b *builder) weight(name string, shape ...int) *tensor.Tensor {
 	if b.err == nil {

@@ -38,6 +38,9 @@ type Config struct {
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
+	Experts    ExpertsConfig     // of mixtures of experts
+	GraniteMoe *GraniteMoeConfig // nil of other families
+
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none
 
@@ -99,7 +102,11 @@ func (c *Config) read(o *object) {
 	c.MLPBias = o.bool("mlp_bias", false)
 	c.DType = configDType(o)
 	c.Rope = c.readRope(o)
-	c.SlidingWindow = o.positive("sliding_window", 0)
+	if o.bool("use_sliding_window", true) {
+		c.SlidingWindow = o.positive("sliding_window", 0)
+	} else { // transformers writes 0 for none
+		c.SlidingWindow = o.natural("sliding_window", 0)
+	}
 	c.UseSlidingWindow = o.bool("use_sliding_window", c.SlidingWindow > 0)
 	c.MaxWindowLayers = o.natural("max_window_layers", 0)
 	c.LayerTypes = o.strings("layer_types")

@@ -181,13 +181,19 @@ type llamaMLP struct {
 
 // newLlamaMLP builds the feed-forward part of a layer.
 func newLlamaMLP(b *builder, bias bool) *llamaMLP {
-	h, i := b.cfg.HiddenSize, b.cfg.IntermediateSize
 	m := &llamaMLP{}
-	b = b.block(&m.Base, "mlp", topology.DenseMLP)
-	m.gateUpProj = b.mergedColumnParallelLinear("gate_up_proj", h, bias, rows{"gate_proj", i}, rows{"up_proj", i})
-	m.downProj = b.rowParallelLinear("down_proj", topology.DownProj, i, h, bias)
-	m.actFn = b.siluAndMul("act_fn", i)
+	m.build(b, "mlp", b.cfg.IntermediateSize, bias, topology.DenseMLP, topology.DownProj)
 	return m
+}
+
+// build makes the children, for so many intermediate values and of the classes of the MLP
+// and of its down_proj, and returns the builder of more.
+func (m *llamaMLP) build(b *builder, name string, width int, bias bool, mlp, down *topology.Spec) *builder {
+	b = b.block(&m.Base, name, mlp)
+	m.gateUpProj = b.mergedColumnParallelLinear("gate_up_proj", b.cfg.HiddenSize, bias, rows{"gate_proj", width}, rows{"up_proj", width})
+	m.downProj = b.rowParallelLinear("down_proj", down, width, b.cfg.HiddenSize, bias)
+	m.actFn = b.siluAndMul("act_fn", width)
+	return b
 }
 
 // Forward maps (T, H) to (T, H).

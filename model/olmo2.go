@@ -23,16 +23,8 @@ func newOlmo2ForCausalLM(b *builder) *CausalLM {
 func (b *builder) checkOlmo2() {
 	b.checkAct("silu")
 	b.checkBiases(false, false)
-	c := b.cfg
-	if c.HeadDim*c.NumAttentionHeads != c.HiddenSize {
-		b.refuse("head_dim %d: %s takes hidden_size / num_attention_heads, which is %d", c.HeadDim, b.arch, c.HiddenSize/c.NumAttentionHeads)
-	}
-	for i := range c.NumHiddenLayers {
-		if c.window(i) > 0 {
-			b.refuse("layer %d has a sliding window: %s attends to all positions", i, b.arch)
-			return
-		}
-	}
+	b.checkHeadDim()
+	b.checkFullAttention()
 }
 
 // olmo2Model is vLLM's Olmo2Model.

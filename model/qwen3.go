@@ -29,10 +29,14 @@ type qwen3Attention struct {
 
 func newQwen3Attention(b *builder, i int) *qwen3Attention {
 	m := &qwen3Attention{}
-	b = m.build(b, i, b.cfg.AttentionBias, b.cfg.AttentionBias)
+	m.norms(m.build(b, i, b.cfg.AttentionBias, b.cfg.AttentionBias))
+	return m
+}
+
+// norms makes those of each head.
+func (m *qwen3Attention) norms(b *builder) {
 	m.qNorm = b.rmsNorm("q_norm", topology.QHeadNorm, b.cfg.HeadDim, false)
 	m.kNorm = b.rmsNorm("k_norm", topology.KHeadNorm, b.cfg.HeadDim, false)
-	return m
 }
 
 // Forward maps positions (T,) and hidden (T, H) to (T, H).

@@ -15,12 +15,16 @@ type architecture struct {
 
 // architectures are all that there are.
 var architectures = map[string]architecture{
-	"LlamaForCausalLM":   {build: newLlamaForCausalLM},
-	"MistralForCausalLM": {build: newMistralForCausalLM},
-	"Olmo2ForCausalLM":   {build: newOlmo2ForCausalLM},
-	"Phi3ForCausalLM":    {build: newPhi3ForCausalLM},
-	"Qwen2ForCausalLM":   {build: newQwen2ForCausalLM},
-	"Qwen3ForCausalLM":   {build: newQwen3ForCausalLM},
+	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
+	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
+	"MistralForCausalLM":    {build: newMistralForCausalLM},
+	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
+	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
+	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
+	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
+	"Qwen2MoeForCausalLM":   {build: newQwen2MoeForCausalLM, dialect: qwen2MoeDialect},
+	"Qwen3MoeForCausalLM":   {build: newQwen3MoeForCausalLM, dialect: qwen3MoeDialect},
+	"Qwen3ForCausalLM":      {build: newQwen3ForCausalLM},
 }
 
 // Architectures lists the entries of "architectures" that can be built.

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,9 @@ func TestTreeAgainstTopology(t *testing.T) {
 		require.NotNil(t, entry, arch)
 		var want, got []topology.Child
 		for _, x := range entry.Modules(m.Config.NumHiddenLayers) {
+			if slices.Contains(entry.Some, x.Rel) && m.Module(x.Name) == nil {
+				continue
+			}
 			require.True(t, x.Known)
 			want = append(want, topology.Child{Name: x.Name, Spec: x.Spec})
 		}

@@ -11,6 +11,7 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
+	Some  []string // those of Layer that not every layer has: of dense layers beside mixtures
 	Ties  []Tie    // beside those of every decoder; see ties.go
 	// Transformers lists what the tensors of a model of so many layers are in
 	// transformers' modules; nil where that is not known.
@@ -43,7 +44,7 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2}
+var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module

@@ -67,17 +67,6 @@ var (
 		In:  []Tensor{{Name: "hidden_states", Shape: []Dim{T, H}, Sharding: Replicated}},
 		Out: []Tensor{{Name: "logits", Shape: []Dim{T, V}}},
 	}
-	GateLinear = &Spec{
-		Class: "ReplicatedLinear", Kind: Router, Rounding: sums,
-		In:  []Tensor{hidden},
-		Out: []Tensor{{Name: "router_logits", Shape: []Dim{T, E}, Sharding: Replicated}},
-	}
-	FusedMoE = &Spec{
-		Class: "FusedMoE", Kind: Experts, Single: true, Reduces: true, Rounding: sums,
-		In:  []Tensor{written(hidden), {Name: "router_logits", Shape: []Dim{T, E}, Sharding: Replicated}},
-		Out: []Tensor{hidden},
-	}
-
 	// DecoderLayer carries the residual beside the hidden states.
 	DecoderLayer = &Spec{
 		Class: "LlamaDecoderLayer", Kind: Layer, State: KeysAndValues,
@@ -91,10 +80,6 @@ var (
 	}
 	DenseMLP = &Spec{
 		Class: "LlamaMLP", Kind: MLP, Single: true, Reduces: true,
-		In: []Tensor{hidden}, Out: []Tensor{hidden},
-	}
-	SparseMoeBlock = &Spec{
-		Class: "MixtralMoE", Kind: MoE, Single: true, Reduces: true,
 		In: []Tensor{hidden}, Out: []Tensor{hidden},
 	}
 	DecoderModel = &Spec{

@@ -40,6 +40,7 @@ const (
 	QKV     Dim = "Q+2K" // queries, keys and values, one after another
 	E       Dim = "E"    // experts
 	V       Dim = "V"    // vocabulary
+	One     Dim = "1"    //
 )
 
 // Kind is what a module computes.

@@ -7,7 +7,7 @@ import (
 )
 
 // Linear is vLLM's QKVParallelLinear, MergedColumnParallelLinear and
-// RowParallelLinear: y = x Wᵀ + b, the weight being the rows of several
+// RowParallelLinear and ReplicatedLinear: y = x Wᵀ + b, the weight being the rows of several
 // checkpoint tensors one after another.
 type Linear struct {
 	Base
@@ -26,9 +26,14 @@ func NewLinear(name string, spec *topology.Spec, parts ...PackedWeight) *Linear 
 	return &Linear{Base: NewBase(name, spec), Parts: parts}
 }
 
-// Forward maps (T, in) to the tuple ((T, sum of out), None).
+// Forward maps (T, in) to the tuple ((T, sum of out), None), or to the tensor alone
+// where that is what its class returns (torch.nn.Linear).
 func (m *Linear) Forward(s *Step, in il.Tuple) il.Value {
-	return il.Tuple{s.Linear(in.Tensor(0), m.Parts), nil}
+	y := s.Linear(in.Tensor(0), m.Parts)
+	if m.Spec().Single {
+		return y
+	}
+	return il.Tuple{y, nil}
 }
 
 // Inputs are the activations.
@@ -45,12 +50,19 @@ func (m *Linear) Params() []Param {
 		if p.Name != "" {
 			prefix = p.Name + "."
 		}
-		for _, w := range p.Weight.Params() {
-			list = append(list, Param{prefix + w.Name, w.Tensor})
-		}
-		if p.Bias != nil {
-			list = append(list, Param{prefix + "bias", p.Bias})
-		}
+		list = append(list, p.params(prefix)...)
+	}
+	return list
+}
+
+// params are the weight and the bias, under names with a prefix.
+func (p *PackedWeight) params(prefix string) []Param {
+	var list []Param
+	for _, w := range p.Weight.Params() {
+		list = append(list, Param{prefix + w.Name, w.Tensor})
+	}
+	if p.Bias != nil {
+		list = append(list, Param{prefix + "bias", p.Bias})
 	}
 	return list
 }

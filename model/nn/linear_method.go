@@ -62,7 +62,7 @@ func (o *ops[F]) linear(x *tensor.Tensor, parts []PackedWeight) *tensor.Tensor {
 	for i := range t {
 		o.load(xs[i*k:][:k], o.dtype, xr.bytes(i))
 	}
-	tasks, widest, n := tasksOf(parts, t, o.threads)
+	tasks, widest, n := tasksOf(parts, t, o.threads, 1)
 	by := make([]product[F], len(parts))
 	for i, p := range parts {
 		by[i] = times(o, p.Weight, xs, t)
@@ -93,8 +93,9 @@ func (o *ops[F]) linear(x *tensor.Tensor, parts []PackedWeight) *tensor.Tensor {
 // task is rows lo to hi-1 of a part, which are columns of the output from col.
 type task struct{ part, lo, hi, col int }
 
-// tasksOf divides the n columns of the parts' outputs for t rows of x.
-func tasksOf(parts []PackedWeight, t, threads int) (tasks []task, widest, n int) {
+// tasksOf divides the n columns of the parts' outputs for t rows of x, of which so many
+// like products are to be done, this one first.
+func tasksOf(parts []PackedWeight, t, threads, products int) (tasks []task, widest, n int) {
 	for _, p := range parts {
 		out, _ := p.Weight.Shape()
 		n += out
@@ -103,7 +104,7 @@ func tasksOf(parts []PackedWeight, t, threads int) (tasks []task, widest, n int)
 	for i, p := range parts {
 		out, _ := p.Weight.Shape()
 		for lo, hi := 0, 0; lo < out; lo = hi {
-			hi = min(lo+columns(t, n, n-col, p.Weight.rowBytes(), threads), out)
+			hi = min(lo+columns(t, n*products, n*products-col, p.Weight.rowBytes(), threads), out)
 			tasks = append(tasks, task{i, lo, hi, col})
 			widest = max(widest, hi-lo)
 			col += hi - lo

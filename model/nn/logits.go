@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/kernel"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -14,6 +16,10 @@ type LogitsProcessor struct {
 	Head   LinearMethod // (V, H)
 	Object il.Object    // the head as a hook records it
 	Bias   bool         // its caller passes a bias too, which is None
+
+	// Divisor is what the logits are divided by, after they have been rounded (logits_scaling).
+	// 1, or 0, is none.
+	Divisor float64
 
 	alike alikeRows // of the head
 }
@@ -34,7 +40,11 @@ func NewLogitsProcessor(name, class string, head LinearMethod) *LogitsProcessor 
 
 // Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
 func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
-	return s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
+	logits := s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
+	if m.Divisor == 0 || m.Divisor == 1 {
+		return logits
+	}
+	return s.ops.(divisions).divide(logits, m.Divisor)
 }
 
 // Inputs are the head, which is a module, the hidden states and, of some callers, None.
@@ -45,4 +55,33 @@ func (m *LogitsProcessor) Inputs() []Input {
 		in = in[:2]
 	}
 	return in
+}
+
+// divisions are the kernels of scaled logits.
+type divisions interface {
+	divide(x *tensor.Tensor, divisor float64) *tensor.Tensor
+}
+
+var _, _ divisions = (*ops[float32])(nil), (*ops[float64])(nil)
+
+// divide is r(x / divisor), as the profile divides.
+func (o *ops[F]) divide(x *tensor.Tensor, divisor float64) *tensor.Tensor {
+	rows := rowsOf(x)
+	v := make([]F, rows.width)
+	for i := range rows.n {
+		o.load(v, o.dtype, rows.bytes(i))
+		o.quotient(v, divisor)
+		o.store(rows.bytes(i), o.dtype, v)
+	}
+	return x
+}
+
+// byReciprocal is vLLM's, whose LogitsProcessor is given 1/logits_scaling as a factor.
+func byReciprocal[F real](v []F, divisor float64) { kernel.Scale(v, F(1/divisor)) }
+
+// byDivision is transformers' (models/granitemoe/modeling_granitemoe.py).
+func byDivision[F real](v []F, divisor float64) {
+	for i := range v {
+		v[i] /= F(divisor)
+	}
 }

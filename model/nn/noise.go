@@ -60,6 +60,8 @@ type deviation struct {
 	result             int
 	recorded, replayed rows
 	z                  rows // bfloat16
+
+	divisor float64 // of results that are rounded, divided by it and rounded again; 0 for none
 }
 
 // differs reports whether any bit of row i does.
@@ -106,7 +108,12 @@ func (d *deviation) taker(o *ops[float32]) func(row, col int, exact, variance []
 				y[i] = 0 // as it must be
 				continue
 			}
-			y[i] = d.times(y[i], exact[i], variance[i])
+			e, v := exact[i], variance[i]
+			if d.divisor > 0 {
+				v = float32((float64(v) + d.rounding(float64(e), 1)) / (d.divisor * d.divisor))
+				e = float32(float64(e) / d.divisor)
+			}
+			y[i] = d.times(y[i], e, v)
 		}
 		return y
 	}

@@ -33,7 +33,7 @@ func (d *deviation) linear(o *ops[float32], x *tensor.Tensor, parts []PackedWeig
 		l.elements(columns)
 		return
 	}
-	l.whole()
+	l.whole(func() func(row, col int, y0, c2 []float32) { return l.setter(o) })
 }
 
 // linearNoise is a product whose elements are held against the exact ones.
@@ -43,6 +43,9 @@ type linearNoise struct {
 	parts []PackedWeight
 	x     []float32 // (t, k)
 	t, k  int
+
+	// variance is that of x, where x has noise itself (t, k).
+	variance []float32
 }
 
 // differing lists the rows in which each column differs, and counts them.
@@ -134,11 +137,15 @@ func together(sums [splits]float32, squares, bias float32) (sum, most float32) {
 	return sums[0] + bias, most + float32(bias*bias)
 }
 
-// whole computes all elements: the product in parts, and that of the squares.
-func (l *linearNoise) whole() {
+// whole computes all elements: the product in parts, and that of the squares. It tells
+// them to what emit makes for each thread, a run of columns of a row at a time.
+func (l *linearNoise) whole(emit func() func(row, col int, y0, variance []float32)) {
 	const width = 64
 	squares := append([]float32(nil), l.x...)
 	kernel.Mul(squares, l.x)
+	for i, v := range l.variance {
+		squares[i] += v / float32(l.u2) // of which products makes v again
+	}
 	var tasks []task
 	col := 0
 	for i, p := range l.parts {
@@ -150,7 +157,7 @@ func (l *linearNoise) whole() {
 	}
 	l.ops.parallel(len(tasks), func() func(int) {
 		w, c2 := make([]float32, width*l.k), make([]float32, l.t*width)
-		y0, set := make([]float32, l.t*width), l.setter(l.ops)
+		y0, set := make([]float32, l.t*width), emit()
 		var sums [splits][]float32 // (t, n) each
 		for i := range sums {
 			sums[i] = make([]float32, l.t*width)

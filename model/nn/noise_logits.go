@@ -16,6 +16,7 @@ import (
 // sums rounds them alike, so that of each group of them in a row of logits the
 // one that is farthest off stands for all, and the others count as within rounding.
 func (m *LogitsProcessor) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
+	d.divisor = m.Divisor
 	d.linear(o, in.Tensor(1), []PackedWeight{{Weight: m.Head}})
 	groups := m.alike.of(o, m.Head)
 	v := make([]float32, d.z.width)

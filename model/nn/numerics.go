@@ -36,12 +36,14 @@ func NewNumerics(dtype tensor.DType, rounding Rounding, threads int) (Numerics, 
 	o := ops[float32]{
 		dtype: dtype, threads: threads, load: kernel.Load32, store: kernel.Store32,
 		gemm: gemm32, matmul: kernel.MatMul32, round: exact[float32], points: exactly[float32](), floatPoints: exactly[float32](), attention: newFlash[float32],
+		routers: routersInTorch, mix: mixExactly[float32](), quotient: byReciprocal[float32],
 	}
 	switch dtype {
 	case tensor.Float64:
 		return Numerics{&ops[float64]{
 			dtype: dtype, threads: threads, load: tensor.LoadFloat64, store: tensor.StoreFloat64,
 			gemm: gemm64, matmul: kernel.MatMul64, round: exact[float64], points: exactly[float64](), floatPoints: exactly[float64](), attention: newFlash[float64],
+			routers: routersInTorch, mix: mixExactly[float64](), quotient: byReciprocal[float64],
 		}}, nil
 	case tensor.Float32:
 		return Numerics{&o}, nil
@@ -74,6 +76,11 @@ type ops[F real] struct {
 	points, floatPoints points[F] // of most modules, and of those that keep float32; see pointsOf
 	attention           func(o *ops[F], shape AttentionShape) headAttention[F]
 	ropes               ropeTables[F]
+
+	routers routerPoints // see routing.go
+	mix     mixPoints[F] // of experts
+
+	quotient func(v []F, divisor float64) // of logits
 }
 
 func (o *ops[F]) DType() tensor.DType { return o.dtype }

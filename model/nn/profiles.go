@@ -46,18 +46,25 @@ var profiles = []profile{
 	{VLLM2025, "vllm", topology.Era2025, "vLLM up to v0.19: RMSNorm rounds before the weight, rope each product", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.floatPoints = o.points
+		o.routers = routerPoints{shareByReciprocal, renormaliseInTorch}
+		o.mix.sum = sumHalf[float32]
 	}},
 	{VLLM2026, "vllm", topology.Era2026, "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
 		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
 		o.floatPoints = o.points
+		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
 	}},
 	{Transformers, "transformers", topology.Era2025, "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newSDPA[float32]
+		o.mix = mixOfTransformers
+		o.quotient = byDivision[float32]
 	}},
 	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
 		o.attention = newEager[float32]
+		o.mix = mixOfTransformers
+		o.quotient = byDivision[float32]
 	}},
 }
 

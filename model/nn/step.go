@@ -9,6 +9,7 @@ package nn
 
 import (
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/tensor"
 )
 
 // Hooks are the forward pre-hook and the forward hook of every module. Pre may
@@ -34,6 +35,8 @@ type Step struct {
 	Hooks   Hooks
 	Compute Computation // of every module; nil = its Forward
 	Spans   []Span      // the requests' rows, ascending; a row in no span is padding
+
+	shared map[*SharedExperts]*tensor.Tensor // what they have computed and not returned
 }
 
 // Span is the rows of one request in a step.

@@ -9,9 +9,16 @@ import (
 // that no norm adds.
 func (n Numerics) Add(x, y *tensor.Tensor) *tensor.Tensor { return n.ops.(sums).add(x, y) }
 
-// sums are the kernels of sums outside modules.
+// Times returns r(x * factor), the factor in float32 as torch takes a number of Python's
+// beside a tensor of a half type.
+func (n Numerics) Times(x *tensor.Tensor, factor float64) *tensor.Tensor {
+	return n.ops.(sums).times(x, factor)
+}
+
+// sums are the kernels of sums and multiples outside modules.
 type sums interface {
 	add(x, y *tensor.Tensor) *tensor.Tensor
+	times(x *tensor.Tensor, factor float64) *tensor.Tensor
 }
 
 var _, _ sums = (*ops[float32])(nil), (*ops[float64])(nil)
@@ -26,6 +33,20 @@ func (o *ops[F]) add(x, y *tensor.Tensor) *tensor.Tensor {
 			o.load(b, o.dtype, yr.bytes(i))
 			kernel.Add(a, b)
 			o.store(dst.bytes(i), o.dtype, a)
+		}
+	})
+	return out
+}
+
+func (o *ops[F]) times(x *tensor.Tensor, factor float64) *tensor.Tensor {
+	out := tensor.New(o.dtype, x.Shape...)
+	src, dst := rowsOf(x), rowsOf(out)
+	o.parallel(src.n, func() func(int) {
+		row := make([]F, src.width)
+		return func(i int) {
+			o.load(row, x.DType, src.bytes(i))
+			kernel.Scale(row, F(factor))
+			o.store(dst.bytes(i), o.dtype, row)
 		}
 	})
 	return out
