@@ -22,6 +22,8 @@ import (
 // either way, and of the other points where such a kernel may round
 // (topology.Spec.Rounding). One rounding of a value c costs ulp(c)²/12, which is
 // u²c²/6 on average where only the size of c is known, u being the unit roundoff.
+//
+// In float32 nothing is computed in a wider type: see format.chain.
 type Noisy interface {
 	Module
 	// deviation sets d.z for result d.result of a call with arguments in, after
@@ -35,15 +37,18 @@ type Noisy interface {
 // as they were before the call, replayed is the result that Forward made of them.
 // Elements with the bits of replayed may be 0, for they are within half a last place
 // of what is right. It returns nil where all are, where the types or the shapes
-// are not alike, and where the module or the arithmetic knows no noise (float32
-// and float64 are judged by norms).
+// are not alike, and where the module or the arithmetic knows no noise (float64
+// is judged by norms: there is no wider type for what is exact).
 func Deviation(s *Step, m Module, in il.Tuple, result int, recorded, replayed *tensor.Tensor) *tensor.Tensor {
 	noisy, ok := m.(Noisy)
-	o, half := s.ops.(*ops[float32])
-	if !ok || !half || o.dtype.Size() != 2 || recorded.DType != o.dtype || replayed.DType != o.dtype || len(recorded.Shape) == 0 || !slices.Equal(recorded.Shape, replayed.Shape) {
+	o, narrow := s.ops.(*ops[float32])
+	if !ok || !narrow || recorded.DType != o.dtype || replayed.DType != o.dtype || len(recorded.Shape) == 0 || !slices.Equal(recorded.Shape, replayed.Shape) {
 		return nil
 	}
 	d := &deviation{format: formatOf(o.dtype), result: result, recorded: rowsOf(recorded), replayed: rowsOf(replayed)}
+	if m.Spec().Reduces {
+		d.ranks = s.Ranks
+	}
 	for i := range d.recorded.n {
 		if d.differs(i) {
 			d.z = rowsOf(tensor.New(tensor.BFloat16, recorded.Shape...))
@@ -61,6 +66,7 @@ type deviation struct {
 	recorded, replayed rows
 	z                  rows // bfloat16
 
+	ranks   int     // that the result may be a sum of, in the model's type; 0 for unknown
 	divisor float64 // of results that are rounded, divided by it and rounded again; 0 for none
 }
 
@@ -130,15 +136,45 @@ type format struct {
 	digits int     // of the significand behind the first
 	least  int     // exponent of the least normal number
 	u2     float64 // u²/6
+	// point is the variance of a value at a point where it may be rounded, in units
+	// of that of rounding it, exp that of an exponential there, and last that of the result.
+	// What float32 is rounded to between operations is float32: a point may be a function
+	// that is off by two last places either way (2²/3 of one squared where rounding
+	// is 1/12) beside an operation, the softmax of torch's kernels on a CPU has an exponential that
+	// is off by 20, and the exact result is held in float32 too.
+	point, exp, last float64
 }
 
 func formatOf(d tensor.DType) format {
-	f := format{digits: 7, least: -126}
-	if d == tensor.Float16 {
-		f = format{digits: 10, least: -14}
+	f := format{digits: 7, least: -126, point: 1, exp: 1, last: 1}
+	switch d {
+	case tensor.Float16:
+		f.digits, f.least = 10, -14
+	case tensor.Float32:
+		f.digits, f.point, f.exp, f.last = 23, 16+1, 1600, 2
 	}
 	f.u2 = math.Ldexp(1, -2*(f.digits+1)) / 6
 	return f
+}
+
+// chained reports whether sums round each addition to the type: those of the half
+// types are in float32.
+func (f *format) chained() bool { return f.digits == 23 }
+
+// chain is the variance of a sum of k terms whose additions are each rounded to the type, one
+// term after another, in units of u²/6 times the squares of the terms: the sum of the first i
+// is rounded, whose square is i/k of that on average,
+//
+//	Σ_{i=1}^{k} i/k = (k+1)/2
+//
+// Of terms of one sign it is (i/k)² of the square of the sum, which adds up to k/3 of
+// that. Any other order rounds less: k terms in chains of k/n, as a kernel with n lanes adds
+// them, 1/n of it. Fused or not, it includes the products.
+func (f *format) chain(k int) float64 {
+	if !f.chained() {
+		return 0
+	}
+	return float64(k+1) / 2
 }
 
 // ulp is the last place of values as large as x.
@@ -150,13 +186,20 @@ func (f *format) ulp(x float32) float64 {
 // rounding is the variance of rounding x once, in units of w.
 func (f *format) rounding(x, w float64) float64 {
 	e := f.ulp(float32(x)) * w
-	return e * e / 12
+	return e * e / 12 * f.point
+}
+
+// sigma is the noise of an exact value, variance being that of all but the last
+// rounding.
+func (f *format) sigma(exact, variance float32) float64 {
+	e := f.ulp(exact)
+	return math.Sqrt(e*e/12*f.last + float64(variance))
 }
 
 // times is (y - exact) / σ, of the sign that exact has; infinite where one is
 // finite and the other is not.
 func (f *format) times(y, exact, variance float32) float32 {
-	z := (float64(y) - float64(exact)) / math.Sqrt(f.rounding(float64(exact), 1)+float64(variance))
+	z := (float64(y) - float64(exact)) / f.sigma(exact, variance)
 	if math.Signbit(float64(exact)) {
 		z = -z
 	}

@@ -6,6 +6,7 @@ import (
 	"gonum.org/v1/gonum/blas"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/kernel"
 )
 
 // deviation of P v with P = softmax(scale q·k): a kernel may round the
@@ -42,6 +43,8 @@ type attentionNoise struct {
 	variance   []float32 // (group, D)
 	byWeight   []float32 // (group, D)
 	p, weights []float32 // (group, n)
+	terms      []float32 // (group, n): Σ (q·k)² of each score, where sums are chains
+	keySquares []float32 // (n, D), likewise
 }
 
 func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span attended, kvHead int) *attentionNoise {
@@ -58,6 +61,10 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 	}
 	n := len(a.keys) / shape.HeadDim
 	a.p, a.weights = make([]float32, group*n), make([]float32, group*n)
+	if d.chained() {
+		a.terms, a.keySquares = make([]float32, len(a.p)), append([]float32(nil), a.keys...)
+		kernel.Mul(a.keySquares, a.keys)
+	}
 	a.y0, a.variance, a.byWeight = make([]float32, len(a.q)), make([]float32, len(a.q)), make([]float32, len(a.q))
 	return a
 }
@@ -67,7 +74,9 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 //	variance = u²/6 Σ P_j² v_j² + Σ P_j² ulp(s_j)²/6 (v_j - y0)²
 //
 // the second sum being that of scores which are rounded before and after they
-// are scaled.
+// are scaled. Where sums are chains, the variance of a score is also that of the chain of its
+// products, here and in the kernel, and that of an element that of the chains of P v and of
+// the exponentials that P is divided by.
 func (a *attentionNoise) row(q rows, row int) {
 	dim := a.shape.HeadDim
 	group, es := len(a.q)/dim, a.o.dtype.Size()
@@ -83,9 +92,20 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.o.load(a.q, a.o.dtype, q.bytes(row)[a.kvHead*len(a.q)*es:][:len(a.q)*es])
 	clear(p)
 	a.o.gemm(blas.Trans, group, n, dim, a.q, dim, keys, dim, p, n)
+	terms := a.terms
+	if a.d.chained() {
+		terms = terms[:group*n]
+		clear(terms)
+		kernel.Mul(a.q, a.q)
+		a.o.gemm(blas.Trans, group, n, dim, a.q, dim, a.keySquares[first*dim:(pos+1)*dim], dim, terms, n)
+	}
 	weight := make([]float64, group) // Σ P_j² ulp(s_j)²/6
 	for g := range group {
-		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n])
+		var t []float32
+		if terms != nil {
+			t = terms[g*n:][:n]
+		}
+		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n], t)
 	}
 	product := func(to, p, v []float32) {
 		clear(to)
@@ -93,14 +113,18 @@ func (a *attentionNoise) row(q rows, row int) {
 	}
 	product(a.y0, p, vals)
 	product(a.byWeight, w, vals)
-	u2 := float32(a.d.u2)
+	u2 := float32(a.d.u2 * a.d.exp)
 	for i := range w {
 		p[i] = float32(p[i]*p[i]*u2) + w[i] // both sums take squares of v
 	}
 	product(a.variance, p, squares)
+	chain := 2 * a.d.u2 * a.d.chain(n) // here and in the kernel, of P v and of the sum of P
 	for i := range a.variance {
 		y0, v := float64(a.y0[i]), float64(a.variance[i])
 		v += weight[i/dim]*y0*y0 - 2*y0*float64(a.byWeight[i])
+		if chain > 0 {
+			v += chain * (max(y0*y0, float64(a.variance[i])/(a.d.u2*a.d.exp)) + y0*y0)
+		}
 		a.variance[i] = float32(max(v, 0))
 	}
 	z := a.z(row, a.kvHead*len(a.q), a.y0, a.variance)
@@ -113,8 +137,9 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.d.put(row, a.kvHead*len(a.q), z)
 }
 
-// softmax turns q·k into P, sets w to P² ulp(s)²/6 and returns its sum.
-func (a *attentionNoise) softmax(s, w []float32) float64 {
+// softmax turns q·k into P, sets w to P² times the variance of s and returns its
+// sum. terms are the squares of the products that a score is the sum of, nil where they do not matter.
+func (a *attentionNoise) softmax(s, w, terms []float32) float64 {
 	most := math.Inf(-1)
 	for _, x := range s {
 		most = max(most, float64(x)*a.shape.Scale)
@@ -124,12 +149,16 @@ func (a *attentionNoise) softmax(s, w []float32) float64 {
 		score := float64(x) * a.shape.Scale
 		e := math.Exp(score - most)
 		sum += e
-		s[j], w[j] = float32(e), float32(score)
+		s[j], w[j] = float32(e), float32(2*a.d.rounding(score, 1))
+		if terms != nil {
+			t := max(float64(terms[j]), float64(x)*float64(x)) * a.shape.Scale * a.shape.Scale
+			w[j] += float32(2 * a.d.u2 * a.d.chain(a.shape.HeadDim) * t)
+		}
 	}
 	weight := 0.
 	for j, e := range s {
 		p := float64(e) / sum
-		v := p * p * 2 * a.d.rounding(float64(w[j]), 1)
+		v := p * p * float64(w[j])
 		s[j], w[j] = float32(p), float32(v)
 		weight += v
 	}

@@ -85,7 +85,7 @@ func (s *sharedNoise) correlate(z, y0, variance []float32, by sharedBy) {
 	}
 	sigma := make([]float64, d)
 	for i, y := range y0 {
-		sigma[i] = math.Sqrt(s.rounding(float64(y), 1) + float64(variance[i]))
+		sigma[i] = s.sigma(y, variance[i])
 		s.e[i] = math.Copysign(1, float64(y)) * float64(z[i])
 	}
 	weighted := s.weighted[:d*n]

@@ -53,8 +53,11 @@ func newTrial(seed uint64, i, rows int, in string, checkpoints []string) *trial 
 		t.name = checkpoints[n-1]
 	}
 	t.edit = []func(*model.CausalLM){func(*model.CausalLM) {}, faults.Outliers}[t.rng.IntN(2)]
-	if t.rng.IntN(4) == 0 {
+	switch t.rng.IntN(5) {
+	case 0:
 		t.dtype = tensor.Float16
+	case 1:
+		t.dtype = tensor.Float32
 	}
 	t.order = []func(*faults.Run){faults.Reversed, faults.SplitK, faults.RowParallel}[t.rng.IntN(3)]
 	if t.rng.IntN(4) == 0 {
