@@ -109,17 +109,18 @@ func (d *deviation) taker(o *ops[float32]) func(row, col int, exact, variance []
 		y, r := y[:n], r[:n]
 		o.load(y, o.dtype, d.recorded.bytes(row)[col*es:][:n*es])
 		o.load(r, o.dtype, d.replayed.bytes(row)[col*es:][:n*es])
+		variance = variance[:n]
 		for i := range y {
-			if y[i] == r[i] && math.IsInf(float64(y[i]), 0) || y[i] != y[i] && r[i] != r[i] {
-				y[i] = 0 // as it must be
-				continue
-			}
 			e, v := exact[i], variance[i]
 			if d.divisor > 0 {
 				v = float32((float64(v) + d.rounding(float64(e), 1)) / (d.divisor * d.divisor))
 				e = float32(float64(e) / d.divisor)
 			}
-			y[i] = d.times(y[i], e, v)
+			z := d.times(y[i], e, v)
+			if z-z != 0 && (y[i] == r[i] || y[i] != y[i] && r[i] != r[i]) {
+				z = 0 // NaN or infinite, as it must be
+			}
+			y[i] = z
 		}
 		return y
 	}
@@ -162,19 +163,20 @@ func formatOf(d tensor.DType) format {
 func (f *format) chained() bool { return f.digits == 23 }
 
 // chain is the variance of a sum of k terms whose additions are each rounded to the type, one
-// term after another, in units of u²/6 times the squares of the terms: the sum of the first i
-// is rounded, whose square is i/k of that on average,
+// term after another, in units of u²/6 times the squares of the terms. The sum of the first i
+// is rounded, whose square is i/k of that on average, and all of it where one term
+// that outweighs the others comes first:
 //
-//	Σ_{i=1}^{k} i/k = (k+1)/2
+//	(k+1)/2 = Σ_{i=1}^{k} i/k  to  k
 //
 // Of terms of one sign it is (i/k)² of the square of the sum, which adds up to k/3 of
-// that. Any other order rounds less: k terms in chains of k/n, as a kernel with n lanes adds
-// them, 1/n of it. Fused or not, it includes the products.
+// that. Lanes round less: k terms in chains of k/n, as a kernel with n lanes adds
+// them, 1/n of it.
 func (f *format) chain(k int) float64 {
 	if !f.chained() {
 		return 0
 	}
-	return float64(k+1) / 2
+	return float64(k)
 }
 
 // ulp is the last place of values as large as x.
@@ -200,13 +202,11 @@ func (f *format) sigma(exact, variance float32) float64 {
 // finite and the other is not.
 func (f *format) times(y, exact, variance float32) float32 {
 	z := (float64(y) - float64(exact)) / f.sigma(exact, variance)
-	if math.Signbit(float64(exact)) {
-		z = -z
-	}
 	if z != z {
 		return float32(math.Inf(1))
 	}
-	return float32(z)
+	const sign = 1 << 31
+	return math.Float32frombits(math.Float32bits(float32(z)) ^ math.Float32bits(exact)&sign)
 }
 
 // products is the variance of sums whose terms have squares adding up to c2: what

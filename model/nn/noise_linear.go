@@ -2,6 +2,7 @@ package nn
 
 import (
 	"bytes"
+	"math"
 
 	"gonum.org/v1/gonum/blas"
 
@@ -130,7 +131,7 @@ func (l *linearNoise) bias(p *PackedWeight, row int) float32 {
 // whole computes all elements: the product in parts, and that of the squares. It tells
 // them to what emit makes for each thread, a run of columns of a row at a time.
 func (l *linearNoise) whole(emit func() func(row, col int, y0, variance []float32)) {
-	const width, height = 64, 256 // of what is computed at a time
+	const width, height = 128, 256 // of what is computed at a time
 	squares := append([]float32(nil), l.x...)
 	kernel.Mul(squares, l.x)
 	var tasks []task
@@ -222,8 +223,8 @@ func (l *linearNoise) of(s *splitSums, n int) (sums, variance []float32) {
 		atLeast(total)
 	}
 	sums = s.parts[0][:n]
-	further := l.further(l.k)
-	if further == 0 {
+	further := reduced(l.ranks)
+	if further == 0 && !l.chained() {
 		l.products(most)
 		return sums, most
 	}
@@ -231,24 +232,24 @@ func (l *linearNoise) of(s *splitSums, n int) (sums, variance []float32) {
 	copy(one, sums)
 	kernel.Mul(one, one)
 	atLeast(one)
-	kernel.Scale(most, further)
-	kernel.Add(most, total)
-	l.products(most)
+	l.products(total)
+	if !l.chained() {
+		l.products(most)
+		kernel.Scale(most, further)
+		kernel.Add(most, total)
+		return sums, most
+	}
+	chain := l.chain(l.k) + l.chain(l.k/splits) // in the kernel, and here
+	for i, m := range most {
+		e := l.ulp(float32(math.Sqrt(float64(m))))
+		most[i] = float32(float64(total[i]) + chain*(e*e/12))
+	}
 	return sums, most
 }
 
-// further is the variance of rounding what is added up of parts on the way to a sum
-// of k terms, in units of u²/6 times the squares of the terms or of the sum, which are the
-// larger: they bound what it is where the terms are all of one sign.
-func (d *deviation) further(k int) float32 {
-	if d.chained() {
-		return float32(d.chain(k) + d.chain(k/splits))
-	}
-	return reduced(d.ranks)
-}
-
 // reduced is what a ring of R ranks adds to the variance of rounding their parts
-// once each. It passes on sums of 2 to R-1 of them in the model's type, of which
+// once each, in units of u²/6 times the squares of the terms or of the sum, which are
+// the larger: it passes on sums of 2 to R-1 of them in the model's type, of which
 // that of i has i/R of the squares of the terms:
 //
 //	Σ_{i=2}^{R-1} i/R = (R-1)/2 - 1/R
