@@ -57,6 +57,7 @@ type replayer struct {
 	part   Part
 	plans  map[int]requests.Step
 	noPlan error // why the rows could not be read as requests
+	ranks  int   // of tensor parallelism, as the session says; 0 for unknown
 
 	needed map[nn.Stateful]bool // by what holds them in a part
 
@@ -95,7 +96,7 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 
 // bare is a step that nothing sees.
 func (r *replayer) bare() *nn.Step {
-	return &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}}
+	return &nn.Step{Numerics: r.engine.numerics, Hooks: nn.NoHooks{}, Ranks: r.ranks}
 }
 
 // run is what one rank computes in a call.

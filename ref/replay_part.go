@@ -23,6 +23,9 @@ type Part struct {
 // returns how many calls were computed.
 func (e *Engine) ReplayPart(ctx context.Context, s *il.Session, part Part, rec Recorder, progress Progress) (int, []SkippedCall, error) {
 	r := &replayer{engine: e, part: part, plans: map[int]requests.Step{}, needed: map[nn.Stateful]bool{}}
+	if p := s.Provenance(); p != nil {
+		r.ranks = p.Parallel.TP
+	}
 	r.views = []*view{{replayer: r, caches: map[int]*nn.Cache{}}}
 	if err := r.plan(s, part.Histories); err != nil {
 		return 0, nil, err

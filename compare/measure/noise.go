@@ -8,10 +8,8 @@ import (
 	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
-	"github.com/ilref/ilref/compare/rounding"
 	"github.com/ilref/ilref/internal/workers"
 	"github.com/ilref/ilref/tensor"
-	"github.com/ilref/ilref/topology"
 )
 
 // replayed gives every pair what the replay tells of it: the gap, and how many
@@ -40,7 +38,7 @@ func noiseOf(p *pairing.Pair) error {
 	f := p.Noise.Tensors[0]
 	f.Load()
 	err := f.With(func(z *tensor.Tensor) (err error) {
-		if p.Result.Noise, err = metric.MeasureNoise(z, rounding.Together(topology.Of(p.Module).Kind)); err == nil && p.Result.Noise.Values != p.Result.Gap.Values {
+		if p.Result.Noise, err = metric.MeasureNoise(z); err == nil && p.Result.Noise.Values != p.Result.Gap.Values {
 			err = fmt.Errorf("%s, expected that of %s", z, tensor.ShapeString(p.Result.Shape))
 		}
 		return err

@@ -75,14 +75,12 @@ func Unlikely(rms float64, m int) float64 {
 	return 0
 }
 
-// MeasureNoise reads z. The errors of so many neighbouring columns may hang
-// together, 1 for independent ones: they count as one element.
-func MeasureNoise(z *tensor.Tensor, together int) (*Noise, error) {
+// MeasureNoise reads z.
+func MeasureNoise(z *tensor.Tensor) (*Noise, error) {
 	if len(z.Shape) == 0 || z.Numel() == 0 || z.DType.ValuesPerElement() != 1 || !z.DType.IsFloat() {
 		return nil, fmt.Errorf("%s is no noise of a result: expected floating-point values in rows", z)
 	}
 	s := newNoiseScan(z.Numel(), z.Shape[len(z.Shape)-1])
-	s.together = max(together, 1)
 	row := make([]float64, s.width)
 	for i := range s.rows {
 		if err := z.Float64s(row, i*s.width); err != nil {
@@ -103,7 +101,6 @@ func MeasureNoise(z *tensor.Tensor, together int) (*Noise, error) {
 // as digits carry in counting.
 type noiseScan struct {
 	rows, width int
-	together    int
 	n           int         // rows so far
 	pending     [][]float64 // Σ z² of the columns over the last 2^a rows, nil for none
 	free        [][]float64
@@ -180,10 +177,16 @@ func (s *noiseScan) copyOf(z []float64) []float64 {
 func (s *noiseScan) block(sums []float64, row, rows int) {
 	width, n := 1, s.width
 	for {
-		for i, v := range sums[:n] {
-			if columns := min((i+1)*width, s.width) - i*width; v > s.usual(rows*columns) {
-				s.look(v, Block{Row: row, Rows: rows, Column: i * width, Columns: columns})
+		last := s.width - (n-1)*width // columns of the last block
+		least := s.least(rows * width)
+		for i, v := range sums[:n-1] {
+			if v > least {
+				s.look(v, Block{Row: row, Rows: rows, Column: i * width, Columns: width})
+				least = s.least(rows * width)
 			}
+		}
+		if v := sums[n-1]; v > s.least(rows*last) {
+			s.look(v, Block{Row: row, Rows: rows, Column: (n - 1) * width, Columns: last})
 		}
 		if n == 1 {
 			return
@@ -199,14 +202,22 @@ func (s *noiseScan) block(sums []float64, row, rows int) {
 	}
 }
 
-// usual is a sum that no block of m elements is unlikely for.
-func (s *noiseScan) usual(m int) float64 { return float64(m) }
+// least is a sum that a block of m elements must exceed to be less likely than the
+// least likely so far: r - 1 - ln r is at most (r-1)²/2 for r from 1 on, so that
+// m/2 (r - 1 - ln r) is above a figure f only where r is above 1 + 2 √(f/m).
+func (s *noiseScan) least(m int) float64 {
+	if math.IsInf(s.worst.Unlikely, 1) { // of infinities the smallest block counts
+		return math.MaxFloat64
+	}
+	n := float64(m)
+	return n * Spread(m) * (1 + 2*math.Sqrt(s.worst.Unlikely/n)*(1-1e-9))
+}
 
 // look keeps the least likely block.
 func (s *noiseScan) look(sum float64, b Block) {
 	m := b.Rows * b.Columns
 	b.RMS = math.Sqrt(sum / float64(m))
-	if b.Unlikely = Unlikely(b.RMS, b.Rows*((b.Columns+s.together-1)/s.together)); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
+	if b.Unlikely = Unlikely(b.RMS, m); b.Unlikely > s.worst.Unlikely || math.IsInf(b.Unlikely, 1) && m < s.worst.Rows*s.worst.Columns {
 		s.worst = b
 	}
 }

@@ -19,7 +19,7 @@ func noiseOf(t *testing.T, rows, width int, z func(row, column int) float64) *No
 		v[i] = float32(z(i/width, i%width))
 	}
 	tensor.StoreFloat32(x.Data, tensor.Float32, v)
-	n, err := MeasureNoise(x, 1)
+	n, err := MeasureNoise(x)
 	require.NoError(t, err)
 	return n
 }
@@ -104,7 +104,7 @@ func TestNoiseExtremes(t *testing.T) {
 		require.Equal(t, Block{Row: 1, Rows: 1, Column: 2, Columns: 1, RMS: math.Inf(1), Unlikely: math.Inf(1)}, n.Worst)
 		require.Equal(t, []int{1, 2}, n.MaxAt)
 	}
-	_, err := MeasureNoise(tensor.New(tensor.Int64, 2, 2), 1)
+	_, err := MeasureNoise(tensor.New(tensor.Int64, 2, 2))
 	require.ErrorContains(t, err, "is no noise of a result: expected floating-point values in rows")
 }
 
@@ -148,20 +148,5 @@ func TestNoiseDrift(t *testing.T) {
 		require.Equal(t, c.sum, n.Drift.Unlikely() > enough, name)
 		require.Equal(t, c.inRow, n.Drift.RowsUnlikely(rows) > enough, name)
 		require.Less(t, n.Worst.Unlikely, enough, name)
-	}
-}
-
-// Errors that may hang together tell no more than one of them.
-func TestNoiseTogether(t *testing.T) {
-	x := tensor.New(tensor.Float32, 2, 64)
-	v := make([]float32, 128)
-	for i := range v {
-		v[i] = 3
-	}
-	tensor.StoreFloat32(x.Data, tensor.Float32, v)
-	for together, m := range map[int]int{1: 128, 16: 8, 64: 2, 500: 2} {
-		n, err := MeasureNoise(x, together)
-		require.NoError(t, err)
-		require.InDelta(t, Unlikely(3, m), n.Worst.Unlikely, 1e-9)
 	}
 }

@@ -22,6 +22,8 @@ import (
 // either way, and of the other points where such a kernel may round
 // (topology.Spec.Rounding). One rounding of a value c costs ulp(c)²/12, which is
 // u²c²/6 on average where only the size of c is known, u being the unit roundoff.
+//
+// In float32 nothing is computed in a wider type: see format.chain.
 type Noisy interface {
 	Module
 	// deviation sets d.z for result d.result of a call with arguments in, after
@@ -29,21 +31,39 @@ type Noisy interface {
 	deviation(o *ops[float32], s *Step, in il.Tuple, d *deviation)
 }
 
+// halfNoise marks a module whose noise is known in half types alone: what its sums cost in
+// float32 was not measured, and there it is judged by norms.
+type halfNoise interface{ halfOnly() }
+
+func (*GeluAndMul) halfOnly()      {}
+func (*GemmaRMSNorm) halfOnly()    {}
+func (*LayerNorm) halfOnly()       {}
+func (*LatentAttention) halfOnly() {}
+func (*LatentRotary) halfOnly()    {}
+func (*CosSin) halfOnly()          {}
+func (*SiLU) halfOnly()            {}
+
 // Deviation returns z = (recorded - y0) / σ of each element of a result of a
 // call: how many times what rounding explains it is off, positive where it is too
 // large in size. in are the arguments
 // as they were before the call, replayed is the result that Forward made of them.
 // Elements with the bits of replayed may be 0, for they are within half a last place
 // of what is right. It returns nil where all are, where the types or the shapes
-// are not alike, and where the module or the arithmetic knows no noise (float32
-// and float64 are judged by norms).
+// are not alike, and where the module or the arithmetic knows no noise (float64
+// is judged by norms: there is no wider type for what is exact).
 func Deviation(s *Step, m Module, in il.Tuple, result int, recorded, replayed *tensor.Tensor) *tensor.Tensor {
 	noisy, ok := m.(Noisy)
-	o, half := s.ops.(*ops[float32])
-	if !ok || !half || o.dtype.Size() != 2 || recorded.DType != o.dtype || replayed.DType != o.dtype || len(recorded.Shape) == 0 || !slices.Equal(recorded.Shape, replayed.Shape) {
+	o, narrow := s.ops.(*ops[float32])
+	if !ok || !narrow || recorded.DType != o.dtype || replayed.DType != o.dtype || len(recorded.Shape) == 0 || !slices.Equal(recorded.Shape, replayed.Shape) {
+		return nil
+	}
+	if _, half := m.(halfNoise); half && o.dtype.Size() > 2 {
 		return nil
 	}
 	d := &deviation{format: formatOf(o.dtype), result: result, recorded: rowsOf(recorded), replayed: rowsOf(replayed)}
+	if m.Spec().Reduces {
+		d.ranks = s.Ranks
+	}
 	for i := range d.recorded.n {
 		if d.differs(i) {
 			d.z = rowsOf(tensor.New(tensor.BFloat16, recorded.Shape...))
@@ -61,6 +81,7 @@ type deviation struct {
 	recorded, replayed rows
 	z                  rows // bfloat16
 
+	ranks   int     // that the result may be a sum of, in the model's type; 0 for unknown
 	cap     float64 // c of results that become c*tanh(x/c); 0 for none
 	divisor float64 // of results that are rounded, divided by it and rounded again; 0 for none
 }
@@ -91,17 +112,21 @@ func (d *deviation) byRows(o *ops[float32], exact func() noiseRow) {
 
 // setter returns what sets z of a row, from a column on, for one thread.
 func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance []float32) {
+	z := d.taker(o)
+	return func(row, col int, exact, variance []float32) { d.put(row, col, z(row, col, exact, variance)) }
+}
+
+// taker returns what computes z of a row, from a column on, for one thread: it
+// holds until the next.
+func (d *deviation) taker(o *ops[float32]) func(row, col int, exact, variance []float32) []float32 {
 	y, r := make([]float32, d.recorded.width), make([]float32, d.recorded.width)
-	return func(row, col int, exact, variance []float32) {
+	return func(row, col int, exact, variance []float32) []float32 {
 		n, es := len(exact), o.dtype.Size()
 		y, r := y[:n], r[:n]
 		o.load(y, o.dtype, d.recorded.bytes(row)[col*es:][:n*es])
 		o.load(r, o.dtype, d.replayed.bytes(row)[col*es:][:n*es])
+		variance = variance[:n]
 		for i := range y {
-			if y[i] == r[i] && math.IsInf(float64(y[i]), 0) || y[i] != y[i] && r[i] != r[i] {
-				y[i] = 0 // as it must be
-				continue
-			}
 			e, v := exact[i], variance[i]
 			if d.cap > 0 {
 				e, v = d.capped(e, v)
@@ -110,10 +135,13 @@ func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance [
 				v = float32((float64(v) + d.rounding(float64(e), 1)) / (d.divisor * d.divisor))
 				e = float32(float64(e) / d.divisor)
 			}
-			y[i] = d.times(y[i], e, v)
+			z := d.times(y[i], e, v)
+			if z-z != 0 && (y[i] == r[i] || y[i] != y[i] && r[i] != r[i]) {
+				z = 0 // NaN or infinite, as it must be
+			}
+			y[i] = z
 		}
-		const size = 2
-		kernel.Store32(d.z.bytes(row)[col*size:][:n*size], tensor.BFloat16, y)
+		return y
 	}
 }
 
@@ -125,20 +153,57 @@ func (d *deviation) capped(x, variance float32) (y, v float32) {
 	return float32(d.cap * t), float32(before*slope*slope + d.rounding(t, d.cap))
 }
 
+// put writes z of a row, from a column on.
+func (d *deviation) put(row, col int, z []float32) {
+	const size = 2
+	kernel.Store32(d.z.bytes(row)[col*size:][:len(z)*size], tensor.BFloat16, z)
+}
+
 // format is the type that results are rounded to.
 type format struct {
 	digits int     // of the significand behind the first
 	least  int     // exponent of the least normal number
 	u2     float64 // u²/6
+	// point is the variance of a value at a point where it may be rounded, in units
+	// of that of rounding it, exp that of an exponential there, and last that of the result.
+	// What float32 is rounded to between operations is float32: a point may be a function
+	// that is off by two last places either way (2²/3 of one squared where rounding
+	// is 1/12) beside an operation, the softmax of torch's kernels on a CPU has an exponential that
+	// is off by 20, and the exact result is held in float32 too.
+	point, exp, last float64
 }
 
 func formatOf(d tensor.DType) format {
-	f := format{digits: 7, least: -126}
-	if d == tensor.Float16 {
-		f = format{digits: 10, least: -14}
+	f := format{digits: 7, least: -126, point: 1, exp: 1, last: 1}
+	switch d {
+	case tensor.Float16:
+		f.digits, f.least = 10, -14
+	case tensor.Float32:
+		f.digits, f.point, f.exp, f.last = 23, 16+1, 1600, 2
 	}
 	f.u2 = math.Ldexp(1, -2*(f.digits+1)) / 6
 	return f
+}
+
+// chained reports whether sums round each addition to the type: those of the half
+// types are in float32.
+func (f *format) chained() bool { return f.digits == 23 }
+
+// chain is the variance of a sum of k terms whose additions are each rounded to the type, one
+// term after another, in units of u²/6 times the squares of the terms. The sum of the first i
+// is rounded, whose square is i/k of that on average, and all of it where one term
+// that outweighs the others comes first:
+//
+//	(k+1)/2 = Σ_{i=1}^{k} i/k  to  k
+//
+// Of terms of one sign it is (i/k)² of the square of the sum, which adds up to k/3 of
+// that. Lanes round less: k terms in chains of k/n, as a kernel with n lanes adds
+// them, 1/n of it.
+func (f *format) chain(k int) float64 {
+	if !f.chained() {
+		return 0
+	}
+	return float64(k)
 }
 
 // ulp is the last place of values as large as x.
@@ -150,20 +215,25 @@ func (f *format) ulp(x float32) float64 {
 // rounding is the variance of rounding x once, in units of w.
 func (f *format) rounding(x, w float64) float64 {
 	e := f.ulp(float32(x)) * w
-	return e * e / 12
+	return e * e / 12 * f.point
+}
+
+// sigma is the noise of an exact value, variance being that of all but the last
+// rounding.
+func (f *format) sigma(exact, variance float32) float64 {
+	e := f.ulp(exact)
+	return math.Sqrt(e*e/12*f.last + float64(variance))
 }
 
 // times is (y - exact) / σ, of the sign that exact has; infinite where one is
 // finite and the other is not.
 func (f *format) times(y, exact, variance float32) float32 {
-	z := (float64(y) - float64(exact)) / math.Sqrt(f.rounding(float64(exact), 1)+float64(variance))
-	if math.Signbit(float64(exact)) {
-		z = -z
-	}
+	z := (float64(y) - float64(exact)) / f.sigma(exact, variance)
 	if z != z {
 		return float32(math.Inf(1))
 	}
-	return float32(z)
+	const sign = 1 << 31
+	return math.Float32frombits(math.Float32bits(float32(z)) ^ math.Float32bits(exact)&sign)
 }
 
 // products is the variance of sums whose terms have squares adding up to c2: what

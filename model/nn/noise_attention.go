@@ -6,6 +6,7 @@ import (
 	"gonum.org/v1/gonum/blas"
 
 	"github.com/ilref/ilref/il"
+	"github.com/ilref/ilref/internal/kernel"
 )
 
 // deviation of P v with P = softmax(scale q·k): a kernel may round the
@@ -36,20 +37,24 @@ type attentionNoise struct {
 	keys, vals []float32 // (n, D)
 	squares    []float32 // of vals
 	sinks      []float32 // (group,); nil for none
-	set        func(row, col int, exact, variance []float32)
+	z          func(row, col int, exact, variance []float32) []float32
+	shared     sharedNoise
 
 	q, y0      []float32 // (group, D)
 	variance   []float32 // (group, D)
 	byWeight   []float32 // (group, D)
 	p, weights []float32 // (group, n)
+	terms      []float32 // (group, n): Σ (q·k)² of each score, where sums are chains
+	keySquares []float32 // (n, D), likewise
 }
 
 func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span attended, kvHead int) *attentionNoise {
 	group := shape.Heads / shape.KVHeads
 	a := &attentionNoise{
 		d: d, o: o, shape: shape, span: span, kvHead: kvHead,
-		keys: o.head(span.keys.k, shape, kvHead), vals: o.head(span.keys.v, shape, kvHead), set: d.setter(o),
-		q: make([]float32, group*shape.HeadDim), sinks: o.sinks(shape, kvHead),
+		keys: o.head(span.keys.k, shape, kvHead), vals: o.head(span.keys.v, shape, kvHead), z: d.taker(o),
+		shared: sharedNoise{ops: o, format: d.format},
+		q:      make([]float32, group*shape.HeadDim), sinks: o.sinks(shape, kvHead),
 	}
 	a.squares = make([]float32, len(a.vals))
 	for i, v := range a.vals {
@@ -57,6 +62,10 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 	}
 	n := len(a.keys) / shape.HeadDim
 	a.p, a.weights = make([]float32, group*n), make([]float32, group*n)
+	if d.chained() {
+		a.terms, a.keySquares = make([]float32, len(a.p)), append([]float32(nil), a.keys...)
+		kernel.Mul(a.keySquares, a.keys)
+	}
 	a.y0, a.variance, a.byWeight = make([]float32, len(a.q)), make([]float32, len(a.q)), make([]float32, len(a.q))
 	return a
 }
@@ -66,7 +75,9 @@ func newAttentionNoise(o *ops[float32], d *deviation, shape AttentionShape, span
 //	variance = u²/6 Σ P_j² v_j² + Σ P_j² ulp(s_j)²/6 (v_j - y0)²
 //
 // the second sum being that of scores which are rounded before and after they
-// are scaled.
+// are scaled. Where sums are chains, the variance of a score is also that of the chain of its
+// products, here and in the kernel, and that of an element that of the chains of P v and of
+// the exponentials that P is divided by.
 func (a *attentionNoise) row(q rows, row int) {
 	dim := a.shape.HeadDim
 	group, es := len(a.q)/dim, a.o.dtype.Size()
@@ -79,9 +90,20 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.o.load(a.q, a.o.dtype, q.bytes(row)[a.kvHead*len(a.q)*es:][:len(a.q)*es])
 	clear(p)
 	a.o.gemm(blas.Trans, group, n, dim, a.q, dim, keys, dim, p, n)
+	terms := a.terms
+	if a.d.chained() {
+		terms = terms[:group*n]
+		clear(terms)
+		kernel.Mul(a.q, a.q)
+		a.o.gemm(blas.Trans, group, n, dim, a.q, dim, a.keySquares[first*dim:(pos+1)*dim], dim, terms, n)
+	}
 	weight := make([]float64, group) // Σ P_j² ulp(s_j)²/6
 	for g := range group {
-		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n], g)
+		var t []float32
+		if terms != nil {
+			t = terms[g*n:][:n]
+		}
+		weight[g] = a.softmax(p[g*n:][:n], w[g*n:][:n], t, g)
 	}
 	product := func(to, p, v []float32) {
 		clear(to)
@@ -89,24 +111,40 @@ func (a *attentionNoise) row(q rows, row int) {
 	}
 	product(a.y0, p, vals)
 	product(a.byWeight, w, vals)
-	u2 := float32(a.d.u2)
+	u2 := float32(a.d.u2 * a.d.exp)
 	for i := range w {
 		p[i] = float32(p[i]*p[i]*u2) + w[i] // both sums take squares of v
 	}
 	product(a.variance, p, squares)
+	chain := 2 * a.d.u2 * a.d.chain(n) // here and in the kernel, of P v and of the sum of P
 	for i := range a.variance {
 		y0, v := float64(a.y0[i]), float64(a.variance[i])
 		v += weight[i/dim]*y0*y0 - 2*y0*float64(a.byWeight[i])
+		if chain > 0 {
+			v += chain * (max(y0*y0, float64(a.variance[i])/(a.d.u2*a.d.exp)) + y0*y0)
+		}
 		a.variance[i] = float32(max(v, 0))
 	}
-	a.set(row, a.kvHead*len(a.q), a.y0, a.variance)
+	z := a.z(row, a.kvHead*len(a.q), a.y0, a.variance)
+	for g := range group {
+		head := func(x []float32) []float32 { return x[g*dim:][:dim] }
+		a.shared.take(head(z), head(a.y0), head(a.variance), sharedBy{
+			vals: vals, by: p[g*n:][:n], mean: head(a.byWeight), weight: weight[g],
+		})
+	}
+	a.d.put(row, a.kvHead*len(a.q), z)
 }
 
-// score is the score of a product q·k, and the variance of the places where an engine may
-// round it: twice, and where it has a cap before and behind each of its operations.
-func (a *attentionNoise) score(x float32) (score, variance float64) {
+// score is the score of a product q·k, whose terms have squares of a sum (0 where it does not
+// matter), and the variance of the places where an engine may round it: twice, and where it
+// has a cap before and behind each of its operations.
+func (a *attentionNoise) score(x, terms float32) (score, variance float64) {
 	score = float64(x) * a.shape.Scale
 	variance = 2 * a.d.rounding(score, 1)
+	if terms > 0 {
+		t := max(float64(terms), float64(x)*float64(x)) * a.shape.Scale * a.shape.Scale
+		variance += 2 * a.d.u2 * a.d.chain(a.shape.HeadDim) * t
+	}
 	if c := a.shape.Softcap; c > 0 {
 		t := tanhOf(score / c)
 		slope := 1 - t*t
@@ -116,20 +154,25 @@ func (a *attentionNoise) score(x float32) (score, variance float64) {
 	return score, variance
 }
 
-// softmax turns q·k of a query head of the group into P, sets w to P² ulp(s)²/6 and
-// returns its sum, to which a sink adds its own, having no value.
-func (a *attentionNoise) softmax(s, w []float32, g int) float64 {
+// softmax turns q·k of a query head of the group into P, sets w to P² times the variance of s and
+// returns its sum, to which a sink adds its own, having no value. terms are the squares of the
+// products that a score is the sum of, nil where they do not matter.
+func (a *attentionNoise) softmax(s, w, terms []float32, g int) float64 {
 	most := math.Inf(-1)
 	if a.sinks != nil {
 		most = float64(a.sinks[g])
 	}
 	for _, x := range s {
-		score, _ := a.score(x)
+		score, _ := a.score(x, 0)
 		most = max(most, score)
 	}
 	sum := 0.
 	for j, x := range s {
-		score, v := a.score(x)
+		squares := float32(0)
+		if terms != nil {
+			squares = terms[j]
+		}
+		score, v := a.score(x, squares)
 		e := math.Exp(score - most)
 		sum += e
 		s[j], w[j] = float32(e), float32(v)

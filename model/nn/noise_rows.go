@@ -43,7 +43,9 @@ func (d *deviation) norm(x, v, w []float32, eps float64, summed bool) {
 		squares += float64(x) * float64(x)
 	}
 	s := 1 / math.Sqrt(squares/float64(len(x))+eps)
-	scale := 0. // variance of s where the sums are rounded: one huge value sways it
+	// The variance of s: where the sums are rounded one huge value sways it, and the sum of
+	// the squares may be a chain, half of whose relative error is that of the root.
+	scale := float64(d.u2 * d.chain(len(x)) / 4)
 	for _, x := range x {
 		if summed {
 			scale += d.rounding(float64(x), float64(x)/max(squares, math.SmallestNonzeroFloat64))
@@ -51,9 +53,9 @@ func (d *deviation) norm(x, v, w []float32, eps float64, summed bool) {
 	}
 	for j := range x {
 		w, normed := float64(w[j]), float64(x[j])*s
-		variance := d.rounding(normed, w)
+		variance := d.rounding(normed, w) + float64(scale*normed*normed)*w*w
 		if summed {
-			variance += d.rounding(float64(x[j]), s*w) + float64(scale*normed*normed)*w*w
+			variance += d.rounding(float64(x[j]), s*w)
 		}
 		x[j], v[j] = float32(float64(normed*w)), float32(variance)
 	}

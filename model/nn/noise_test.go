@@ -265,15 +265,44 @@ func TestAngleNoise(t *testing.T) {
 	}
 }
 
-// What cannot be told is not: other types, and arithmetic without rounding points.
+// What cannot be told is not: in float64 there is no wider type.
 func TestNoNoise(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	for _, d := range []tensor.DType{tensor.Float32, tensor.Float64} {
-		n, err := NewNumerics(d, VLLM2025, 1)
-		require.NoError(t, err)
-		s := &Step{Numerics: n, Hooks: NoHooks{}}
-		m := NewSiluAndMul("m", 4)
-		x := random(rng, d, 2, 8)
-		require.Nil(t, Deviation(s, m, il.Tuple{x}, 0, random(rng, d, 2, 4), One(m.Forward(s, il.Tuple{x}))))
+	d := tensor.Float64
+	n, err := NewNumerics(d, VLLM2025, 1)
+	require.NoError(t, err)
+	s := &Step{Numerics: n, Hooks: NoHooks{}}
+	m := NewSiluAndMul("m", 4)
+	x := random(rng, d, 2, 8)
+	require.Nil(t, Deviation(s, m, il.Tuple{x}, 0, random(rng, d, 2, 4), One(m.Forward(s, il.Tuple{x}))))
+}
+
+// A ring of ranks that passes on rounded sums of their parts is off by what its noise
+// says, and by more than that of parts which are rounded once each.
+func TestRingNoise(t *testing.T) {
+	const rows, k, out, ranks = 24, 128, 70, 8
+	d := tensor.BFloat16
+	n, err := NewNumerics(d, VLLM2025, 2)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(3, 4))
+	x, w := random(rng, d, rows, k), random(rng, d, out, k)
+	m := NewLinear("m", topology.OProj, PackedWeight{"", Dense{w}, nil})
+	in := func() il.Tuple { return il.Tuple{x.Clone()} }
+	xs, ws := elements(t, x), elements(t, w)
+	once := func(v float64) float64 { return elements(t, rounded(d, []int{1}, []float64{v}))[0] }
+	sums := make([]float64, rows*out)
+	for i := range sums {
+		for part := range ranks {
+			p := 0.
+			for j := part * k / ranks; j < (part+1)*k/ranks; j++ {
+				p += xs[i/out*k+j] * ws[i%out*k+j]
+			}
+			sums[i] = once(sums[i] + once(p))
+		}
 	}
+	ring := rounded(d, []int{rows, out}, sums)
+	known := deviationOf(t, &Step{Numerics: n, Hooks: NoHooks{}, Ranks: ranks}, m, in, 0, ring)
+	unknown := deviationOf(t, &Step{Numerics: n, Hooks: NoHooks{}}, m, in, 0, ring)
+	require.Less(t, rmsOf(known), 1.15)
+	require.Greater(t, rmsOf(unknown), 1.3*rmsOf(known))
 }

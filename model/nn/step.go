@@ -34,6 +34,7 @@ type Step struct {
 	Numerics
 	Hooks   Hooks
 	Compute Computation // of every module; nil = its Forward
+	Ranks   int         // of tensor parallelism that the recorded results may be of; 0 for unknown
 	Spans   []Span      // the requests' rows, ascending; a row in no span is padding
 
 	shared map[*SharedExperts]*tensor.Tensor // what they have computed and not returned

@@ -88,7 +88,13 @@ func transformersCheckpoint(name string) string {
 // replayOf replays a session with a profile, under vLLM's names.
 func replayOf(t *testing.T, s *il.Session, dir string, as nn.Rounding) (canonical, replay *il.Session) {
 	t.Helper()
-	ckpt := checkpoint(t, transformersCheckpoint(dir))
+	return replayWith(t, s, transformersCheckpoint(dir), as)
+}
+
+// replayWith is replayOf with the checkpoint in a folder.
+func replayWith(t *testing.T, s *il.Session, dir string, as nn.Rounding) (canonical, replay *il.Session) {
+	t.Helper()
+	ckpt := checkpoint(t, dir)
 	s.TellModel(ckpt.Config.Architectures[0])
 	canonical, notes := normalize.Canonical(s, nil, ckpt.Config.NumKeyValueHeads, topology.ByName(ckpt.Config.Architectures[0], as.Era()))
 	replay, skipped, err := Replay(context.Background(), canonical, &notes, ckpt, nil, as, t.TempDir())

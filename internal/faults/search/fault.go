@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/il"
@@ -28,13 +29,17 @@ type fault struct {
 var places = []string{"element", "row", "column", "head", "tile", "tensor"}
 
 // newFault draws a call of a session that computes something, a place in its
-// result and the size of the error, from 0.1 % to 100 % on a logarithmic scale.
-func newFault(rng *rand.Rand, s *il.Session) fault {
+// result and the size of the error, from 0.1 % to 100 % on a logarithmic scale. The
+// names of the modules end in a suffix.
+func newFault(rng *rand.Rand, s *il.Session, suffix string) fault {
 	var calls []*il.Call
 	var steps []int
 	for _, st := range s.Steps {
 		for _, c := range st.Calls {
 			k := topology.Of(c.Module).Kind
+			if !strings.HasSuffix(c.Module, suffix) {
+				continue
+			}
 			if k.IsLinear() || k.IsNorm() || k.IsHead() || k == topology.Activation || k == topology.Attention || k == topology.Rope {
 				calls, steps = append(calls, c), append(steps, st.Number)
 			}

@@ -32,6 +32,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	trials := fs.Int("trials", 100, "`N` workloads to try, each without a fault and with one")
 	seed := fs.Uint64("seed", 1, "`SEED` of all choices")
 	rows := fs.Int("rows", 2000, "`N` rows of a prompt at most")
+	in := fs.String("in", "", "put all faults into modules whose name ends in `SUFFIX`, such as .attn")
 	at := fs.Int("j", runtime.GOMAXPROCS(0), "`N` trials at the same time")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -39,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	results := make([]result, *trials)
 	errs := make([]error, *trials)
 	workers.Each(*at, *trials, func(i int) {
-		results[i], errs[i] = newTrial(*seed, i, *rows, fs.Args()).run()
+		results[i], errs[i] = newTrial(*seed, i, *rows, *in, fs.Args()).run()
 		switch r := &results[i]; {
 		case errs[i] != nil:
 		case len(r.alarms) > 0:
@@ -56,5 +57,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	command := fmt.Sprintf("go run ./internal/faults/search -trials %d -seed %d -rows %d", *trials, *seed, *rows)
+	if *in != "" {
+		command += " -in " + *in
+	}
 	return write(stdout, strings.Join(append([]string{command}, fs.Args()...), " "), *rows, results)
 }

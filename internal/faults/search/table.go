@@ -11,7 +11,7 @@ const preface = `# How often a verdict is right
 Printed by %s.
 
 Each trial draws a prompt of 1 to %d rows in a batch of 1 to 4, gopher-1m with or without outlier channels and a massive first
-token, bfloat16 or float16, a rounding profile, and sums that are reversed, split in two rounded halves or over two ranks. It is compared without a fault,
+token, bfloat16, float16 or float32, a rounding profile, and sums that are reversed, split in two rounded halves or over two ranks. It is compared without a fault,
 and with an error of a random size in a random place of a random call. What is found is named at that call.
 
 `

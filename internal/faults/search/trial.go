@@ -30,6 +30,7 @@ type trial struct {
 	order  func(*faults.Run)
 	target nn.Rounding
 	rows   int
+	in     string // what the names of the modules end in that faults are put into
 }
 
 // result is what a trial found.
@@ -46,14 +47,17 @@ type result struct {
 }
 
 // newTrial draws the choices of trial i.
-func newTrial(seed uint64, i, rows int, checkpoints []string) *trial {
-	t := &trial{rng: rand.New(rand.NewPCG(seed, uint64(i))), dtype: tensor.BFloat16, target: nn.VLLM2025, rows: rows}
+func newTrial(seed uint64, i, rows int, in string, checkpoints []string) *trial {
+	t := &trial{rng: rand.New(rand.NewPCG(seed, uint64(i))), dtype: tensor.BFloat16, target: nn.VLLM2025, rows: rows, in: in}
 	if n := t.rng.IntN(len(checkpoints) + 1); n > 0 {
 		t.name = checkpoints[n-1]
 	}
 	t.edit = []func(*model.CausalLM){func(*model.CausalLM) {}, faults.Outliers}[t.rng.IntN(2)]
-	if t.rng.IntN(4) == 0 {
+	switch t.rng.IntN(5) {
+	case 0:
 		t.dtype = tensor.Float16
+	case 1:
+		t.dtype = tensor.Float32
 	}
 	t.order = []func(*faults.Run){faults.Reversed, faults.SplitK, faults.RowParallel}[t.rng.IntN(3)]
 	if t.rng.IntN(4) == 0 {
@@ -99,7 +103,7 @@ func (t *trial) run() (out result, err error) {
 			out.alarms[mode] = fmt.Sprintf("%v %v %s %v: %s %s", t.dtype, t.target, t.name, rep.Verdict, rep.FirstDivergence.Location(), rep.FirstDivergence.Why)
 		}
 	}
-	out.fault = newFault(t.rng, good)
+	out.fault = newFault(t.rng, good, t.in)
 	bad, err := t.session(ckpt, plan, dir, t.target, func(r *faults.Run) {
 		t.order(r)
 		out.fault.inject(r)
