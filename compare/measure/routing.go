@@ -28,13 +28,24 @@ type Experts struct {
 	// Exact is Of without the rounding of the session's type, nil for the same. Where they
 	// part, either may have been chosen.
 	Exact func(module string, scores []float64) []int
+	// Weighed are what the experts of a router return for hidden states and its scores were
+	// they weighed otherwise, by what that is; nil where that cannot be computed.
+	Weighed map[string]func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor
 }
 
 // NewExperts are those that a model's routers choose, of functions of that kind.
-func NewExperts[F ~func(module string, scores []float64) []int](of, exact F, without map[string]F) Experts {
-	e := Experts{Of: of, Exact: exact, Without: map[string]func(string, []float64) []int{}}
+func NewExperts[F ~func(module string, scores []float64) []int, W ~func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor](
+	of, exact F, without map[string]F, weighed map[string]W,
+) Experts {
+	e := Experts{
+		Of: of, Exact: exact, Without: map[string]func(string, []float64) []int{},
+		Weighed: map[string]func(string, *tensor.Tensor, *tensor.Tensor) *tensor.Tensor{},
+	}
 	for part, f := range without {
 		e.Without[part] = f
+	}
+	for how, f := range weighed {
+		e.Weighed[how] = f
 	}
 	return e
 }

@@ -27,8 +27,15 @@ func choiceFaults(m mixture) []Fault {
 			Inject: routing(func(r *nn.SigmoidTopK) { r.Bias = make([]float64, len(r.Bias)) }),
 		},
 		{
-			Name: "bias used as weight", What: "the weights of the experts are the scores with the bias", Where: m.at(".experts"),
-			Inject: func(r *Run) { Wrap(r, biasedWeights) },
+			Name: "bias used as weight", What: "the weights of the experts are the scores with the bias",
+			Hint: "the correction bias in the weights", NeedsModel: true, Where: m.at(".experts"),
+			Inject: func(r *Run) {
+				each(r.Model, func(e *nn.Experts) {
+					for _, wrong := range nn.OtherWeights(e.Routing) {
+						e.Routing = wrong
+					}
+				})
+			},
 		},
 		{
 			Name: "group limit ignored", What: "experts are chosen of all groups",
@@ -36,22 +43,6 @@ func choiceFaults(m mixture) []Fault {
 			Inject: routing(func(r *nn.SigmoidTopK) { r.Groups = nn.Groups{} }),
 		},
 	}
-}
-
-// biasedWeights gives experts the logits of the biased scores, and no bias to add.
-func biasedWeights(s *nn.Step, m *nn.Experts, in il.Tuple, forward nn.Computation) il.Value {
-	routing := m.Routing.(nn.SigmoidTopK)
-	bias := routing.Bias
-	routing.Bias = make([]float64, len(bias))
-	wrong := *m
-	wrong.Routing = routing
-	logits := edited(in.Tensor(1), func(_ int, v []float64) {
-		for i, x := range v {
-			p := min(max(1/(1+math.Exp(-x))+bias[i], 1e-6), 1-1e-6)
-			v[i] = math.Log(p / (1 - p))
-		}
-	})
-	return forward(s, &wrong, append(il.Tuple{in[0], logits}, in[2:]...))
 }
 
 // besideFaults are of a block that adds shared experts to a scaled sum, of a tuple that its
