@@ -42,6 +42,7 @@ type Logger struct {
 	counts     map[string]int       // calls of each module in this step
 	selections map[string]Selection // by module
 	list       callList             // module_calls.txt of this step
+	batches    int                  // forwards in this step that Batch was told of
 	reload     reloader
 	writer     writer
 
@@ -175,7 +176,7 @@ func (l *Logger) StepDone() error {
 
 // begin ends the current step and makes another one current.
 func (l *Logger) begin(step int) {
-	l.step = step
+	l.step, l.batches = step, 0
 	clear(l.counts)
 	if err := l.list.close(); err != nil {
 		l.writer.refuse(err)

@@ -97,10 +97,12 @@ func (m *maker) end(err error) error {
 }
 
 // Batch tells the logger of the requests that the forward of the current step runs;
-// the step's number is the logger's.
+// the step's number is the logger's. Where no hook of the root ends a step, its forwards
+// are counted on from there, as those who read the session count them.
 func (l *Logger) Batch(b provenance.Batch) {
 	if l.cfg.SelectsStep(l.step) {
-		b.Step = l.step
+		b.Step = l.step + l.batches
 		l.made.batch(&b)
 	}
+	l.batches++
 }

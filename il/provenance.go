@@ -26,7 +26,7 @@ func (s *Session) HasBatches() bool { return len(s.batches) > 0 }
 func (s *Session) Inherit(from *Session) {
 	s.made, s.madeErr, s.batches = from.made, from.madeErr, from.batches
 	s.lagContradicted, s.logitsMoved = from.lagContradicted, from.logitsMoved
-	s.unfinished, s.lacks = from.unfinished, from.lacks
+	s.unfinished, s.lacks, s.model = from.unfinished, from.lacks, from.model
 }
 
 // InheritBatches gives a session that was made from another the requests of its steps.

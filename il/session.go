@@ -41,6 +41,7 @@ type Session struct {
 	lagContradicted bool                      // the order of the calls contradicts what made says of the logits
 	logitsMoved     bool                      // they lie in the step after their forward, whatever made says
 	lacks           *Lacks
+	model           string // the architecture of the model that ran, where somebody has told it
 }
 
 // Step is one forward of the model, in a directory "step_N". The module that

@@ -89,7 +89,7 @@ func short(s string) string {
 // checkLag holds what the session says of the place of its logits against the order of
 // its calls: logits of the forward before come first in a step, those of its own last.
 func (s *Session) checkLag() {
-	if s.made == nil || s.made.Run.LogitsLag == nil || s.Variant == VariantC {
+	if s.made == nil || s.made.Run.LogitsLag == nil || s.Variant == VariantC || s.logitsMoved {
 		return
 	}
 	lag := *s.made.Run.LogitsLag

@@ -26,6 +26,15 @@ func (s *Session) WithLaterLogits() *Session {
 	if s.LogitsLag() == 1 {
 		return s
 	}
+	d := NewSession(s.Dir, s.Variant, withLaterLogits(s.Steps))
+	d.Warnings = s.Warnings
+	d.Inherit(s)
+	d.LogitsMoved()
+	return d
+}
+
+// withLaterLogits are the steps with the logits of each in the one after it.
+func withLaterLogits(from []*Step) []*Step {
 	at := map[int]*Step{}
 	step := func(n int) *Step {
 		if at[n] == nil {
@@ -34,7 +43,7 @@ func (s *Session) WithLaterLogits() *Session {
 		return at[n]
 	}
 	var steps []*Step
-	for _, st := range s.Steps {
+	for _, st := range from {
 		out := step(st.Number)
 		for _, c := range st.Calls {
 			if topology.Of(c.Module).Kind == topology.Logits {
@@ -49,9 +58,5 @@ func (s *Session) WithLaterLogits() *Session {
 		steps = append(steps, st)
 	}
 	slices.SortFunc(steps, func(a, b *Step) int { return cmp.Compare(a.Number, b.Number) })
-	d := NewSession(s.Dir, s.Variant, steps)
-	d.Warnings = s.Warnings
-	d.Inherit(s)
-	d.LogitsMoved()
-	return d
+	return steps
 }

@@ -79,6 +79,7 @@ func scanSession(dir string) (*Session, error) {
 	}
 	s.Warnings = sc.warnings
 	s.readProvenance(sc)
+	s.splitForwards()
 	s.checkLag()
 	s.unfinished = sc.unfinished(steps, listed, s.made)
 	return s, nil

@@ -28,7 +28,10 @@ type building struct {
 	root         nn.Base
 	ropes        map[ropeKey]*nn.Rotary
 	rope         *nn.Rope         // the config's
+	ropeByLayer  bool             // layers with a window may have another; see layerRope
 	latentRotary *nn.LatentRotary // of latent attention
+	sharedGelu   *nn.GeluAndMul   // one for all layers, where vLLM makes one a process
+	act          *nn.SiluAndMul   // likewise
 	err          error
 }
 
@@ -39,7 +42,7 @@ type ropeKey struct {
 }
 
 func newBuilder(c *Checkpoint, o Options, arch string) *builder {
-	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}}
+	s := &building{c: c, cfg: c.Config, options: o, arch: arch, ropes: map[ropeKey]*nn.Rotary{}, ropeByLayer: architectures[arch].ropeByLayer}
 	return &builder{building: s, in: &s.root}
 }
 
@@ -171,12 +174,17 @@ func (b *builder) linearMethod(name string, out, in int) nn.LinearMethod {
 // getRope is vLLM's get_rope for the config's rope: the modules that need the
 // same one share an object, which has the name of the first.
 func (b *builder) getRope(name string) *nn.Rotary {
+	return register(b, b.ropeObject(name, *b.configRope()))
+}
+
+// ropeObject is the one of a rope, made under this name where it is the first.
+func (b *builder) ropeObject(name string, rope nn.Rope) *nn.Rotary {
 	shape := b.attentionShape(0)
-	key := ropeKey{*b.configRope(), shape.Heads, shape.KVHeads, shape.HeadDim}
+	key := ropeKey{rope, shape.Heads, shape.KVHeads, shape.HeadDim}
 	if b.ropes[key] == nil {
 		b.ropes[key] = nn.NewRotary(b.prefix+name, key.rope, shape)
 	}
-	return register(b, b.ropes[key])
+	return b.ropes[key]
 }
 
 // configRope is the config's rope, the same for all of the tree.
@@ -199,6 +207,27 @@ func rotated(attn *nn.Attention, rope *nn.Rotary) {
 		x.Compute = true
 		nn.Give(attn, i, x)
 	}
+}
+
+// gemmaRMSNorm is rmsNorm of Gemma's class.
+func (b *builder) gemmaRMSNorm(name string, spec *topology.Spec, width int, fused bool) *nn.GemmaRMSNorm {
+	return register(b, nn.NewGemmaRMSNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", width), b.cfg.RMSNormEps, fused))
+}
+
+// geluAndMul is one for all layers where its class is shared.
+func (b *builder) geluAndMul(name string, spec *topology.Spec, width int) *nn.GeluAndMul {
+	if !spec.Shared {
+		return register(b, nn.NewGeluAndMul(b.prefix+name, spec, width))
+	}
+	if b.sharedGelu == nil {
+		b.sharedGelu = nn.NewGeluAndMul(b.prefix+name, spec, width)
+	}
+	return register(b, b.sharedGelu)
+}
+
+// layerNorm normalises over the last dimension, with weights of a shape.
+func (b *builder) layerNorm(name string, spec *topology.Spec, shape ...int) *nn.LayerNorm {
+	return register(b, nn.NewLayerNorm(b.prefix+name, spec, b.weight(b.prefix+name+".weight", shape...), b.cfg.RMSNormEps))
 }
 
 // projected says that the rope is given queries and keys, and the attention

@@ -23,6 +23,11 @@ type CausalLM struct {
 	Config *Config
 	// NoFloat16 says why the model cannot be computed in float16; "" where it can.
 	NoFloat16 string
+	// RootBypassed says that the root's own hooks never fire: vLLM replaces the __call__ of
+	// its class too (@support_torch_compile on the whole model). What the root's forward hook
+	// does, ending a step, then never happens.
+	RootBypassed bool
+	Entry        *topology.Architecture // its names
 
 	model   decoder
 	logits  *nn.LogitsProcessor

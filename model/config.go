@@ -30,19 +30,23 @@ type Config struct {
 	QKVBias           bool // qkv_bias, otherwise AttentionBias
 	MLPBias           bool
 
-	DType tensor.DType // dtype or torch_dtype; Invalid where the file does not say
-	Rope  Rope
+	DType       tensor.DType // dtype or torch_dtype; Invalid where the file does not say
+	Rope        Rope
+	SmolLM3     *SmolLM3Config // own fields of the family
+	SlidingRope *Rope          // of layers with a window, where the config has one for each type of layers
 
 	SlidingWindow    int      // positions that attention sees; 0 for all
 	UseSlidingWindow bool     // whether SlidingWindow is in force: use_sliding_window, by default if there is a window
 	MaxWindowLayers  int      // Qwen2: layers from this one on have the window; 0 where not given
 	LayerTypes       []string // "full_attention" or "sliding_attention" per layer; nil where not given
 
-	Experts    ExpertsConfig     // of mixtures of experts
-	Llama4     *Llama4Config     // of Llama 4
-	GraniteMoe *GraniteMoeConfig // nil of other families
-	Deepseek   *DeepseekConfig   // nil of other families
-	QKNorm     bool              // use_qk_norm: GLM-4 normalises each head of queries and keys
+	Experts  ExpertsConfig // of mixtures of experts
+	Gemma    *GemmaConfig
+	Granite  *GraniteConfig // nil of other families
+	Cohere   *CohereConfig
+	Llama4   *Llama4Config
+	Deepseek *DeepseekConfig
+	QKNorm   bool // use_qk_norm: GLM-4 normalises each head of queries and keys
 
 	BOSTokenID  int   // -1 for none
 	EOSTokenIDs []int // empty for none
@@ -104,7 +108,7 @@ func (c *Config) read(o *object) {
 	c.QKVBias = o.bool("qkv_bias", c.AttentionBias)
 	c.MLPBias = o.bool("mlp_bias", false)
 	c.DType = configDType(o)
-	c.Rope = c.readRope(o)
+	c.Rope = c.readRope(o, d)
 	if o.bool("use_sliding_window", true) {
 		c.SlidingWindow = o.positive("sliding_window", 0)
 	} else { // transformers writes 0 for none
@@ -174,6 +178,9 @@ func (c *Config) check(o *object) {
 		}
 	}
 	c.Rope.check(o, c.HeadDim)
+	if c.SlidingRope != nil {
+		c.SlidingRope.check(o, c.HeadDim)
+	}
 }
 
 func (c *Config) warn(format string, args ...any) {

@@ -120,6 +120,12 @@ func (o *object) has(key string) bool {
 	return ok && v.raw.Kind() != 'n'
 }
 
+// stated reports whether a key is present, be it null.
+func (o *object) stated(key string) bool {
+	_, ok := o.values[key]
+	return ok
+}
+
 // first returns the first of the keys that is present and not null, or the
 // last.
 func (o *object) first(keys ...string) string {

@@ -47,7 +47,7 @@ var ropeKeys = map[string]struct{ needed, optional []string }{
 
 // readRope reads both forms: rope_parameters of transformers 5, which holds
 // everything, and rope_scaling beside rope_theta of older versions.
-func (c *Config) readRope(o *object) Rope {
+func (c *Config) readRope(o *object, d dialect) Rope {
 	key := "rope_scaling"
 	if o.has("rope_parameters") {
 		key = "rope_parameters"
@@ -56,6 +56,33 @@ func (c *Config) readRope(o *object) Rope {
 		}
 	}
 	s := o.sub(key)
+	if d.ropeByLayer && (s.has("full_attention") || s.has("sliding_attention")) {
+		return c.readRopes(o, s)
+	}
+	return c.readOneRope(o, s)
+}
+
+// readRopes reads a rope for each type of layers.
+func (c *Config) readRopes(o, s *object) Rope {
+	for _, k := range s.keys {
+		if k != "full_attention" && k != "sliding_attention" {
+			s.failKey(k, "stands beside ropes of types of layers")
+		}
+	}
+	s.require("full_attention", "the rope of layers without a window")
+	s.require("sliding_attention", "the rope of layers with a window")
+	for _, k := range s.keys {
+		if r := s.sub(k); !r.has("rope_theta") {
+			s.failKey(k, "has no rope_theta")
+		}
+	}
+	sliding := c.readOneRope(o, s.sub("sliding_attention"))
+	c.SlidingRope = &sliding
+	return c.readOneRope(o, s.sub("full_attention"))
+}
+
+// readOneRope reads the rope that s describes, and the values that stand beside it in o.
+func (c *Config) readOneRope(o, s *object) Rope {
 	from := func(k string) *object { // older configs keep some values beside the object
 		if s.has(k) {
 			if o.has(k) && s.float(k, 0) != o.float(k, 0) {
@@ -139,6 +166,14 @@ func knownRopeKey(key string) bool {
 		}
 	}
 	return false
+}
+
+// requireTheta refuses a config without the base of its rope, for which readers of the file
+// have different defaults: transformers' is named.
+func (o *object) requireTheta(transformers string) {
+	if !o.has("rope_theta") && !o.sub("rope_parameters").has("rope_theta") && !o.sub("rope_scaling").has("rope_theta") {
+		o.doc.fail("rope_theta is missing: transformers takes %s; name it", transformers)
+	}
 }
 
 // check tests the rope values against each other and the head.

@@ -17,6 +17,8 @@ type dialect struct {
 	// defaults of common fields that the file leaves out or has null, as JSON: those of the
 	// family's class in transformers, under the common names.
 	defaults map[string]string
+	// ropeByLayer says that layers with a window may have a rope of their own.
+	ropeByLayer bool
 	// read takes in the family's own fields, after the common ones.
 	read func(c *Config, o *object)
 }

@@ -88,14 +88,18 @@ type llamaDecoderLayer struct {
 // positions and hidden states, and an MLP.
 func newLlamaDecoderLayer(b *builder, i int, attention, mlp func(*builder) nn.Module) *llamaDecoderLayer {
 	m := &llamaDecoderLayer{}
-	b = b.block(&m.Base, strconv.Itoa(i), topology.DecoderLayer)
+	m.build(b.block(&m.Base, strconv.Itoa(i), topology.DecoderLayer), m, i, attention, mlp)
+	return m
+}
+
+// build makes the children of layer, which m is part of.
+func (m *llamaDecoderLayer) build(b *builder, layer nn.Module, i int, attention, mlp func(*builder) nn.Module) {
 	m.selfAttn = register(b, attention(b))
 	m.mlp = register(b, mlp(b))
 	m.inputLayerNorm = b.rmsNorm("input_layernorm", topology.RMSNorm, b.cfg.HiddenSize, i > 0)
 	m.postAttentionLayerNorm = b.rmsNorm("post_attention_layernorm", topology.RMSNorm, b.cfg.HiddenSize, true)
-	nn.Give(m.selfAttn, 0, nn.Argument(m, 0))
+	nn.Give(m.selfAttn, 0, nn.Argument(layer, 0))
 	nn.Give(m.selfAttn, 1, nn.Result(m.inputLayerNorm, 0))
-	return m
 }
 
 // Forward maps (positions (T,), hidden (T, H), residual (T, H) or None) to

@@ -39,7 +39,7 @@ type llama4Attention struct {
 func newLlama4Attention(b *builder, i int) *llama4Attention {
 	cfg, shape := b.cfg.Llama4, b.attentionShape(i)
 	q, kv := shape.Heads*shape.HeadDim, shape.KVHeads*shape.HeadDim
-	rotates := !cfg.NoRope[i]
+	rotates := cfg.rotates(i)
 	m := &llama4Attention{}
 	b = b.block(&m.Base, topology.SelfAttnName, topology.SelfAttention)
 	if rotates && cfg.QKNorm {
@@ -138,6 +138,7 @@ func (m *llama4Attention) normSource(rotated nn.Source, call, width int) nn.Sour
 // newLlama4FeedForward is the feed-forward part of a layer: a mixture, or Llama's MLP of a
 // width of its own.
 func newLlama4FeedForward(b *builder, i int) nn.Module {
+	b.checkMoELayer(i)
 	spec := byEra(b, topology.FeedForward, topology.FeedForward2026)
 	if b.cfg.Experts.sparse(i) {
 		return newLlama4MoE(b, spec)

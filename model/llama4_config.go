@@ -9,12 +9,22 @@ import (
 
 // Llama4Config is what config.json says of Llama 4 alone.
 type Llama4Config struct {
-	NoRope           []bool // layers that do not rotate
-	QKNorm           bool   // rotated queries and keys are normalised
-	Chunk            int    // positions of a chunk, within which the layers that rotate attend; 0 for all
-	Tempered         bool   // attention of the others is sharper over longer contexts: transformers; see llama4Tempered
+	NoRopeLayers     []int // of each layer 0 where it does not rotate; nil for none given
+	NoRopeInterval   int   // every so many layers one does not rotate, where there is no list
+	QKNorm           bool  // rotated queries and keys are normalised
+	Chunk            int   // positions of a chunk, within which the layers that rotate attend; 0 for all
+	Tempered         bool  // attention of the others is sharper over longer contexts: transformers; see llama4Tempered
 	Temperature      nn.Temperature
-	IntermediateSize int // of the dense layers
+	IntermediateSize int   // of the dense layers
+	MoELayers        []int // that have experts; nil where the file does not say, and read by transformers alone
+}
+
+// rotates reports whether a layer does.
+func (c *Llama4Config) rotates(layer int) bool {
+	if len(c.NoRopeLayers) > 0 {
+		return c.NoRopeLayers[layer] != 0
+	}
+	return (layer+1)%c.NoRopeInterval != 0
 }
 
 // llama4Dialect has transformers' defaults (configuration_llama4.py).
@@ -41,16 +51,11 @@ func readLlama4(c *Config, o *object) {
 	c.Llama4 = &Llama4Config{
 		QKNorm: o.bool("use_qk_norm", true), Chunk: llama4Chunk(o), Tempered: truth(o, "attn_temperature_tuning", true),
 		Temperature:      nn.Temperature{Floor: o.above("floor_scale", 0, 8192), Scale: o.float("attn_scale", 0.1)},
-		IntermediateSize: o.positive("intermediate_size_mlp", 0),
+		IntermediateSize: o.positive("intermediate_size_mlp", 0), MoELayers: o.ints("moe_layers"),
+		NoRopeLayers: o.ints("no_rope_layers"), NoRopeInterval: o.positive("no_rope_layer_interval", 4),
 	}
-	c.readNoRope(o)
-	if o.has("moe_layers") {
-		for i := range c.NumHiddenLayers {
-			if slices.Contains(o.ints("moe_layers"), i) != c.Experts.sparse(i) {
-				o.failKey("moe_layers", "does not go with interleave_moe_layer_step %d in layer %d: Llama4ForCausalLM reads the latter alone", c.Experts.Step, i)
-				break
-			}
-		}
+	if o.doc.err == nil {
+		c.checkNoRope(o)
 	}
 }
 
@@ -71,39 +76,27 @@ func truth(o *object, key string, otherwise bool) bool {
 	return o.bool(key, otherwise)
 }
 
-// readNoRope reads which layers rotate: 1 in no_rope_layers, and all but every fourth where
-// there is no list.
-func (c *Config) readNoRope(o *object) {
-	list, every := o.ints("no_rope_layers"), o.positive("no_rope_layer_interval", 4)
-	for i := range c.NumHiddenLayers {
-		if len(list) == 0 {
-			c.Llama4.NoRope = append(c.Llama4.NoRope, (i+1)%every == 0)
-			continue
-		}
-		if len(list) < c.NumHiddenLayers {
-			o.failKey("no_rope_layers", "has %d entries for %d layers", len(list), c.NumHiddenLayers)
-			return
-		}
-		c.Llama4.NoRope = append(c.Llama4.NoRope, list[i] == 0)
+// checkNoRope holds the lists of a value a layer against the layers.
+func (c *Config) checkNoRope(o *object) {
+	if n := len(c.Llama4.NoRopeLayers); n > 0 && n < c.NumHiddenLayers {
+		o.failKey("no_rope_layers", "has %d entries for %d layers", n, c.NumHiddenLayers)
+		return
 	}
-	for i, t := range c.LayerTypes {
-		if i >= c.NumHiddenLayers {
-			break
-		}
+	for i, t := range c.LayerTypes[:min(len(c.LayerTypes), c.NumHiddenLayers)] {
 		if want := c.Llama4.layerType(i); t != want {
 			o.failKey("layer_types", "holds %q for layer %d: Llama4ForCausalLM does not read it, and has %q there", t, i, want)
-			break
+			return
 		}
 	}
-	c.LayerTypes = nil // what they say is in NoRope
+	c.LayerTypes = nil // what they say is what NoRopeLayers do
 }
 
 // layerType is the name that transformers has for what a layer attends to.
 func (c *Llama4Config) layerType(i int) string {
-	if c.NoRope[i] {
-		return "full_attention"
+	if c.rotates(i) {
+		return "chunked_attention"
 	}
-	return "chunked_attention"
+	return "full_attention"
 }
 
 // checkLlama4 refuses what vLLM passes over without a word.
@@ -142,5 +135,13 @@ func (b *builder) llama4Rope() {
 	rope.Float = true
 	if b.options.Era == topology.Era2025 && b.options.DynamicRope != DynamicTransformers {
 		rope.Theta = float64(int(rope.Theta))
+	}
+}
+
+// checkMoELayer refuses a list that tells of a layer what vLLM, which does not read it,
+// has otherwise.
+func (b *builder) checkMoELayer(i int) {
+	if list := b.cfg.Llama4.MoELayers; list != nil && slices.Contains(list, i) != b.cfg.Experts.sparse(i) {
+		b.refuse("moe_layers does not go with interleave_moe_layer_step %d in layer %d: %s reads the latter alone", b.cfg.Experts.Step, i, b.arch)
 	}
 }

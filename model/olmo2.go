@@ -9,11 +9,14 @@ import (
 	"github.com/ilref/ilref/topology"
 )
 
-// vLLM's models/olmo2.py (v0.10.2).
+// vLLM's models/olmo2.py (v0.10.2). OLMo-3 has the same modules.
 
 // newOlmo2ForCausalLM builds Olmo2ForCausalLM.
 func newOlmo2ForCausalLM(b *builder) *CausalLM {
 	b.checkOlmo2()
+	if b.options.Era == topology.Era2026 {
+		return newOlmo2Backend(b)
+	}
 	b.configRope().Float = true // transformers' Olmo2RotaryEmbedding
 	m := newOlmo2Model(b)
 	return &CausalLM{model: m, logits: b.logitsProcessor(b.headClass(), b.lmHead(m.embedTokens))}
@@ -67,6 +70,7 @@ func newOlmo2DecoderLayer(b *builder, i int) *olmo2DecoderLayer {
 	m := &olmo2DecoderLayer{}
 	b = b.block(&m.Base, strconv.Itoa(i), topology.Olmo2DecoderLayer)
 	m.selfAttn = register(b, newOlmo2Attention(b, i))
+	nn.Give(m.selfAttn.rotaryEmb, 0, nn.Argument(m, 0), nn.Argument(m.selfAttn, 0))
 	m.mlp = register(b, newOlmo2MLP(b))
 	m.postAttentionLayerNorm = b.olmo2RMSNorm("post_attention_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize)
 	m.postFeedForwardLayerNorm = b.olmo2RMSNorm("post_feedforward_layernorm", topology.PlainRMSNorm, b.cfg.HiddenSize)
@@ -108,8 +112,11 @@ func newOlmo2Attention(b *builder, i int) *olmo2Attention {
 	m.kNorm = b.olmo2RMSNorm("k_norm", topology.KFullNorm, kv)
 	m.qNorm = b.olmo2RMSNorm("q_norm", topology.QFullNorm, q)
 	m.attn = b.attention("attn", shape)
-	m.rotaryEmb = b.getRope("rotary_emb")
+	m.rotaryEmb = register(b, b.ropeObject("rotary_emb", b.layerRope(i)))
 	rotated(m.attn, m.rotaryEmb)
+	nn.Give(m.rotaryEmb, 1, nn.Result(m.qNorm, 0))
+	nn.Give(m.rotaryEmb, 2, nn.Result(m.kNorm, 0))
+	nn.Give(m.attn, 2, nn.Result(m.qkvProj, 0).Columns(q+kv, q+2*kv))
 	m.oProj = b.rowParallelLinear("o_proj", topology.OProj, q, b.cfg.HiddenSize, false)
 	return m
 }

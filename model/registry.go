@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ilref/ilref/topology"
 )
 
 // architecture is what an entry of config.json's "architectures" names.
@@ -18,13 +20,25 @@ var architectures = map[string]architecture{
 	"DeepseekV2ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV2Dialect},
 	"DeepseekV3ForCausalLM": {build: newDeepseekForCausalLM, dialect: deepseekV3Dialect},
 	"Glm4MoeForCausalLM":    {build: newGlm4MoeForCausalLM, dialect: glm4MoeDialect},
+	"Gemma2ForCausalLM":     {build: newGemma2ForCausalLM, dialect: gemma2Dialect},
+	"Gemma3ForCausalLM":     {build: newGemma3ForCausalLM, dialect: gemma3Dialect},
 	"GptOssForCausalLM":     {build: newGptOssForCausalLM, dialect: gptOssDialect},
+	"Exaone4ForCausalLM":    {build: newExaone4ForCausalLM, dialect: exaone4Dialect},
 	"GraniteMoeForCausalLM": {build: newGraniteMoeForCausalLM, dialect: graniteMoeDialect},
+	"CohereForCausalLM":     {newCohereForCausalLM, cohereDialect},
+	"Cohere2ForCausalLM":    {newCohereForCausalLM, cohere2Dialect},
+	"Ernie4_5ForCausalLM":   {newErnie45ForCausalLM, ernie45Dialect},
+	"GlmForCausalLM":        {newGlmForCausalLM, glmDialect},
+	"Glm4ForCausalLM":       {newGlm4ForCausalLM, glm4Dialect},
+	"GraniteForCausalLM":    {newGraniteForCausalLM, graniteDialect},
+	"SeedOssForCausalLM":    {newSeedOssForCausalLM, seedOssDialect},
 	"Llama4ForCausalLM":     {build: newLlama4ForCausalLM, dialect: llama4Dialect},
 	"LlamaForCausalLM":      {build: newLlamaForCausalLM},
 	"MistralForCausalLM":    {build: newMistralForCausalLM},
 	"MixtralForCausalLM":    {build: newMixtralForCausalLM, dialect: mixtralDialect},
 	"Olmo2ForCausalLM":      {build: newOlmo2ForCausalLM},
+	"Olmo3ForCausalLM":      {build: newOlmo3ForCausalLM, dialect: olmo3Dialect},
+	"SmolLM3ForCausalLM":    {build: newSmolLM3ForCausalLM, dialect: smolLM3Dialect},
 	"Phi3ForCausalLM":       {build: newPhi3ForCausalLM},
 	"Qwen2ForCausalLM":      {build: newQwen2ForCausalLM},
 	"Qwen2MoeForCausalLM":   {build: newQwen2MoeForCausalLM, dialect: qwen2MoeDialect},
@@ -48,7 +62,7 @@ func Build(c *Checkpoint, o Options) (*CausalLM, error) {
 			if b.err != nil {
 				return nil, b.err
 			}
-			m.Config = c.Config
+			m.Config, m.Entry = c.Config, topology.ByName(a, o.Era)
 			m.list(b.root.Children())
 			return m, nil
 		}

@@ -44,7 +44,7 @@ func ropeOf(cfg *Config, o Options) nn.Rope {
 				Short: &nn.LongRopeScaling{Factors: r.ShortFactor}, Long: &nn.LongRopeScaling{Factors: r.LongFactor}, Original: int(original),
 			}
 		}
-		rope.OutOfPlace = true
+		rope.OutOfPlace, rope.InTorch = true, true // vLLM's Phi3LongRoPEScaledRotaryEmbedding has no kernel, in any era
 		switch {
 		case mscale != 0:
 			rope.MScale = mscale

@@ -123,13 +123,26 @@ func (e *Engine) newSequence() *sequence {
 
 // step runs one forward pass over the chunks, ends the step, and returns the
 // logits (N, V) of the rows that sample, nil where none does.
-func (e *Engine) step(chunks []chunk) (*tensor.Tensor, error) {
+func (e *Engine) step(chunks []chunk, end func() error) (*tensor.Tensor, error) {
 	e.tellBatch(chunks)
 	hidden := e.forward(e.Hooks, chunks)
-	if err := e.Hooks.StepDone(); err != nil {
+	if err := end(); err != nil {
 		return nil, err
 	}
 	return e.logits(hidden), nil
+}
+
+// rootDone is the end of the root's forward: its hook ends the step. Where that never
+// fires, forwards and logits follow one another in one step (il splits them when it reads
+// the session), and only failures of the hooks are asked for.
+func (e *Engine) rootDone() error {
+	if !e.Model.RootBypassed {
+		return e.Hooks.StepDone()
+	}
+	if h, ok := e.Hooks.(interface{ Err() error }); ok {
+		return h.Err()
+	}
+	return nil
 }
 
 // forward computes the rows of the chunks and returns the hidden states (N, H)

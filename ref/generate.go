@@ -143,7 +143,7 @@ func (e *Engine) advance(batch slots) error {
 		}
 		chunks = append(chunks, chunk{request: r.index, seq: r.seq, ids: ids, sample: true})
 	}
-	logits, err := e.step(chunks)
+	logits, err := e.step(chunks, e.rootDone)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,9 @@ func (e *Engine) tellBatch(chunks []chunk) {
 // was built from, by a program of a version.
 func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance.Record, error) {
 	cfg, lag, eager := ckpt.Config, 1, true
+	if e.Model.RootBypassed { // no step ends between a forward and its logits
+		lag = 0
+	}
 	r := &provenance.Record{
 		Writer: provenance.Writer{Name: EngineName, Version: version},
 		Run:    provenance.Run{LogitsLag: &lag, Kwargs: new(bool), Views: "compact"},

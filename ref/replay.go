@@ -79,10 +79,7 @@ func (r *replayer) call(c *il.Call, rec Recorder) error {
 	if err != nil {
 		return err
 	}
-	shown := runs[0].in
-	if m.Spec().Keyword {
-		shown = il.Tuple{}
-	}
+	shown := nn.Seen(m, runs[0].in)
 	rec.SetCall(c.Module, c.Index)
 	rec.Pre(c.Module, shown)
 	for i, x := range runs {
@@ -152,7 +149,8 @@ func (r *view) inputs(c *il.Call, m nn.Module) (il.Tuple, error) {
 // module says that it comes from.
 func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 	sources := m.Sources(i, c.Index)
-	if hooked := !m.Spec().Keyword; hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
+	spec := m.Spec()
+	if hooked := !spec.Keyword && (spec.Positional == 0 || i < spec.Positional); hooked && (slotOf(c, il.Inputs, i) != nil || len(sources) == 0) {
 		return r.read(c, il.Inputs, i)
 	}
 	for _, s := range sources {
@@ -160,7 +158,37 @@ func (r *view) input(c *il.Call, m nn.Module, i int) (*tensor.Tensor, error) {
 			return x, err
 		}
 	}
+	if n := r.rowsInStep(); n > 0 && i > 0 && m.Inputs()[i].Ints && spec.Positional > 0 { // positions that no hook sees
+		x, err := r.input(c, m, 0)
+		if err != nil {
+			return nil, err
+		}
+		if nn.Rows(m, il.Tuple{x}) != n {
+			return nil, errors.New("its rows do not match the step's requests")
+		}
+		return r.positions(x.Shape[:len(x.Shape)-1]...), nil
+	}
 	return nil, missing(c, m, i)
+}
+
+// rowsInStep is how many rows the step has by its requests, 0 where they are not known.
+func (r *view) rowsInStep() int {
+	n := 0
+	for _, c := range r.plans[r.step.Number].Chunks {
+		n += len(c.IDs)
+	}
+	return n
+}
+
+// positions are those of the step's rows, by its requests, in a shape.
+func (r *view) positions(shape ...int) *tensor.Tensor {
+	var at []int
+	for _, c := range r.plans[r.step.Number].Chunks {
+		for i := range c.IDs {
+			at = append(at, c.Start+i)
+		}
+	}
+	return tensor.FromInts(tensor.Int64, at, shape...)
 }
 
 // source finds a tensor in the calls of the step, and makes of it what was made outside
@@ -207,6 +235,11 @@ func (r *view) found(s nn.Source) (*tensor.Tensor, error) {
 			return r.computed(c, s)
 		}
 	}
+	if s.Output && s.Compute && len(s.Module.Sources(1, s.Call)) > 0 { // its call is not recorded: perhaps all that it was given is
+		if x, err := r.computed(&il.Call{Module: s.Module.Name(), Index: s.Call}, s); err == nil {
+			return x, nil
+		}
+	}
 	return nil, nil
 }
 
@@ -225,6 +258,9 @@ func (r *view) made(s nn.Source) (*tensor.Tensor, error) {
 
 // columns is those of a recorded tensor that a source is.
 func columns(x *tensor.Tensor, s nn.Source) (*tensor.Tensor, error) {
+	if s.Flat && len(x.Shape) == 3 {
+		x = nn.Flatten(x.Clone())
+	}
 	if s.Hi == 0 {
 		return x, nil
 	}
@@ -348,18 +384,8 @@ func (r *view) attending(m nn.Module, in il.Tuple) ([]nn.Span, error) {
 			spans[i].Cache = sp.Cache.Fork()
 		}
 	}
-	if n := len(spans); n == 0 || spans[n-1].Hi != rowsGiven(in) {
+	if n := len(spans); n == 0 || spans[n-1].Hi != nn.Rows(m, in) {
 		return nil, errors.New("its rows do not match the step's positions")
 	}
 	return spans, nil
-}
-
-// rowsGiven is the number of rows of the first tensor among arguments.
-func rowsGiven(in il.Tuple) int {
-	for i := range in {
-		if x := in.Tensor(i); x != nil {
-			return x.Shape[0]
-		}
-	}
-	return 0
 }

@@ -37,7 +37,7 @@ func (e *Engine) Rerun(ctx context.Context, plan *requests.Plan, progress Progre
 			seq.truncate(c.Start)
 			chunks[j] = chunk{request: c.Request, seq: seq, ids: c.IDs, sample: c.Sample, drafts: c.Drafts}
 		}
-		logits, err := e.step(chunks)
+		logits, err := e.step(chunks, e.Hooks.StepDone) // the plan's numbers, also where the root's hook never fires
 		if err != nil {
 			return nil, err
 		}

@@ -11,8 +11,11 @@ type Architecture struct {
 	Eras  []Era    // in which vLLM has this tree; nil for all
 	Root  []Child  // outside layers: model.embed_tokens, model.norm, logits_processor
 	Layer []Child  // of a decoder layer, "" being the layer itself, in the order of named_modules
-	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures
+	Some  []string // those of Layer that not every layer or model has: of dense layers beside mixtures, or of a second shared rope
+	Batch bool     // its tensors have a batch dimension of 1 before that of the tokens
 	Ties  []Tie    // beside those of every decoder; see ties.go
+	// Untied are ends of which those say what is not so here.
+	Untied []End
 	// OwnTies says that Ties are all, for the names or the arguments of the layer are not
 	// those of other decoders.
 	OwnTies bool
@@ -47,7 +50,12 @@ type Child struct {
 
 // architectures are all that are known, the most usual first and the earlier era
 // before the later: what several share is looked up in the first.
-var architectures = []*Architecture{llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026, graniteMoe2025, graniteMoe2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, gptOss2025, gptOss2026, llama4For2025, llama4For2026}
+var architectures = []*Architecture{
+	llama, phi3, qwen3, olmo2, mixtral2025, mixtral2026, qwen2Moe2025, qwen2Moe2026, qwen3Moe2025, qwen3Moe2026,
+	graniteMoe2025, graniteMoe2026, glm, glm4, granite, cohere, gemma2, gemma3, gemma3Late, gptOss2025,
+	gptOss2026, llama4For2025, llama4For2026, deepseek2025, deepseek2026, glm4Moe2025, glm4Moe2026, olmo3,
+	exaone4, olmo22026, smolLM32025, smolLM32026,
+}
 
 // Modules lists the modules that are called in a model of so many layers, in the
 // order of PyTorch's named_modules: the layers follow the embedding, and a module
@@ -64,7 +72,7 @@ func (a *Architecture) Modules(layers int) []Module {
 		}
 		for i := range layers {
 			for _, c := range a.Layer {
-				if i == 0 || !c.Spec.Shared {
+				if i == 0 || !c.Spec.Shared || slices.Contains(a.Some, c.Name) {
 					out = append(out, a.Of(InLayer(i, c.Name)))
 				}
 			}
@@ -85,11 +93,16 @@ func ByName(name string, era Era) *Architecture {
 }
 
 // Recognise finds the architecture that has all the modules of a session, nil
-// where none has.
-func Recognise(modules iter.Seq[string]) *Architecture {
+// where none has: of several the first of the name that the session says, else one all of
+// whose modules the session has, else the first.
+func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
+	seen := map[string]bool{} // names outside layers, and within one
+	logits, head := false, false
 	for m := range modules {
+		logits, head = logits || m == LogitsProcessorName, head || m == LMHeadName
 		p := Locate(m)
+		seen[p.Rel] = true
 		n := 0
 		for _, a := range left {
 			if a.spec(p) != nil {
@@ -101,7 +114,29 @@ func Recognise(modules iter.Seq[string]) *Architecture {
 			return nil
 		}
 	}
+	left = slices.DeleteFunc(left, func(a *Architecture) bool { // transformers has the same modules, and calls its head
+		return a.Batch && !logits && (head || len(name) == 0 || !slices.Contains(a.Names, name[0]))
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	for _, fits := range []func(*Architecture) bool{
+		func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) },
+		func(a *Architecture) bool { return a.completeIn(seen) },
+	} {
+		if i := slices.IndexFunc(left, fits); i >= 0 {
+			return left[i]
+		}
+	}
 	return left[0]
+}
+
+// completeIn reports whether a session has all modules that are called in every model of
+// the architecture.
+func (a *Architecture) completeIn(seen map[string]bool) bool {
+	return !slices.ContainsFunc(slices.Concat(a.Root, a.Layer), func(c Child) bool {
+		return c.Spec.Kind != Head && !seen[c.Name] && !slices.Contains(a.Some, c.Name)
+	})
 }
 
 // spec is the class of the module at a place, nil where the tree has none.

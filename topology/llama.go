@@ -1,9 +1,11 @@
 package topology
 
-// llama is the tree of vLLM's models/llama.py, which Mistral shares, and of
-// models/qwen2.py.
+// llama is the tree of vLLM's models/llama.py, which Mistral and Ernie share, and of
+// models/qwen2.py and seed_oss.py.
 var llama = &Architecture{
-	Names:        []string{"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"},
+	Names: []string{
+		"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "SeedOssForCausalLM", "Ernie4_5ForCausalLM",
+	},
 	Root:         decoderRoot,
 	Layer:        decoderLayer(),
 	Transformers: llamaTransformers,
@@ -15,6 +17,14 @@ var phi3 = &Architecture{
 	Root:         decoderRoot,
 	Layer:        decoderLayer(),
 	Transformers: phi3Transformers,
+}
+
+// glm is that of vLLM's models/glm.py: Llama's.
+var glm = &Architecture{
+	Names:        []string{"GlmForCausalLM"},
+	Root:         decoderRoot,
+	Layer:        decoderLayer(),
+	Transformers: glmTransformers,
 }
 
 // qwen3 is that of models/qwen3.py: Llama's, with norms over each head.

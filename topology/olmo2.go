@@ -5,6 +5,7 @@ package topology
 // norm, and queries and keys are normalised whole.
 var olmo2 = &Architecture{
 	Names:        []string{"Olmo2ForCausalLM"},
+	Eras:         []Era{Era2025},
 	Transformers: olmo2Transformers,
 	Root: []Child{
 		{EmbedTokensName, VocabParallelEmbedding},
@@ -28,17 +29,30 @@ var olmo2 = &Architecture{
 		{PostAttnNormName, PlainRMSNorm},
 		{PostFeedForwardNormName, PlainRMSNorm},
 	},
-	Ties: []Tie{
-		{A: Given(SelfAttnName, "0"), B: Given("", "0")},
-		{A: Given(SelfAttnName, "1"), B: Given("", "1")},
-		{A: Given(QKVProjName, "0"), B: Given(SelfAttnName, "1")},
-		{A: Given(RotaryName, "0"), B: Given("", "0")},
-		{A: Given(PostAttnNormName, "0"), B: Returned(SelfAttnName)},
-		{A: Given(DownProjName, "0"), B: Returned(ActFnName)},
-		{A: Given(PostFeedForwardNormName, "0"), B: Returned(MLPName)},
-		{Before: true, A: Given("", "0"), B: Given("", "0")},
-		{Before: true, A: Given("", "1"), B: Returned("")},
-	},
+	Ties: olmo2Ties,
+}
+
+// olmo3 is the tree of the same file and of models/olmo3.py since: OLMo-2's, whose layers of
+// one type share a rope, so that another may be found in the first layer of the other type.
+var olmo3 = &Architecture{
+	Names:        []string{"Olmo3ForCausalLM"},
+	Transformers: olmo3Transformers,
+	Root:         olmo2.Root,
+	Layer:        olmo2.Layer,
+	Some:         []string{RotaryName},
+	Ties:         olmo2Ties,
+}
+
+var olmo2Ties = []Tie{
+	{A: Given(SelfAttnName, "0"), B: Given("", "0")},
+	{A: Given(SelfAttnName, "1"), B: Given("", "1")},
+	{A: Given(QKVProjName, "0"), B: Given(SelfAttnName, "1")},
+	{A: Given(RotaryName, "0"), B: Given("", "0")},
+	{A: Given(PostAttnNormName, "0"), B: Returned(SelfAttnName)},
+	{A: Given(DownProjName, "0"), B: Returned(ActFnName)},
+	{A: Given(PostFeedForwardNormName, "0"), B: Returned(MLPName)},
+	{Before: true, A: Given("", "0"), B: Given("", "0")},
+	{Before: true, A: Given("", "1"), B: Returned("")},
 }
 
 // PostFeedForwardNormName is the norm behind the MLP.

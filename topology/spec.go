@@ -1,17 +1,22 @@
 package topology
 
+import "strconv"
+
 // Spec is a class of modules as hooks see it.
 type Spec struct {
-	Class    string   // vLLM's (or, of modules that it lacks, transformers') name of the class
-	Kind     Kind     //
-	In, Out  []Tensor // positional arguments, and what is returned
-	Keyword  bool     // it is called with keyword arguments: hooks see no inputs, though it has In
-	Single   bool     // it returns one tensor, which is logged as outputs, without a number
-	State    State    // what it keeps from call to call
-	Rounding []Point  // where a kernel that is right may round or order sums otherwise
-	Reduces  bool     // its result is a sum over tensor-parallel ranks
-	Calls    []string // modules of its layer that it calls although they are registered elsewhere
-	Shared   bool     // one object is called several times in a step, so its calls are numbered
+	Class   string   // vLLM's (or, of modules that it lacks, transformers') name of the class
+	Kind    Kind     //
+	In, Out []Tensor // positional arguments, and what is returned
+	Keyword bool     // it is called with keyword arguments: hooks see no inputs, though it has In
+	// Positional is how many arguments are given by position, where hooks see them, those behind
+	// them by keyword; 0 for all.
+	Positional int
+	Single     bool     // it returns one tensor, which is logged as outputs, without a number
+	State      State    // what it keeps from call to call
+	Rounding   []Point  // where a kernel that is right may round or order sums otherwise
+	Reduces    bool     // its result is a sum over tensor-parallel ranks
+	Calls      []string // modules of its layer that it calls although they are registered elsewhere
+	Shared     bool     // one object is called several times in a step, so its calls are numbered
 }
 
 // Tensor is an argument or a result of a module.
@@ -177,6 +182,16 @@ func (s *Spec) Sharding(output bool, slot string) Sharding {
 // PositionsSlots are the slots in which a decoder layer may be given the positions of
 // the tokens: GPT-OSS's takes the hidden states first. They are the only integers there.
 var PositionsSlots = []string{"0", "1"}
+
+// PositionsSlot is the argument that is the positions of the tokens, "" where hooks see none.
+func (s *Spec) PositionsSlot() string {
+	for i, t := range s.In {
+		if t.Name == positions.Name && !s.Keyword && (s.Positional == 0 || i < s.Positional) {
+			return strconv.Itoa(i)
+		}
+	}
+	return ""
+}
 
 // TakesPositions reports whether the first argument is the positions of the
 // tokens.

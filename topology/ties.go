@@ -38,7 +38,8 @@ const (
 // names (vLLM's models/llama.py, qwen2.py, qwen3.py at v0.11.0; transformers'
 // modeling_llama.py). Another model may compute something in between, so a tie
 // that holds nowhere in a session is none of its model.
-// An architecture adds its own, or has only these; nil has none.
+// An architecture adds its own, which stand in the place of those of the same end, and leaves
+// out those of its Untied, or has only its own; nil has none.
 func (a *Architecture) AllTies() []Tie {
 	if a == nil {
 		return decoderTies
@@ -46,7 +47,17 @@ func (a *Architecture) AllTies() []Tie {
 	if a.OwnTies {
 		return a.Ties
 	}
-	return slices.Concat(decoderTies, a.Ties)
+	own := slices.Clone(a.Untied)
+	for _, t := range a.Ties {
+		own = append(own, t.A)
+	}
+	shared := slices.DeleteFunc(slices.Clone(decoderTies), func(t Tie) bool { return slices.ContainsFunc(own, t.A.same) })
+	return append(shared, a.Ties...)
+}
+
+// same reports whether two ends are one slot.
+func (e End) same(x End) bool {
+	return e.Rel == x.Rel && e.Output == x.Output && e.Slots[0] == x.Slots[0]
 }
 
 // LlamaChild reports whether a module within a layer is, or lies in, one that a

@@ -22,7 +22,25 @@ type Table struct {
 	Mappings []Mapping
 	alone    []Source // tensors of transformers that are none of vLLM's
 	layers   int
+	// HeadsFirst says that the norms over each head see heads before tokens, (1, nh, T, D).
+	HeadsFirst bool
+	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
+	// tensor in transformers.
+	NoRope   bool
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
+
+	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
+	// module.
+	Scaled bool
+}
+
+// Logits are the logits' mappings; vLLM logs them one step later.
+func (t *Table) Logits() []Mapping {
+	out := Mapping{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}}
+	if t.Scaled {
+		out.Sources = nil
+	}
+	return []Mapping{{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}}, out}
 }
 
 // Source is a tensor of a module of transformers.
@@ -41,12 +59,6 @@ var PositionsSource = Source{Module: "model.rotary_emb", Arg: "1"}
 
 // PositionsKeyword is the keyword by which later releases give the positions.
 const PositionsKeyword = "position_ids"
-
-// TransformersLogits are the logits' mappings; vLLM logs them one step later.
-var TransformersLogits = []Mapping{
-	{LogitsProcessorName, 0, false, "1", []Source{argument(LMHeadName)}},
-	{LogitsProcessorName, 0, true, "", []Source{result(LMHeadName)}},
-}
 
 // Same lists the tensors that are the same as one by the way transformers'
 // modules hand them on, itself first.
@@ -76,7 +88,7 @@ func (t *Table) Same(s Source) []Source {
 
 // Alone reports whether a tensor of transformers is one of no module of vLLM.
 func (t *Table) Alone(module string, output bool, slot string) bool {
-	return slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
+	return t.Scaled && output && module == LMHeadName || slices.Contains(t.alone, Source{module, output, slot}) || TransformersAlone(module, output, slot)
 }
 
 // TransformersAlone reports whether a tensor of transformers is one of no
@@ -106,6 +118,8 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
+	case "act_fn":
+		return LastWord(Parent(module)) == "experts"
 	case "qk_norm":
 		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
@@ -144,6 +158,9 @@ func (t *Table) holds(modules iter.Seq[string]) bool {
 				known[x.Module] = true
 			}
 		}
+	}
+	for _, s := range t.alone {
+		known[s.Module] = true
 	}
 	for m := range modules {
 		if !known[m] && Locate(m).Layer >= 0 && !inTransformersAlone(m) {

@@ -17,7 +17,7 @@ func gptOssTransformers(layers int, names AttentionNames) *Table {
 				{InLayer(i, GptOssBlockName), 0, false, "1", []Source{PositionsSource}},
 			},
 			names.mappings(i, argument(q), []Source{result(q), result(k), result(v)}, []Source{result(q)}, []Source{result(k)}, []Source{result(v)}),
-			llamaPostAttention(i), gptOssMLP(i),
+			llamaPostAttention(i, OProjName), gptOssMLP(i),
 		)
 	}
 	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(out, finalNorm(InLayer(layers-1, MLPName), InLayer(layers-1, PostAttnNormName))...)}
@@ -25,7 +25,7 @@ func gptOssTransformers(layers int, names AttentionNames) *Table {
 
 // gptOssStream is what layer i and its first norm take and return.
 func gptOssStream(i int) []Mapping {
-	out := llamaStream(i)
+	out := llamaStream(i, MLPName)
 	place := map[string]string{"0": "1", "1": "0"} // positions and hidden states
 	for k := range out {
 		if m := &out[k]; m.Module == InLayer(i, "") && !m.Output && place[m.Slot] != "" {

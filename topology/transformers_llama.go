@@ -30,9 +30,9 @@ func normFirst(layers int, attention, mlp func(layer int) []Mapping) *Table {
 		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
 	}
 	for i := range layers {
-		out = append(out, llamaStream(i)...)
+		out = append(out, llamaStream(i, MLPName)...)
 		out = append(out, attention(i)...)
-		out = append(out, llamaPostAttention(i)...)
+		out = append(out, llamaPostAttention(i, OProjName)...)
 		out = append(out, mlp(i)...)
 	}
 	return &Table{layers: layers, handedOn: normFirstSame, Mappings: append(out, finalNorm(InLayer(layers-1, MLPName), InLayer(layers-1, PostAttnNormName))...)}
@@ -67,8 +67,8 @@ func normFirstSame(s Source, _ int) []Source {
 
 // llamaStream is what layer i and its first norm take and return. In vLLM the
 // residual stream is the sum of two tensors until a norm adds them; in
-// transformers it is one, seen as the input of the norms.
-func llamaStream(i int) []Mapping {
+// transformers it is one, seen as the input of the norms. branch is the layer's last module.
+func llamaStream(i int, branch string) []Mapping {
 	layer, norm, post := InLayer(i, ""), InLayer(i, InputNormName), InLayer(i, PostAttnNormName)
 	normed := "0"
 	var out []Mapping
@@ -79,7 +79,7 @@ func llamaStream(i int) []Mapping {
 			{norm, 0, false, "0", []Source{argument(norm)}},
 		}
 	} else {
-		before := []Source{result(InLayer(i-1, MLPName))}
+		before := []Source{result(InLayer(i-1, branch))}
 		stream := []Source{argument(InLayer(i-1, PostAttnNormName))}
 		out = []Mapping{
 			{layer, 0, false, "1", before},
@@ -91,17 +91,18 @@ func llamaStream(i int) []Mapping {
 	}
 	return append(out, []Mapping{
 		{layer, 0, false, "0", []Source{PositionsSource}},
-		{layer, 0, true, "0", []Source{result(InLayer(i, MLPName))}},
+		{layer, 0, true, "0", []Source{result(InLayer(i, branch))}},
 		{layer, 0, true, "1", []Source{argument(post)}},
 		{norm, 0, true, normed, []Source{result(norm)}},
 	}...)
 }
 
-// llamaPostAttention is the norm behind the attention of layer i.
-func llamaPostAttention(i int) []Mapping {
+// llamaPostAttention is the norm behind the attention of layer i, which is given what
+// branch returns.
+func llamaPostAttention(i int, branch string) []Mapping {
 	post := InLayer(i, PostAttnNormName)
 	return []Mapping{
-		{post, 0, false, "0", []Source{result(InLayer(i, OProjName))}},
+		{post, 0, false, "0", []Source{result(InLayer(i, branch))}},
 		{post, 0, false, "1", []Source{argument(InLayer(i, InputNormName))}},
 		{post, 0, true, "0", []Source{result(post)}},
 		{post, 0, true, "1", []Source{argument(post)}},

@@ -1,6 +1,9 @@
 package topology
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // llama4Transformers is transformers' modeling_llama4.py. It rotates pairs that stand side
 // by side where vLLM has loaded the rows of q_proj and k_proj in another order, so that
@@ -10,26 +13,21 @@ func llama4Transformers(layers int, era Era) *Table {
 		{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}},
 		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
 	}
-	t := &Table{layers: layers, handedOn: normFirstSame}
+	t := &Table{layers: layers, handedOn: llama4Same}
 	for i := range layers {
-		out = slices.Concat(out, llama4Stream(i), llama4Attention(i), llamaPostAttention(i), llama4FeedForward(i), llama4Mixture(i, era))
-		t.alone = append(t.alone, result(InLayer(i, "self_attn.q_proj")), result(InLayer(i, "self_attn.k_proj")))
+		out = slices.Concat(out, llamaStream(i, FeedForwardName), llama4Attention(i), llamaPostAttention(i, OProjName), llama4FeedForward(i), llama4Mixture(i, era))
+		t.alone = append(t.alone, result(InLayer(i, "self_attn.q_proj")), result(InLayer(i, "self_attn.k_proj")), result(InLayer(i, FeedForwardExpertsName)))
 	}
 	t.Mappings = append(out, finalNorm(InLayer(layers-1, FeedForwardName), InLayer(layers-1, PostAttnNormName))...)
 	return t
 }
 
-// llama4Stream is Llama's, the feed-forward part having another name.
-func llama4Stream(i int) []Mapping {
-	out := llamaStream(i)
-	for k := range out {
-		for j, s := range out[k].Sources {
-			if p := Locate(s.Module); p.Rel == MLPName {
-				out[k].Sources[j].Module = InLayer(p.Layer, FeedForwardName)
-			}
-		}
+// llama4Same: both projections of an MLP, the shared one's too, are given one tensor.
+func llama4Same(s Source, layers int) []Source {
+	if block, of := strings.CutSuffix(s.Module, ".gate_proj"); of && s == argument(s.Module) {
+		return []Source{s, argument(block + ".up_proj")}
 	}
-	return out
+	return normFirstSame(s, layers)
 }
 
 // llama4Attention is that of layer i. Which layers rotate, the names do not tell: the calls

@@ -20,6 +20,14 @@ func olmo2Transformers(layers int) *Table {
 	return &Table{layers: layers, handedOn: olmo2Same, Mappings: append(out, normBehind(FinalNormName)...)}
 }
 
+// olmo3Transformers is modeling_olmo3.py: OLMo-2's modules. The calls of vLLM's ropes, of which
+// there may be two, are not those of the layers.
+func olmo3Transformers(layers int) *Table {
+	t := olmo2Transformers(layers)
+	t.Mappings, t.NoRope = ropeless(t.Mappings), true
+	return t
+}
+
 // olmo2Stream is what layer i and its attention take, and what the layer returns.
 func olmo2Stream(i int) []Mapping {
 	layer, self := InLayer(i, ""), InLayer(i, SelfAttnName)

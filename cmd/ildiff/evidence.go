@@ -22,6 +22,7 @@ import (
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/ref/evidence"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // evidenceFlags name the sessions that judge the target better than the
@@ -88,6 +89,9 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 		os.RemoveAll(dir)
 	}
 	e.KVHeads = ckpt.Config.NumKeyValueHeads
+	for _, s := range []*il.Session{reference, target} {
+		s.TellModel(ckpt.Config.Architectures[0])
+	}
 	named, err := names.Rename(reference, target)
 	if err != nil {
 		return remove, err
@@ -95,7 +99,8 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	if names != nil { // what has no counterpart is no module of the checkpoint's
 		named = normalize.Among(named, reference)
 	}
-	canonical, notes := normalize.Canonical(named, reference, e.KVHeads)
+	computedAs := topology.ByName(ckpt.Config.Architectures[0], evidence.RoundingOf(target).Era())
+	canonical, notes := normalize.Canonical(named, reference, e.KVHeads, computedAs)
 	for _, n := range ref.ArithmeticOf(target.Provenance(), ref.ActivationDType(canonical)).Notes {
 		fmt.Fprintf(stderr, "ildiff: warning: %s: %s\n", terminal.Printable(target.Dir), terminal.Printable(n))
 	}

@@ -76,7 +76,8 @@ func (f *runFlags) job(engine *ref.Engine, ckpt *model.Checkpoint, dtype tensor.
 
 // planLike prepares the re-run of a session.
 func (j *job) planLike(recorded *il.Session, prompts [][]int, engine *ref.Engine, dtype tensor.DType, stderr io.Writer) error {
-	like, notes := normalize.Canonical(recorded, nil, engine.Model.Config.NumKeyValueHeads)
+	recorded.TellModel(engine.Model.Config.Architectures[0])
+	like, notes := normalize.Canonical(recorded, nil, engine.Model.Config.NumKeyValueHeads, engine.Model.Entry)
 	warn(stderr, notes.Warnings...)
 	if err := ref.CheckSession(like, engine.Model); err != nil {
 		return err

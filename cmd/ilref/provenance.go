@@ -47,6 +47,8 @@ func (f *runFlags) provenance(what provenance.Derivation, from *il.Session, ckpt
 	if err != nil || from == nil {
 		return r, err
 	}
+	lag := 1 // the steps are those that were read
+	r.Run.LogitsLag = &lag
 	r.Derived = provenance.Derived{What: what, Session: from.Fingerprint(), DType: r.Model.DType, Rounding: r.Engine.Rounding}
 	r.Derived.Checkpoint, err = ckpt.Digest()
 	return r, err

@@ -21,8 +21,10 @@ import (
 	"github.com/ilref/ilref/internal/progress"
 	"github.com/ilref/ilref/internal/terminal"
 	"github.com/ilref/ilref/model"
+	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 func newReplayCommand() *cobra.Command {
@@ -96,7 +98,8 @@ func replaySession(ctx context.Context, f *runFlags, set *pflag.FlagSet, part st
 	}
 	defer ckpt.Close()
 	recorded := session
-	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads)
+	recorded.TellModel(ckpt.Config.Architectures[0])
+	session, notes := normalize.Canonical(recorded, nil, ckpt.Config.NumKeyValueHeads, topology.ByName(ckpt.Config.Architectures[0], nn.Rounding(f.rounding).Era()))
 	warn(stderr, notes.Warnings...)
 	f.recorded = recorded
 	f.takeArithmetic(ckpt.Config.DType, stderr)

@@ -15,11 +15,12 @@ import (
 // that left, and rows tells the tokens and positions of the first. all says that
 // rows can be lined up, so that all logits are kept.
 func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int) {
-	h, m := underVLLMNames(hf, vllm.Architecture(), lastRows)
+	of := of(vllm, hf)
+	h, m := underVLLMNames(hf, of, lastRows)
 	rows = withPositions(h)
 	v, gone := m.without(vllm)
 	if all {
-		every, _ := underVLLMNames(hf, vllm.Architecture(), flat)
+		every, _ := underVLLMNames(hf, of, flat)
 		_, errH := layoutOf(every, rows)
 		_, errV := layoutOf(v, vllm)
 		if errH == nil && errV == nil {
@@ -38,6 +39,9 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*
 		for _, c := range st.Calls {
 			layers = max(layers, topology.Locate(c.Module).Layer+1)
 		}
+	}
+	if of == nil {
+		of = hf.ModelArchitecture(topology.Era2025)
 	}
 	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
@@ -65,7 +69,7 @@ func (m *hfMapper) step(st *il.Step) {
 	used := map[topology.Source]bool{}
 	m.steps.at(st.Number)
 	m.add(st, st.Number, m.table.Mappings, used, flat)
-	m.add(st, st.Number+1, topology.TransformersLogits, used, m.logits)
+	m.add(st, st.Number+1, m.table.Logits(), used, m.logits)
 	for _, c := range st.Calls {
 		var rest []*il.Slot
 		for _, s := range c.Slots {
@@ -109,7 +113,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table.Of, e, to)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table, e, to)))
 	}
 }
 
@@ -238,7 +242,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		for _, c := range st.Calls {
 			var slots []*il.Slot
 			for _, slot := range c.Slots {
-				if slot.Direction == il.PostFwdInputs || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
+				if slot.Direction == il.PostFwdInputs || m.table.NoRope && topology.Of(c.Module).Kind == topology.Rope || none[id{c.Module, c.Index, slot.Direction, slot.Path}] {
 					gone++
 					continue
 				}

@@ -10,21 +10,38 @@ import (
 
 // as is change, and then as many dimensions as vLLM's tensor has: transformers'
 // has the heads of queries and keys apart where they are normalised.
-func as(of *topology.Architecture, e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
-	known := of.Of(e.Module).Tensor(e.Output, e.Slot)
+func as(table *topology.Table, e topology.Mapping, change func(*tensor.Tensor) (*tensor.Tensor, error)) func(*tensor.Tensor) (*tensor.Tensor, error) {
+	m := table.Of.Of(e.Module)
+	known := m.Tensor(e.Output, e.Slot)
 	if known == nil {
 		return change
 	}
+	rank := len(known.Shape)
+	if rank > 0 && known.Shape[0] == topology.One {
+		rank-- // the batch dimension, which is off
+	}
 	return func(t *tensor.Tensor) (*tensor.Tensor, error) {
-		if len(known.Shape) > 1 && len(t.Shape) == len(known.Shape) {
+		switch {
+		case table.HeadsFirst && m.Kind == topology.QKNorm && len(t.Shape) == 4:
+			t = tokensFirst(t)
+		case rank > 1 && len(t.Shape) == rank:
 			return t, nil // a mixture of experts is given the tokens of all sequences as rows
 		}
 		t, err := change(t)
 		if err != nil {
 			return nil, err
 		}
-		return folded(t, len(known.Shape))
+		return folded(t, rank)
 	}
+}
+
+// tokensFirst views (B, nh, T, D) as (B, T, nh, D).
+func tokensFirst(t *tensor.Tensor) *tensor.Tensor {
+	v := *t
+	v.Shape, v.Stride = slices.Clone(t.Shape), slices.Clone(t.Stride)
+	v.Shape[1], v.Shape[2] = t.Shape[2], t.Shape[1]
+	v.Stride[1], v.Stride[2] = t.Stride[2], t.Stride[1]
+	return &v
 }
 
 // flat drops the batch dimension: (1,S,…) is a view of (S,…), and the

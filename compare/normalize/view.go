@@ -12,6 +12,7 @@
 package normalize
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -82,7 +83,7 @@ func Prepare(ref, target *il.Session, o Options) (r, t *il.Session, notes Notes,
 		notes.add("", Notes{ranks: o.Before.ranks})
 	}
 	forms := [2]*il.Session{ref, target}
-	ref, target = ref.WithLaterLogits(), target.WithLaterLogits()
+	ref, target = withoutBatch(ref.WithLaterLogits()), withoutBatch(target.WithLaterLogits())
 	r, t, rows, n := names(ref, target, o.Canonical, o.StepOffset == nil)
 	notes.add("", n)
 	if o.Before == nil {
@@ -137,11 +138,13 @@ func contradicted(s *il.Session) (n Notes) {
 // a pipeline share a rotary embedding. other may be the session that it is held
 // against, or nil, and kvHeads is the model's number of key and value heads, 0
 // for unknown: see Ranks.
-func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
+// A session of transformers gets the names of other's architecture, where other is one of vLLM, else
+// those of model, which is going to compute it, else those of the one that it says.
+func Canonical(s, other *il.Session, kvHeads int, model ...*topology.Architecture) (*il.Session, Notes) {
 	var n Notes
-	s = s.WithLaterLogits()
+	s = withoutBatch(s.WithLaterLogits())
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), known(other), lastRows)
+		s, _ = underVLLMNames(withHFPositions(s), namesOf(s, other, model), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)
@@ -155,13 +158,28 @@ func Canonical(s, other *il.Session, kvHeads int) (*il.Session, Notes) {
 	return s, n
 }
 
-// known is the architecture of a session that has vLLM's names, nil where there
-// is none.
-func known(other *il.Session) *topology.Architecture {
-	if other == nil || !isVLLM(other) {
-		return nil
+func namesOf(s, other *il.Session, model []*topology.Architecture) *topology.Architecture {
+	if other != nil && isVLLM(other) {
+		if a := of(other, s); a != nil {
+			return a
+		}
 	}
-	return other.Architecture()
+	return cmp.Or(append(model, known(s, nil))...)
+}
+
+// known is the architecture of the session that s is held against, where that has vLLM's
+// names, else the one that s says; nil where there is none.
+func known(s, other *il.Session) *topology.Architecture {
+	if other == nil || !isVLLM(other) {
+		return topology.ByName(s.ArchitectureName(), topology.Era2025)
+	}
+	return of(other, s)
+}
+
+// of is the architecture of a session; of several with its names the one that it says, or that
+// the other says.
+func of(s, other *il.Session) *topology.Architecture {
+	return topology.Recognise(s.Modules(), cmp.Or(s.ArchitectureName(), other.ArchitectureName()))
 }
 
 // Among is what a session holds of the modules of another.

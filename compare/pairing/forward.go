@@ -217,7 +217,7 @@ func (c *Call) calls(other *Call) bool {
 // layer it is registered under plus its call index.
 func layerOf(c *Call) int {
 	n := c.Of.Layer
-	if n < 0 || c.Of.Kind != topology.Rope {
+	if n < 0 || !c.Of.Shared {
 		return n
 	}
 	if c.parent != nil && c.parent.Of.Layer >= 0 {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"hash/maphash"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/topology"
@@ -66,7 +67,7 @@ func (l *linter) acrossSteps() {
 				continue
 			}
 			for _, f := range c.facts {
-				if f.slot.Direction != il.Outputs || !f.some() {
+				if f.slot.Direction != il.Outputs || !f.some() || c.handsOn(f) {
 					continue
 				}
 				inputs, ok := c.inputsHash(f.device())
@@ -85,6 +86,13 @@ func (l *linter) acrossSteps() {
 			}
 		}
 	}
+}
+
+// handsOn reports an output that is an input of the same call.
+func (c *callFacts) handsOn(out *fact) bool {
+	return slices.ContainsFunc(c.facts, func(f *fact) bool {
+		return f.slot.Direction == il.Inputs && f.device() == out.device() && f.some() && f.hash == out.hash
+	})
 }
 
 // hashed is a hash where one is known.

@@ -193,7 +193,7 @@ func (l *linter) rows() {
 		var first *fact
 		for _, c := range s.calls {
 			for _, f := range c.facts {
-				if f.perToken() && f.shape[0] != want {
+				if f.perToken() && f.tokens() != want {
 					if n++; n == 1 {
 						first = f
 					}
@@ -202,7 +202,7 @@ func (l *linter) rows() {
 		}
 		if n > 0 {
 			l.add(Error, "row-count", first.call, first, "%s has %d rows, but step %d has %d by %s (%s in all differ): files of two runs or steps are mixed; record again into an empty directory",
-				first.name(), first.shape[0], s.number, want, from, plural.Count(n, "tensor"))
+				first.name(), first.tokens(), s.number, want, from, plural.Count(n, "tensor"))
 		}
 	}
 }
@@ -218,7 +218,7 @@ func (s *stepFacts) rowCount() (int, string) {
 			if !f.perToken() {
 				continue
 			}
-			n := f.shape[0]
+			n := f.tokens()
 			if votes[n]++; votes[n] == 1 {
 				first[n] = f
 			}
@@ -236,15 +236,23 @@ func (s *stepFacts) rowCount() (int, string) {
 // perToken reports a tensor with one row a token: what vLLM's embedding, norms
 // and layers take and return. Attention of vLLM alone has no batch dimension.
 func (f *fact) perToken() bool {
-	if f.err != nil || len(f.shape) != 2 || !f.isFloat() {
+	if f.err != nil || !f.isFloat() {
 		return false
 	}
 	t := f.call.spec.Tensor(f.slot.Direction == il.Outputs, f.slot.Path)
-	if t == nil || t.Shape[0] != topology.T {
+	switch {
+	case t == nil, len(t.Shape) == 0:
+		return false
+	case t.Shape[0] == topology.One && (len(f.shape) != 3 || f.shape[0] != 1 || t.Shape[1] != topology.T),
+		t.Shape[0] != topology.One && (len(f.shape) != 2 || t.Shape[0] != topology.T):
 		return false
 	}
 	return f.call.InDecoder() || f.call.Layer < 0 && !strings.Contains(f.call.Module, "vis")
 }
+
+// tokens is the number of rows of a tensor with one a token: behind a batch dimension of 1
+// in vLLM's transformers backend.
+func (f *fact) tokens() int { return f.shape[len(f.shape)-2] }
 
 func (c *callFacts) firstMatrix() *fact {
 	for _, f := range c.facts {

@@ -43,6 +43,7 @@ func isLogits(module string) bool { return topology.Of(module).Kind == topology.
 // readSteps reads the tokens and positions of every forward pass of a session.
 func readSteps(s *il.Session) ([]recorded, error) {
 	var out []recorded
+	arch := s.Architecture()
 	for _, st := range s.Steps {
 		forward := slices.ContainsFunc(st.Calls, func(c *il.Call) bool { return !isLogits(c.Module) })
 		if !forward { // the logits of the last forward pass
@@ -55,11 +56,15 @@ func readSteps(s *il.Session) ([]recorded, error) {
 				return nil, err
 			}
 		}
-		c := positionsCall(st)
+		c, slot := positionsCall(arch, st)
 		if c == nil {
+			if r.positions = positionsElsewhere(s, st, r.ids); r.positions != nil {
+				out = append(out, r)
+				continue
+			}
 			return nil, fmt.Errorf("%s: step_%d records no positions: expected the inputs of model.layers.0 or rotary_emb; log one of them to re-run the session", s.Dir, st.Number)
 		}
-		if r.positions, err = ints(s, c, c.Positions().Path); err != nil {
+		if r.positions, err = ints(s, c, slot); err != nil {
 			return nil, err
 		}
 		if r.ids != nil && len(r.ids) != len(r.positions) {
@@ -87,18 +92,28 @@ func embeddingCall(st *il.Step) *il.Call {
 	return findCall(st, topology.IsEmbedding)
 }
 
-func positionsCall(st *il.Step) *il.Call {
-	if c := findCall(st, func(m string) bool { return m == topology.InLayer(0, "") }); c != nil {
-		return c
+// positionsCall finds a call that was given the positions, and the argument that they are.
+func positionsCall(arch *topology.Architecture, st *il.Step) (c *il.Call, slot string) {
+	if arch != nil && arch.Batch {
+		slot = arch.Of(topology.RotaryEmbName).PositionsSlot()
+		for _, c := range st.Calls {
+			if slot != "" && c.Module == topology.RotaryEmbName && c.Slot(il.Inputs, slot) != nil {
+				return c, slot
+			}
+		}
+		return nil, ""
 	}
-	return findCall(st, givenPositions)
+	if c := findCall(st, func(m string) bool { return m == topology.InLayer(0, "") }); c != nil {
+		return c, c.Positions().Path
+	}
+	return findCall(st, givenPositions), "0"
 }
 
 // Telling are the calls of a step whose inputs Read takes the rows from: token
 // ids, positions, and how many rows of logits the forward before has.
 func Telling(st *il.Step) []*il.Call {
 	var out []*il.Call
-	for _, c := range []*il.Call{embeddingCall(st), positionsCall(st)} {
+	for _, c := range []*il.Call{embeddingCall(st), told(st)} {
 		if c != nil {
 			out = append(out, c)
 		}
@@ -109,6 +124,17 @@ func Telling(st *il.Step) []*il.Call {
 		}
 	}
 	return out
+}
+
+// told is the call that tells the positions.
+func told(st *il.Step) *il.Call {
+	for _, c := range st.Calls {
+		if c.Module == topology.RotaryEmbName {
+			return c
+		}
+	}
+	c, _ := positionsCall(nil, st)
+	return c
 }
 
 // findCall returns the first call of a matching module that recorded inputs.
@@ -137,6 +163,10 @@ func ints(s *il.Session, c *il.Call, slot string) ([]int, error) {
 	f := in.Tensors[0] // the ranks hold the same
 	var out []int
 	err := f.With(func(t *tensor.Tensor) (err error) {
+		if batched(t) {
+			t = t.Narrow(0, 0, 1)
+			t.Shape, t.Stride = t.Shape[1:], t.Stride[1:]
+		}
 		if len(t.Shape) != 1 || !t.DType.IsInt() || t.Meta || t.Shape[0] > maxRows {
 			return fmt.Errorf("%s: is %s, expected a vector of at most %d integers, as vLLM's %s is given", f.File, t, maxRows, c.Module)
 		}
@@ -186,3 +216,7 @@ func matrixRows(t *tensor.Tensor) int {
 	}
 	return t.Shape[0]
 }
+
+// batched reports whether integers have a batch dimension of 1, as vLLM's transformers backend
+// gives them.
+func batched(t *tensor.Tensor) bool { return len(t.Shape) == 2 && t.Shape[0] == 1 && !t.Meta }

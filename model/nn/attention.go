@@ -11,6 +11,17 @@ type Attention struct {
 	Base
 	AttentionShape
 	ContiguousValues bool // its caller copies the values (GPT-OSS in 2025)
+	// Owner keeps its keys and values where vLLM runs it by its forward, without a module that
+	// hooks see; nil for itself.
+	Owner Stateful
+}
+
+// owner is what keeps its keys and values.
+func (m *Attention) owner() Stateful {
+	if m.Owner != nil {
+		return m.Owner
+	}
+	return m
 }
 
 // AttentionShape is what the arithmetic of attention needs to know.
@@ -19,6 +30,8 @@ type AttentionShape struct {
 	Window                  int     // a query sees its own and Window-1 earlier keys; 0 = all
 	Chunk                   int     // a query sees those from the last multiple of it on; 0 = all (Llama 4)
 	Scale                   float64 // of q·k, D^-0.5 in the Llama family
+	// Softcap c makes of a score s c*tanh(s/c), before the mask; 0 for none (Gemma 2).
+	Softcap float64
 	// Sinks (nh,) are logits that join the softmax of each query head, unscaled and
 	// without a value (GPT-OSS); nil for none.
 	Sinks *tensor.Tensor
@@ -53,7 +66,7 @@ func (m *Attention) Forward(s *Step, in il.Tuple) il.Value {
 func (m *Attention) Attend(s *Step, q *tensor.Tensor) *tensor.Tensor {
 	spans := make([]attended, len(s.Spans))
 	for i, span := range s.Spans {
-		spans[i] = attended{span, span.Cache.State(m).(*KeysAndValues)}
+		spans[i] = attended{span, span.Cache.State(m.owner()).(*KeysAndValues)}
 	}
 	return s.ops.(attentions).attend(q, m.AttentionShape, spans)
 }
@@ -65,7 +78,7 @@ func (m *Attention) NewState() State { return &KeysAndValues{} }
 func (m *Attention) Store(s *Step, in il.Tuple) {
 	k, v := in.Tensor(1), in.Tensor(2)
 	for _, span := range s.Spans {
-		span.Cache.State(m).(*KeysAndValues).append(k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
+		span.Cache.State(m.owner()).(*KeysAndValues).append(k.Narrow(0, span.Lo, span.Hi), v.Narrow(0, span.Lo, span.Hi))
 	}
 }
 

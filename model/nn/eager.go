@@ -17,11 +17,12 @@ type eager[F real] struct {
 	*ops[F]
 	group, d int
 	scale    F
+	cap      F   // of the scores; 0 for none
 	s        []F // (group, n): scores, then probabilities
 }
 
 func newEager[F real](o *ops[F], shape AttentionShape) headAttention[F] {
-	return &eager[F]{ops: o, group: shape.Heads / shape.KVHeads, d: shape.HeadDim, scale: F(shape.Scale)}
+	return &eager[F]{ops: o, group: shape.Heads / shape.KVHeads, d: shape.HeadDim, scale: F(shape.Scale), cap: F(shape.Softcap)}
 }
 
 func (a *eager[F]) row(out, q, keys, vals, sinks []F, first, end int) {
@@ -36,6 +37,9 @@ func (a *eager[F]) row(out, q, keys, vals, sinks []F, first, end int) {
 	a.round(s)
 	kernel.Scale(s, a.scale)
 	a.round(s)
+	if a.cap > 0 {
+		softcap(s, a.cap, a.round)
+	}
 	for g := range a.group {
 		p := s[g*n:][:n]
 		if sinks != nil {

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
@@ -39,7 +41,7 @@ var _, _ embeddings = (*ops[float32])(nil), (*ops[float64])(nil)
 func (o *ops[F]) embed(ids, table *tensor.Tensor) *tensor.Tensor {
 	idx, _ := ids.Ints() // checked against the vocabulary before the step
 	h := table.Shape[1]
-	out := tensor.New(o.dtype, len(idx), h)
+	out := tensor.New(o.dtype, append(slices.Clone(ids.Shape), h)...)
 	row := make([]F, h)
 	for i, id := range idx {
 		o.weights(row, table, id*h)

@@ -20,8 +20,9 @@ type flash[F real] struct {
 	scale    F   // of the scores, times log2(e): exponentials are powers of two
 	block    int // keys that are visited at a time
 	inBlocks blockOrder
-	s        []F // (group, block): scores, then exponentials
-	max, sum []F // (group,)
+	capped   func(s []F) // the products q·k, where scores have a cap
+	s        []F         // (group, block): scores, then exponentials
+	max, sum []F         // (group,)
 }
 
 // blockOrder calls visit for the blocks first to last.
@@ -68,15 +69,23 @@ func newSDPA[F real](o *ops[F], shape AttentionShape) headAttention[F] {
 	if shape.Sinks != nil {
 		return newEager(o, shape)
 	}
+	shape.Softcap = 0 // which transformers does not hand to torch (integrations/sdpa_attention.py)
 	return newBlocks(o, shape, 512, ascending)
 }
 
 func newBlocks[F real](o *ops[F], shape AttentionShape, block int, inBlocks blockOrder) *flash[F] {
 	group := shape.Heads / shape.KVHeads
-	return &flash[F]{
-		ops: o, group: group, d: shape.HeadDim, scale: F(shape.Scale * math.Log2E), block: block, inBlocks: inBlocks,
+	a := &flash[F]{
+		ops: o, group: group, d: shape.HeadDim, scale: F(shape.Scale * math.Log2E), block: block, inBlocks: inBlocks, capped: exact[F],
 		s: make([]F, group*block), max: make([]F, group), sum: make([]F, group),
 	}
+	if c := shape.Softcap; c > 0 { // flash_api.cpp set_params_fprop: softcap = scale/c, scale_softmax = c
+		a.scale, a.capped = F(c*math.Log2E), func(s []F) {
+			kernel.Scale(s, F(shape.Scale/c))
+			tanh(s)
+		}
+	}
+	return a
 }
 
 func (a *flash[F]) row(out, q, keys, vals, sinks []F, first, end int) {
@@ -102,6 +111,7 @@ func (a *flash[F]) visit(out, q, keys, vals []F, n int) {
 	s := a.s[:a.group*n]
 	clear(s)
 	a.gemm(blas.Trans, a.group, n, a.d, q, a.d, keys, a.d, s, n)
+	a.capped(s)
 	for g := range a.group {
 		row := s[g*n:][:n]
 		m := max(a.max[g], kernel.Max(row))

@@ -72,15 +72,3 @@ func (o *ops[F]) rotatePairs(rope Rope, positions, x *tensor.Tensor) {
 		}
 	})
 }
-
-// ropePoints are the points of a rope.
-func (o *ops[F]) ropePoints(rope Rope) points[F] {
-	p := o.pointsOf(rope.Float)
-	if rope.InTorch {
-		p.products = o.round
-	}
-	if rope.FloatTable {
-		p.table = exact[F]
-	}
-	return p
-}

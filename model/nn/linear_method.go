@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"slices"
+
 	"github.com/ilref/ilref/internal/kernel"
 	"github.com/ilref/ilref/tensor"
 )
@@ -67,7 +69,7 @@ func (o *ops[F]) linear(x *tensor.Tensor, parts []PackedWeight) *tensor.Tensor {
 	for i, p := range parts {
 		by[i] = times(o, p.Weight, xs, t)
 	}
-	out := tensor.New(o.dtype, t, n)
+	out := tensor.New(o.dtype, append(slices.Clone(x.Shape[:len(x.Shape)-1]), n)...)
 	outRows, es := rowsOf(out), o.dtype.Size()
 	o.parallel(len(tasks), func() func(int) {
 		scratch, bias := make([]F, t*widest), make([]F, widest)

@@ -20,6 +20,11 @@ type LogitsProcessor struct {
 	// Divisor is what the logits are divided by, after they have been rounded (logits_scaling).
 	// 1, or 0, is none.
 	Divisor float64
+	// Factor is what they are multiplied by then (logit_scale). 1, or 0, is none.
+	Factor float64
+
+	// Softcap c makes of them c*tanh(logits/c) (final_logit_softcapping); 0 for none.
+	Softcap float64
 
 	alike alikeRows // of the head
 }
@@ -41,10 +46,16 @@ func NewLogitsProcessor(name, class string, head LinearMethod) *LogitsProcessor 
 // Forward maps (lm_head, hidden (N, H), None) to logits (N, V).
 func (m *LogitsProcessor) Forward(s *Step, in il.Tuple) il.Value {
 	logits := s.Linear(in.Tensor(1), []PackedWeight{{Weight: m.Head}})
-	if m.Divisor == 0 || m.Divisor == 1 {
-		return logits
+	if m.Divisor != 0 && m.Divisor != 1 {
+		logits = s.ops.(divisions).divide(logits, m.Divisor)
 	}
-	return s.ops.(divisions).divide(logits, m.Divisor)
+	if m.Factor != 0 && m.Factor != 1 {
+		logits = s.Times(logits, m.Factor)
+	}
+	if m.Softcap > 0 {
+		s.ops.(divisions).cap(logits, m.Softcap)
+	}
+	return logits
 }
 
 // Inputs are the head, which is a module, the hidden states and, of some callers, None.
@@ -60,6 +71,7 @@ func (m *LogitsProcessor) Inputs() []Input {
 // divisions are the kernels of scaled logits.
 type divisions interface {
 	divide(x *tensor.Tensor, divisor float64) *tensor.Tensor
+	cap(x *tensor.Tensor, c float64)
 }
 
 var _, _ divisions = (*ops[float32])(nil), (*ops[float64])(nil)
@@ -74,6 +86,22 @@ func (o *ops[F]) divide(x *tensor.Tensor, divisor float64) *tensor.Tensor {
 		o.store(rows.bytes(i), o.dtype, v)
 	}
 	return x
+}
+
+// cap is c*tanh(x/c) in place, in three operations that each round (vLLM
+// logits_processor.py).
+func (o *ops[F]) cap(x *tensor.Tensor, c float64) {
+	rows := rowsOf(x)
+	v := make([]F, rows.width)
+	for i := range rows.n {
+		o.load(v, o.dtype, rows.bytes(i))
+		o.quotient(v, c)
+		o.round(v)
+		tanh(v)
+		o.round(v)
+		kernel.Scale(v, F(c))
+		o.store(rows.bytes(i), o.dtype, v)
+	}
 }
 
 // byReciprocal is vLLM's, whose LogitsProcessor is given 1/logits_scaling as a factor.

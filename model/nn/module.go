@@ -72,6 +72,8 @@ type Source struct {
 	// recorded arguments of its module.
 	Compute bool
 
+	// Flat says that its last dimensions are one: heads that were apart.
+	Flat bool
 	// Make makes the tensor of others, Parts, in the place of all the above but Module.
 	Make  func(parts []*tensor.Tensor) *tensor.Tensor
 	Parts []Source
@@ -128,6 +130,9 @@ func (b *Base) Register(child Module) {
 	b.children = append(b.children, child)
 	child.base().uses++
 }
+
+// List adds a child that the module holds and never calls.
+func (b *Base) List(child Module) { b.children = append(b.children, child) }
 
 // Give says where argument i of the module just registered comes from. Whoever
 // wires modules together calls it for what hooks may not have recorded.

@@ -61,6 +61,7 @@ type deviation struct {
 	recorded, replayed rows
 	z                  rows // bfloat16
 
+	cap     float64 // c of results that become c*tanh(x/c); 0 for none
 	divisor float64 // of results that are rounded, divided by it and rounded again; 0 for none
 }
 
@@ -102,6 +103,9 @@ func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance [
 				continue
 			}
 			e, v := exact[i], variance[i]
+			if d.cap > 0 {
+				e, v = d.capped(e, v)
+			}
 			if d.divisor > 0 {
 				v = float32((float64(v) + d.rounding(float64(e), 1)) / (d.divisor * d.divisor))
 				e = float32(float64(e) / d.divisor)
@@ -111,6 +115,14 @@ func (d *deviation) setter(o *ops[float32]) func(row, col int, exact, variance [
 		const size = 2
 		kernel.Store32(d.z.bytes(row)[col*size:][:n*size], tensor.BFloat16, y)
 	}
+}
+
+// capped is c*tanh(x/c) of a value and its variance, each operation being rounded.
+func (d *deviation) capped(x, variance float32) (y, v float32) {
+	t := tanhOf(float64(x) / d.cap)
+	slope := 1 - t*t
+	before := float64(variance) + d.rounding(float64(x), 1) + d.rounding(float64(x)/d.cap, d.cap)
+	return float32(d.cap * t), float32(before*slope*slope + d.rounding(t, d.cap))
 }
 
 // format is the type that results are rounded to.

@@ -15,7 +15,7 @@ func (m *Attention) deviation(o *ops[float32], s *Step, in il.Tuple, d *deviatio
 	o.parallel(len(s.Spans)*m.KVHeads, func() func(int) {
 		return func(task int) {
 			span, head := s.Spans[task/m.KVHeads], task%m.KVHeads
-			a := newAttentionNoise(o, d, m.AttentionShape, attended{span, span.Cache.State(m).(*KeysAndValues)}, head)
+			a := newAttentionNoise(o, d, m.AttentionShape, attended{span, span.Cache.State(m.owner()).(*KeysAndValues)}, head)
 			for row := span.Lo; row < span.Hi; row++ {
 				if d.differs(row) {
 					a.row(q, row)
@@ -102,6 +102,20 @@ func (a *attentionNoise) row(q rows, row int) {
 	a.set(row, a.kvHead*len(a.q), a.y0, a.variance)
 }
 
+// score is the score of a product q·k, and the variance of the places where an engine may
+// round it: twice, and where it has a cap before and behind each of its operations.
+func (a *attentionNoise) score(x float32) (score, variance float64) {
+	score = float64(x) * a.shape.Scale
+	variance = 2 * a.d.rounding(score, 1)
+	if c := a.shape.Softcap; c > 0 {
+		t := tanhOf(score / c)
+		slope := 1 - t*t
+		variance = (variance+a.d.rounding(score/c, c))*slope*slope + a.d.rounding(t, c) + a.d.rounding(c*t, 1)
+		score = c * t
+	}
+	return score, variance
+}
+
 // softmax turns q·k of a query head of the group into P, sets w to P² ulp(s)²/6 and
 // returns its sum, to which a sink adds its own, having no value.
 func (a *attentionNoise) softmax(s, w []float32, g int) float64 {
@@ -110,14 +124,15 @@ func (a *attentionNoise) softmax(s, w []float32, g int) float64 {
 		most = float64(a.sinks[g])
 	}
 	for _, x := range s {
-		most = max(most, float64(x)*a.shape.Scale)
+		score, _ := a.score(x)
+		most = max(most, score)
 	}
 	sum := 0.
 	for j, x := range s {
-		score := float64(x) * a.shape.Scale
+		score, v := a.score(x)
 		e := math.Exp(score - most)
 		sum += e
-		s[j], w[j] = float32(e), float32(score)
+		s[j], w[j] = float32(e), float32(v)
 	}
 	weight := 0.
 	if a.sinks != nil {
@@ -128,7 +143,7 @@ func (a *attentionNoise) softmax(s, w []float32, g int) float64 {
 	}
 	for j, e := range s {
 		p := float64(e) / sum
-		v := p * p * 2 * a.d.rounding(float64(w[j]), 1)
+		v := p * p * float64(w[j])
 		s[j], w[j] = float32(p), float32(v)
 		weight += v
 	}

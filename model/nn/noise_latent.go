@@ -210,20 +210,15 @@ func (m *LatentRotary) deviation(o *ops[float32], _ *Step, in il.Tuple, d *devia
 	heads := x.t.Shape[1]
 	tables, half := o.tablesFor(m.Rope, pos), m.Rope.Dim/2
 	d.byRows(o, func() noiseRow {
-		off, pairs, variance := make([]float64, half), make([]float32, 2*half), make([]float32, 2*half)
+		off, pairs := make([]float64, half), Rope{Dim: 2 * half, Interleaved: true}
 		return func(i int, y0, v []float32) {
 			token := i / heads
 			o.load(y0, o.dtype, x.bytes(i))
 			at := pos[token] * half
 			for j := range off {
 				off[j] = angleError * float64(pos[token]) * tables[token].inv[j]
-				pairs[j], pairs[half+j] = y0[2*j], y0[2*j+1]
 			}
-			d.turn(pairs, variance, tables[token].cos[at:][:half], tables[token].sin[at:][:half], off)
-			for j := range half {
-				y0[2*j], y0[2*j+1] = pairs[j], pairs[half+j]
-				v[2*j], v[2*j+1] = variance[j], variance[half+j]
-			}
+			d.turn(&pairs, y0, v, tables[token].cos[at:][:half], tables[token].sin[at:][:half], off)
 		}
 	})
 }

@@ -17,6 +17,10 @@ import (
 // one that is farthest off stands for all, and the others count as within rounding.
 func (m *LogitsProcessor) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) {
 	d.divisor = m.Divisor
+	if m.Factor != 0 {
+		d.divisor = 1 / m.Factor
+	}
+	d.cap = m.Softcap
 	d.linear(o, in.Tensor(1), []PackedWeight{{Weight: m.Head}})
 	groups := m.alike.of(o, m.Head)
 	v := make([]float32, d.z.width)

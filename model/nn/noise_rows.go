@@ -97,21 +97,21 @@ func (m *Rotary) deviation(o *ops[float32], _ *Step, in il.Tuple, d *deviation) 
 				off[j] = angleError * float64(pos[i]) / max(m.Rope.PositionFactor, 1) * tables[i].inv[j]
 			}
 			for h := 0; h < len(y0); h += m.HeadDim {
-				d.turn(y0[h:], v[h:], cos, sin, off)
+				d.turn(&m.Rope, y0[h:], v[h:], cos, sin, off)
 			}
 		}
 	})
 }
 
 // turn rotates the leading dimensions of one head by angles of standard deviations off.
-func (d *deviation) turn(x, v, cos, sin []float32, off []float64) {
-	half := len(cos)
-	for j := range half {
-		a, b, c, s := float64(x[j]), float64(x[half+j]), float64(cos[j]), float64(sin[j])
+func (d *deviation) turn(rope *Rope, x, v, cos, sin []float32, off []float64) {
+	for j := range cos {
+		p, q := rope.pair(j)
+		a, b, c, s := float64(x[p]), float64(x[q]), float64(cos[j]), float64(sin[j])
 		ac, bs, bc, as := float64(a*c), float64(b*s), float64(b*c), float64(a*s)
 		lo, hi := ac-bs, bc+as // each is the derivative of the other by the angle
-		x[j], x[half+j] = float32(lo), float32(hi)
-		v[j] = float32(d.rounding(ac, 1) + d.rounding(bs, 1) + float64(off[j]*off[j])*float64(hi*hi))
-		v[half+j] = float32(d.rounding(bc, 1) + d.rounding(as, 1) + float64(off[j]*off[j])*float64(lo*lo))
+		x[p], x[q] = float32(lo), float32(hi)
+		v[p] = float32(d.rounding(ac, 1) + d.rounding(bs, 1) + float64(off[j]*off[j])*float64(hi*hi))
+		v[q] = float32(d.rounding(bc, 1) + d.rounding(as, 1) + float64(off[j]*off[j])*float64(lo*lo))
 	}
 }

@@ -44,28 +44,28 @@ type profile struct {
 // eager_attention_forward.
 var profiles = []profile{
 	{VLLM2025, "vllm", topology.Era2025, "vLLM up to v0.19: RMSNorm rounds before the weight, rope each product", func(o *ops[float32]) {
-		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round, sum: o.round}
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInTorch}
 		o.mix.sum = sumHalf[float32]
 		o.latent.chunked = attendApart[float32]
 	}},
 	{VLLM2026, "vllm", topology.Era2026, "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
-		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round}
+		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round, sum: exact[float32]}
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
 		o.latent.chunked = attendApart[float32]
 		o.mix.taken, o.mix.made = takenWeighed[float32], madeAsItIs[float32]
 	}},
 	{Transformers, "transformers", topology.Era2025, "transformers 5 on torch, with its default attention (sdpa)", func(o *ops[float32]) {
-		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round, sum: o.round}
 		o.attention = newSDPA[float32]
 		o.mix = mixOfTransformers
 		o.latent = latentInTransformers
 		o.quotient = byDivision[float32]
 	}},
 	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
-		o.points = points[float32]{normed: o.round, products: o.round, table: o.round}
+		o.points = points[float32]{normed: o.round, products: o.round, table: o.round, sum: o.round}
 		o.attention = newEager[float32]
 		o.mix = mixOfTransformers
 		o.latent = latentInTransformers
@@ -78,6 +78,7 @@ type points[F real] struct {
 	normed   func([]F) // RMSNorm's value, before it meets the weight
 	products func([]F) // a rope's products, before they are added
 	table    func([]F) // a rope's cosines and sines
+	sum      func([]F) // what a Gemma's norm is to normalise: the sum with the residual
 }
 
 // pointsOf are the points of a module: float says that transformers' class of it

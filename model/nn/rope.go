@@ -15,9 +15,34 @@ type Rope struct {
 	MScale         float64 // cosines and sines are multiplied by it; 0 = 1
 	OutOfPlace     bool    // the module returns new tensors
 	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
+	Interleaved    bool    // what turns are neighbours, and not the halves of a head (is_neox_style False)
+	FloatProducts  bool    // transformers' class multiplies in float32 by a table that it has rounded (CohereRotaryEmbedding)
 	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns, in all profiles
 	FloatTable     bool    // vLLM keeps the table in float32
 	Scaling        Scaling // of the frequencies; nil = none; comparable
+}
+
+// pair is where the two values that frequency j turns are in a head.
+func (p *Rope) pair(j int) (x, y int) {
+	if p.Interleaved {
+		return 2 * j, 2*j + 1
+	}
+	return j, p.Dim/2 + j
+}
+
+// ropePoints are the points of a rope.
+func (o *ops[F]) ropePoints(rope Rope) points[F] {
+	p := o.pointsOf(rope.Float)
+	if rope.FloatProducts {
+		p.products = o.floatPoints.products
+	}
+	if rope.InTorch {
+		p.products = o.round
+	}
+	if rope.FloatTable {
+		p.table = exact[F]
+	}
+	return p
 }
 
 // Scaling adapts the inverse frequencies to longer contexts.

@@ -43,7 +43,7 @@ type ropes interface {
 
 var _, _ ropes = (*ops[float32])(nil), (*ops[float64])(nil)
 
-// rotate turns each pair (x, y) = (x[j], x[j+Dim/2]) of each head to
+// rotate turns each pair (x, y) = (x[j], x[j+Dim/2]), or (x[2j], x[2j+1]), of each head to
 // (x*cos - y*sin, y*cos + x*sin), in the order of operations and with the
 // rounding of vLLM's csrc/pos_encoding_kernels.cu and of transformers'
 // apply_rotary_pos_emb.
@@ -52,7 +52,7 @@ func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) 
 	tables := o.tablesFor(rope, pos)
 	half, es, r := rope.Dim/2, o.dtype.Size(), o.ropePoints(rope).products
 	o.parallel(len(pos), func() func(int) {
-		x := make([]F, rope.Dim)
+		x, pairs := make([]F, rope.Dim), make([]F, rope.Dim)
 		t := make([]F, 4*half)
 		return func(i int) {
 			cos, sin := tables[i].cos[pos[i]*half:][:half], tables[i].sin[pos[i]*half:][:half]
@@ -61,7 +61,15 @@ func (o *ops[F]) rotate(rope Rope, headDim int, positions, q, k *tensor.Tensor) 
 				for h := 0; h < m.Shape[1]; h += headDim {
 					head := row[h*es:][:rope.Dim*es]
 					o.load(x, o.dtype, head)
-					rotateHead(x[:half], x[half:], cos, sin, t, r)
+					for j := range half {
+						a, b := rope.pair(j)
+						pairs[j], pairs[half+j] = x[a], x[b]
+					}
+					rotateHead(pairs[:half], pairs[half:], cos, sin, t, r)
+					for j := range half {
+						a, b := rope.pair(j)
+						x[a], x[b] = pairs[j], pairs[half+j]
+					}
 					o.store(head, o.dtype, x)
 				}
 			}

@@ -64,8 +64,20 @@ func (s *Step) Call(m Module, args ...il.Value) il.Value {
 		s.Hooks.Post(m.Name(), il.Tuple{}, out)
 		return out
 	}
-	in := s.Hooks.Pre(m.Name(), args)
-	out := s.compute(m, in)
+	seen := Seen(m, args)
+	in := s.Hooks.Pre(m.Name(), seen)
+	out := s.compute(m, append(in[:len(in):len(in)], args[len(seen):]...))
 	s.Hooks.Post(m.Name(), in, out)
 	return out
+}
+
+// Seen are the arguments of a module that hooks see: those by position.
+func Seen(m Module, args il.Tuple) il.Tuple {
+	switch spec := m.Spec(); {
+	case spec.Keyword:
+		return il.Tuple{}
+	case spec.Positional > 0:
+		return args[:spec.Positional]
+	}
+	return args
 }

@@ -2,12 +2,12 @@ package nn
 
 import "github.com/ilref/ilref/tensor"
 
-// Split views the columns of x (T, sum of widths) as one matrix for each width.
+// Split views the columns of x (…, sum of widths) as one matrix for each width.
 func Split(x *tensor.Tensor, widths ...int) []*tensor.Tensor {
 	out := make([]*tensor.Tensor, len(widths))
 	at := 0
 	for i, w := range widths {
-		out[i] = x.Narrow(1, at, at+w)
+		out[i] = x.Narrow(len(x.Shape)-1, at, at+w)
 		at += w
 	}
 	return out
@@ -35,4 +35,22 @@ func CopyRows(dst, x *tensor.Tensor) {
 	for i := range to.n {
 		copy(to.bytes(i), from.bytes(i))
 	}
+}
+
+// Batched views a contiguous (T, …) as (1, T, …).
+func Batched(x *tensor.Tensor) *tensor.Tensor {
+	v := *x
+	v.Shape = append([]int{1}, x.Shape...)
+	v.Stride = tensor.ContiguousStride(v.Shape)
+	return &v
+}
+
+// Unbatched views (1, T, H) as (T, H), and takes (T, H) as it is.
+func Unbatched(x *tensor.Tensor) *tensor.Tensor {
+	if len(x.Shape) != 3 {
+		return x
+	}
+	v := *x
+	v.Shape, v.Stride = x.Shape[1:], x.Stride[1:]
+	return &v
 }

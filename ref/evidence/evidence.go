@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/il/requests"
@@ -15,6 +16,7 @@ import (
 	"github.com/ilref/ilref/model/nn"
 	"github.com/ilref/ilref/ref"
 	"github.com/ilref/ilref/tensor"
+	"github.com/ilref/ilref/topology"
 )
 
 // Replay writes, below dir, what the checkpoint's modules return for the inputs
@@ -31,7 +33,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 	if rounding == "" {
 		rounding = RoundingOf(session)
 	}
-	engine, err := newEngine(ckpt, dtype, rounding)
+	engine, err := newEngine(session, ckpt, dtype, rounding)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,7 +68,7 @@ func Replay(ctx context.Context, session *il.Session, ranks ref.Ranks, ckpt *mod
 
 // Run writes, below dir, a run of the session's tokens and steps in a dtype.
 func Run(ctx context.Context, session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, dir string) (*il.Session, error) {
-	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
+	engine, err := newEngine(session, ckpt, dtype, RoundingOf(session))
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +129,14 @@ func RoutersOf(session *il.Session, ckpt *model.Checkpoint) (*Routers, error) {
 
 func noProgress(_, _, _, _ int) {}
 
-func newEngine(ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
-	m, err := model.Build(ckpt, model.OptionsOf(rounding))
+// newEngine computes with a profile, in the tree that the session has: of transformers against vLLM
+// of 2026 that of 2026.
+func newEngine(session *il.Session, ckpt *model.Checkpoint, dtype tensor.DType, rounding nn.Rounding) (*ref.Engine, error) {
+	o := model.OptionsOf(rounding)
+	if a := session.Architecture(); a != nil && a.Era() == topology.Era2026 && slices.Contains(a.Names, ckpt.Config.Architectures[0]) {
+		o.Era = topology.Era2026
+	}
+	m, err := model.Build(ckpt, o)
 	if err != nil {
 		return nil, err
 	}

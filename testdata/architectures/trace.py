@@ -36,7 +36,7 @@ class Trace:
         return self.call(name, f, x)
 
     def rotate(self, name, positions, q, k):  # csrc/pos_encoding_kernels.cu: products and sums in bfloat16
-        d = self.config.hidden_size // self.config.num_attention_heads
+        d = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
         inv = 1.0 / 10000.0 ** (torch.arange(0, d, 2).float() / d)
         angles = positions.float()[:, None] * inv
         cos, sin = angles.cos().to(A)[:, None], angles.sin().to(A)[:, None]

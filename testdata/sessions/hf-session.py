@@ -63,13 +63,17 @@ class Logger:
         self.step, self.count = self.step + 1, {}
 
 
-def record(checkpoint, output, dtype, new, ids, attention="eager", chunks=None, keywords=(), only="", fault=None):
+def record(checkpoint, output, dtype, new, ids, attention="eager", chunks=None, keywords=(), only="", fault=None, told=False):
     """Runs the prompt, in chunks of these lengths where given, then NEW tokens that are chosen greedily. keywords are
-    the arguments by keyword that are recorded too, only the modules that are (a regex); fault is called with the model before the logger's hooks are there."""
+    the arguments by keyword that are recorded too, only the modules that are (a regex); fault is called with the model before the logger's hooks are there; told writes a session.json with the model's architecture."""
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype), attn_implementation=attention).eval()
     if fault:
         fault(model)
     Logger(model, output, keywords, only)
+    if told:
+        os.makedirs(output, exist_ok=True)
+        with open(f"{output}/session.json", "w") as f:
+            json.dump({"schema": "il.session.v1", "status": "complete", "engine": {"name": "transformers"}, "model": {"architecture": type(model).__name__}, "run": {"logits_lag": 0}}, f)
     with torch.inference_mode():
         if chunks:
             out, cache, at = list(ids), None, 0
