@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,8 @@ func families() []family {
 		{"deepseek3", slices.Concat(choiceFaults(deepseek), besideFaults(deepseek, 2.5), latentFaults()), false},
 		{"glm4moe-groups", []Fault{halfRouter(mixture{block: "model.layers.0.mlp"})}, false},
 		{"gptoss", []Fault{droppedSinks("model.layers.0.attn.attn")}, false},
+		{"gemma2", append(gemmaFaults(math.Sqrt(32)), capFaults()...), false},
+		{"gemma3", []Fault{exchangedRopes()}, false},
 		{"granitemoe", []Fault{unscaledEmbedding(1, 3.3)}, false},
 		{"llama4", []Fault{rotatedAnyway(1)}, false},
 	}

@@ -112,7 +112,7 @@ func RoutersOf(session *il.Session, ckpt *model.Checkpoint) (*Routers, error) {
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
-	engine, err := newEngine(ckpt, dtype, RoundingOf(session))
+	engine, err := newEngine(session, ckpt, dtype, RoundingOf(session))
 	if err != nil {
 		return nil, err
 	}
