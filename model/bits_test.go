@@ -20,7 +20,7 @@ func TestSameBits(t *testing.T) {
 	for _, name := range []string{
 		"llama-yarn", "mistral-window", "qwen3", "phi3-longrope-long", "glm4moe", "gptoss", "gptoss-two", "llama4", "llama4-plain",
 		"granite", "seedoss", "glm4", "glm", "cohere2", "cohere-qknorm", "ernie45", "phi4-mini-long", "gemma2", "gemma3",
-		"olmo3-yarn", "exaone4", "smollm3-biases", "olmo2",
+		"olmo3-yarn", "exaone4", "smollm3-biases", "olmo2", "mixtral", "qwen2moe", "qwen3moe", "granitemoe",
 	} {
 		c, err := Open(filepath.Join(fixture.Architectures(), name))
 		require.NoError(t, err)

@@ -178,3 +178,7 @@ func (c *Config) checkDeepseekMethod(o *object) {
 		o.failKey("n_group", "is %d, but topk_method greedy has no groups: vLLM would choose by group whatever it says", d.Groups)
 	}
 }
+
+// ByGroupOrBias reports whether a token's experts are others than those of the largest logits:
+// of few groups, or by a bias. nil is of a family whose are not.
+func (d *DeepseekConfig) ByGroupOrBias() bool { return d != nil && d.Method != "greedy" }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,8 @@ func TestDenseRefuses(t *testing.T) {
 		"ernie, no theta":         {"ernie45", theta, "", "rope_theta is missing: transformers takes 500000, and vLLM 10000"},
 		"phi3, other rope":        {"phi3-partial", `"rope_type": "default"`, `"rope_type": "linear", "factor": 2.0`, `rope_type "linear" is not supported for Phi3ForCausalLM: expected default or longrope`},
 		"phi4, number of factors": {"phi4-mini", `"partial_rotary_factor": 0.75`, `"partial_rotary_factor": 0.5`, "longrope has 3 short and 3 long factors, expected 2 of each"},
+		"phi4, attention_factor":  {"phi4-mini", `"rope_type": "longrope"`, `"rope_type": "longrope", "attention_factor": 1.2`, "attention_factor 1.2 is not read by vLLM's Phi3ForCausalLM"},
+		"phi4, factor":            {"phi4-mini", `"rope_type": "longrope"`, `"rope_type": "longrope", "factor": 3`, "factor 3 of longrope is not max_position_embeddings / original_max_position_embeddings, which is 4"},
 		"phi4, activation":        {"phi4-mini", `"silu"`, `"gelu"`, `hidden_act "gelu" is not supported`},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, tc.checkpoint, tc.old, tc.new, tc.want) })
@@ -102,5 +105,19 @@ func TestLongRopeInTorch(t *testing.T) {
 		rope := built(t, name, OptionsOf(nn.VLLM2026)).Module("model.layers.0.self_attn.rotary_emb").(*nn.Rotary).Rope
 		require.Equal(t, want, rope.InTorch)
 		require.Equal(t, want, rope.OutOfPlace)
+	}
+}
+
+// TestLongRopeMScale: only vLLM reads the mscales.
+func TestLongRopeMScale(t *testing.T) {
+	edit := map[string][2]string{"config.json": {`"rope_type": "longrope"`, `"rope_type": "longrope", "short_mscale": 1.25, "long_mscale": 1.5`}}
+	for n, want := range map[int]float64{64: 1.25, 65: 1.5} {
+		m := builtEdited(t, "phi4-mini", Options{MaxModelLen: n}, edit)
+		require.Equal(t, want, m.Module("model.layers.0.self_attn.rotary_emb").(*nn.Rotary).Rope.MScale)
+		c, err := Open(filepath.Dir(m.Config.File))
+		require.NoError(t, err)
+		t.Cleanup(func() { c.Close() })
+		_, err = Build(c, OptionsOf(nn.Transformers))
+		require.ErrorContains(t, err, "short_mscale and long_mscale are not read by transformers' Phi3ForCausalLM")
 	}
 }

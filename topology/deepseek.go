@@ -65,8 +65,9 @@ func deepseek(era Era, c latentClasses) *Architecture {
 			}, mixture, denseChildren,
 			[]Child{{InputNormName, RMSNorm}, {PostAttnNormName, RMSNorm}},
 		),
-		Some: []string{FusedQKVAProjName, QANormName, QBProjName, KVAProjName, QProjName},
-		Ties: slices.Concat(latentTies, sharedMixtureTies),
+		Transformers: deepseekTransformers,
+		Some:         []string{FusedQKVAProjName, QANormName, QBProjName, KVAProjName, QProjName},
+		Ties:         slices.Concat(latentTies, sharedMixtureTies),
 	}
 	for _, c := range slices.Concat(mixture, denseChildren) {
 		a.Some = append(a.Some, c.Name)

@@ -10,7 +10,7 @@ import (
 // them, within its layer and outside.
 var execution = []string{
 	"embed_tokens", "input_layernorm", "self_attn", "mla_attn", "fused_qkv_a_proj", "q_a_proj", "q_a_layernorm", "q_b_proj", "kv_a_proj_with_mqa", "kv_a_layernorm", "kv_b_proj", "qkv", "qkv_proj", "q_proj", "k_proj", "v_proj", "q_norm", "k_norm", "rotary_emb", "qk_norm", "attn", "o_proj",
-	"post_attention_layernorm", "pre_feedforward_layernorm", "mlp", "feed_forward", "block_sparse_moe", "gate", "router", "experts", "gate_up_proj", "gate_proj", "up_proj", "act_fn", "down_proj",
+	"post_attention_layernorm", "pre_feedforward_layernorm", "mlp", "feed_forward", "block_sparse_moe", "gate", "router", "experts", "_shared_experts", "shared_expert", "shared_expert_gate", "shared_experts", "gate_up_proj", "gate_proj", "up_proj", "act_fn", "down_proj",
 	"post_feedforward_layernorm",
 }
 

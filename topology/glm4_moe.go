@@ -27,11 +27,12 @@ var FloatGate = &Spec{
 func glm4Moe(era Era, mlp *Spec, mixture []Child) *Architecture {
 	norms := []Child{{QNormName, QHeadNorm}, {KNormName, KHeadNorm}}
 	a := &Architecture{
-		Names: []string{"Glm4MoeForCausalLM"},
-		Eras:  []Era{era},
-		Root:  decoderRoot,
-		Layer: within(decoderLayer(norms...), slices.Concat([]Child{{MLPName, mlp}}, mixture, denseChildren)...),
-		Ties:  floatGateTies,
+		Names:        []string{"Glm4MoeForCausalLM"},
+		Eras:         []Era{era},
+		Root:         decoderRoot,
+		Layer:        within(decoderLayer(norms...), slices.Concat([]Child{{MLPName, mlp}}, mixture, denseChildren)...),
+		Ties:         floatGateTies,
+		Transformers: glm4MoeTransformers,
 	}
 	for _, c := range slices.Concat(norms, mixture, denseChildren) {
 		a.Some = append(a.Some, c.Name)

@@ -43,5 +43,6 @@ func graniteMoe(era Era, block, experts *Spec) *Architecture {
 			{Before: true, A: Given("", "0"), B: Given("", "0")},
 			{Before: true, A: Given("", "1"), B: Returned("")},
 		}, sparseTies[:5]...),
+		Transformers: graniteMoeTransformers,
 	}
 }

@@ -14,6 +14,8 @@ func mixtral(era Era, block, experts *Spec) *Architecture {
 		Root:  decoderRoot,
 		Layer: within(decoderLayer(), Child{SparseMoeName, block}, Child{SparseGateName, GateLinear}, Child{SparseExpertsName, experts}),
 		Ties:  sparseTies,
+
+		Transformers: mixtralTransformers,
 	}
 }
 

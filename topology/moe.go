@@ -33,7 +33,7 @@ var (
 	// FusedMoE writes what it returns over what it is given (v0.10.2, fused_moe/layer.py,
 	// inplace=True).
 	FusedMoE = &Spec{
-		Class: "FusedMoE", Kind: Experts, Single: true, Reduces: true, Rounding: mixed,
+		Class: "FusedMoE", Kind: Experts, Single: true, Reduces: true, Rounding: mixing,
 		In:  []Tensor{written(hidden), routerLogits},
 		Out: []Tensor{hidden},
 	}
@@ -42,7 +42,7 @@ var (
 	// MoERunner is what FusedMoE became in 2026: it returns a tensor of its own
 	// (fused_moe/runner/moe_runner.py).
 	MoERunner = &Spec{
-		Class: "MoERunner", Kind: Experts, Single: true, Reduces: true, Rounding: mixed,
+		Class: "MoERunner", Kind: Experts, Single: true, Reduces: true, Rounding: mixing,
 		In:  []Tensor{hidden, routerLogits},
 		Out: []Tensor{hidden},
 	}
@@ -80,14 +80,14 @@ var (
 	// SharedMoERunner is given no more than MoERunner: what its shared experts return it
 	// adds to the sum (in the place of a third argument, which no hook sees).
 	SharedMoERunner = &Spec{
-		Class: "MoERunner", Kind: Experts, Keyword: true, Single: true, Reduces: true, Rounding: mixed,
+		Class: "MoERunner", Kind: Experts, Keyword: true, Single: true, Reduces: true, Rounding: mixing,
 		In:  []Tensor{hidden, routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
 		Out: []Tensor{hidden},
 	}
 	// SharedFusedMoE calls the shared experts too, and returns what they and its own return
 	// (v0.10.2, fused_moe/shared_fused_moe.py). A replay gives it the former.
 	SharedFusedMoE = &Spec{
-		Class: "SharedFusedMoE", Kind: Experts, Keyword: true, Rounding: mixed,
+		Class: "SharedFusedMoE", Kind: Experts, Keyword: true, Rounding: mixing,
 		In: []Tensor{written(hidden), routerLogits, {Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum}},
 		Out: []Tensor{
 			{Name: "shared_output", Shape: []Dim{T, H}, Sharding: PartialSum},
@@ -117,7 +117,7 @@ func partial(s *Spec) *Spec {
 var (
 	routerLogits = Tensor{Name: "router_logits", Shape: []Dim{T, E}, Sharding: Replicated}
 	sharedGate   = Tensor{Name: "gate", Shape: []Dim{T, One}, Sharding: Replicated}
-	mixed        = []Point{SumOrder, SplitSums, Activated, Result}
+	mixing       = []Point{SumOrder, SplitSums, Activated, Result}
 )
 
 // keyword is the same class, called with keyword arguments.

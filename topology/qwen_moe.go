@@ -5,7 +5,7 @@ import "slices"
 // qwen2Moe is the tree of vLLM's models/qwen2_moe.py: Qwen2's, where some layers have a
 // mixture of experts as their MLP, beside which an expert goes that all tokens share.
 var (
-	qwen2Moe2025 = qwenMoe("Qwen2MoeForCausalLM", Era2025, decoderLayer(), nil, []Child{
+	qwen2Moe2025 = qwenMoe("Qwen2MoeForCausalLM", Era2025, decoderLayer(), nil, qwen2MoeTransformers(Era2025), []Child{
 		{MLPExpertsName, FusedMoEPart},
 		{MLPGateName, GateLinear},
 		{SharedExpertName, SharedExpert},
@@ -14,7 +14,7 @@ var (
 		{SharedActName, SiluAndMul},
 		{SharedExpertGateName, SharedExpertGate},
 	})
-	qwen2Moe2026 = qwenMoe("Qwen2MoeForCausalLM", Era2026, decoderLayer(), nil, []Child{
+	qwen2Moe2026 = qwenMoe("Qwen2MoeForCausalLM", Era2026, decoderLayer(), nil, qwen2MoeTransformers(Era2026), []Child{
 		{MLPGateName, GateLinear},
 		{SharedExpertGateName, SharedExpertGate2026},
 		{SharedExpertName, SharedExpert},
@@ -29,11 +29,11 @@ var (
 // qwen3Moe is that of models/qwen3_moe.py: Qwen3's attention, and no shared expert.
 var (
 	qwen3MoeNorms = []Child{{"self_attn.q_norm", QHeadNorm}, {"self_attn.k_norm", KHeadNorm}}
-	qwen3Moe2025  = qwenMoe("Qwen3MoeForCausalLM", Era2025, decoderLayer(qwen3MoeNorms...), qwen3MoeTies, []Child{
+	qwen3Moe2025  = qwenMoe("Qwen3MoeForCausalLM", Era2025, decoderLayer(qwen3MoeNorms...), qwen3MoeTies, qwen3MoeTransformers, []Child{
 		{MLPExpertsName, FusedMoEKeyword},
 		{MLPGateName, GateLinear},
 	})
-	qwen3Moe2026 = qwenMoe("Qwen3MoeForCausalLM", Era2026, decoderLayer(qwen3MoeNorms...), qwen3MoeTies, []Child{
+	qwen3Moe2026 = qwenMoe("Qwen3MoeForCausalLM", Era2026, decoderLayer(qwen3MoeNorms...), qwen3MoeTies, qwen3MoeTransformers, []Child{
 		{MLPGateName, GateLinear},
 		{MLPExpertsName, MoERunnerKeyword},
 	})
@@ -47,7 +47,7 @@ var (
 )
 
 // qwenMoe is a tree in whose layers the mlp is a mixture or Llama's.
-func qwenMoe(name string, era Era, layer []Child, ties []Tie, mixture []Child) *Architecture {
+func qwenMoe(name string, era Era, layer []Child, ties []Tie, transformers func(layers int) *Table, mixture []Child) *Architecture {
 	block := SparseOrDense
 	if era == Era2026 {
 		block = SparseOrDense2026
@@ -61,6 +61,8 @@ func qwenMoe(name string, era Era, layer []Child, ties []Tie, mixture []Child) *
 		Root:  decoderRoot,
 		Layer: within(layer, append(modules, dense...)...),
 		Ties:  slices.Concat(qwenMoeTies, ties),
+
+		Transformers: transformers,
 	}
 	for _, c := range append(mixture, dense...) {
 		a.Some = append(a.Some, c.Name)

@@ -27,7 +27,12 @@ type Table struct {
 	// NoRope says that calls of the rope are not those of the layers in their order: they are of no
 	// tensor in transformers.
 	NoRope   bool
+	mixed    bool                                // some layers have a mixture of experts in the place of the MLP
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
+	// suited reports whether a model with such modules has a mapping; nil: it has all.
+	suited func(modules iter.Seq[string], m Mapping) bool
+	// sometimes are modules of layers that vLLM calls in some steps, and transformers in all.
+	sometimes []string
 
 	// Scaled says that what lm_head returns is scaled before it is the logits, outside any
 	// module.
@@ -60,6 +65,11 @@ var PositionsSource = Source{Module: "model.rotary_emb", Arg: "1"}
 // PositionsKeyword is the keyword by which later releases give the positions.
 const PositionsKeyword = "position_ids"
 
+// Sometimes reports whether vLLM calls a module in some steps alone.
+func (t *Table) Sometimes(module string) bool {
+	return slices.Contains(t.sometimes, Locate(module).Rel)
+}
+
 // Same lists the tensors that are the same as one by the way transformers'
 // modules hand them on, itself first.
 func (t *Table) Same(s Source) []Source {
@@ -83,6 +93,9 @@ func (t *Table) Same(s Source) []Source {
 	case s == result(InLayer(p.Layer, MLPName)):
 		return []Source{s, result(InLayer(p.Layer, DownProjName))}
 	}
+	if same := sharedExpertSame(s); same != nil {
+		return same
+	}
 	return t.handedOn(s, t.layers)
 }
 
@@ -95,7 +108,7 @@ func (t *Table) Alone(module string, output bool, slot string) bool {
 // module of vLLM: what its model, its rope and its activation return,
 // attention's weights, and arguments by keyword.
 func TransformersAlone(module string, output bool, slot string) bool {
-	if !output && byKeyword(slot) || inTransformersAlone(module) {
+	if !output && byKeyword(slot) || inTransformersAlone(module) || ofRouterAlone(module, output, slot) {
 		return true
 	}
 	switch LastWord(module) {
@@ -118,14 +131,12 @@ func TransformersAlone(module string, output bool, slot string) bool {
 // given, dropouts.
 func inTransformersAlone(module string) bool {
 	switch LastWord(module) {
-	case "act_fn":
-		return LastWord(Parent(module)) == "experts"
 	case "qk_norm":
 		return true
 	case "activation_fn", "resid_attn_dropout", "resid_mlp_dropout":
 		return true
 	}
-	return false
+	return inMixtureAlone(module)
 }
 
 // byKeyword reports whether a slot of arguments has a name in the place of a
@@ -142,6 +153,7 @@ func TransformersTable(modules iter.Seq[string], layers int, of *Architecture) *
 			continue
 		}
 		if t := a.Transformers(layers); t.holds(modules) {
+			t.fit(modules)
 			t.Of = a
 			return t
 		}

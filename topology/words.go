@@ -33,10 +33,15 @@ var words = map[string]*Spec{
 	"gate":             GateLinear,
 	"router":           GateLinear,
 	"experts":          FusedMoE,
+	"shared_expert":    SharedExpert,
+	"shared_experts":   SharedExpert,
+	"_shared_experts":  SharedExperts,
 	"norm":             RMSNorm,
 	"model":            DecoderModel,
 	"lm_head":          ParallelLMHead,
 	"logits_processor": LogitsProcessor,
+
+	"shared_expert_gate": SharedExpertGate,
 
 	"q_a_proj": latentProj, "q_b_proj": latentProj, "kv_a_proj_with_mqa": latentProj,
 	"fused_qkv_a_proj": latentProj, "kv_b_proj": latentProj,

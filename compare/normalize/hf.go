@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/tensor"
@@ -16,11 +17,11 @@ import (
 // rows can be lined up, so that all logits are kept.
 func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int) {
 	of := of(vllm, hf)
-	h, m := underVLLMNames(hf, of, lastRows)
+	h, m := underVLLMNames(hf, vllm, of, lastRows)
 	rows = withPositions(h)
 	v, gone := m.without(vllm)
 	if all {
-		every, _ := underVLLMNames(hf, of, flat)
+		every, _ := underVLLMNames(hf, vllm, of, flat)
 		_, errH := layoutOf(every, rows)
 		_, errV := layoutOf(v, vllm)
 		if errH == nil && errV == nil {
@@ -32,8 +33,9 @@ func renamed(hf, vllm *il.Session, all bool) (h, v, rows *il.Session, alone int)
 
 // underVLLMNames maps a session of transformers onto vLLM's modules, those of an
 // architecture where it is known. logits chooses the rows of its logits: all that
-// there are (flat), or those that an engine computes (lastRows).
-func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*il.Session, *hfMapper) {
+// there are (flat), or those that an engine computes (lastRows). Calls that vllm leaves out
+// in a step are left out; nil has all.
+func underVLLMNames(hf, vllm *il.Session, of *topology.Architecture, logits change) (*il.Session, *hfMapper) {
 	layers := 0
 	for _, st := range hf.Steps {
 		for _, c := range st.Calls {
@@ -43,7 +45,7 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*
 	if of == nil {
 		of = hf.ModelArchitecture(topology.Era2025)
 	}
-	m := &hfMapper{session: hf, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
+	m := &hfMapper{session: hf, vllm: vllm, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
@@ -54,6 +56,7 @@ func underVLLMNames(hf *il.Session, of *topology.Architecture, logits change) (*
 
 type hfMapper struct {
 	session   *il.Session
+	vllm      *il.Session // that it is compared with; nil for none
 	table     *topology.Table
 	steps     stepSet
 	logits    change // of the logits
@@ -106,6 +109,10 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			}
 			m.positions = m.positions || s == topology.PositionsSource
 		}
+		if m.leftOut(number, e.Module) {
+			m.alone++
+			continue
+		}
 		key := id{e.Module, e.Index}
 		c := calls[key]
 		if c == nil {
@@ -115,6 +122,12 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 		}
 		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table, e, to)))
 	}
+}
+
+// leftOut reports whether the other session does not call a module in a step, as vLLM leaves
+// out some.
+func (m *hfMapper) leftOut(step int, module string) bool {
+	return m.vllm != nil && m.table.Sometimes(module) && m.vllm.Call(step, module, 0) == nil
 }
 
 // sources finds the slots of a table's entry, nil where one is not recorded.
@@ -232,7 +245,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 		path   string
 	}
 	none := map[id]bool{}
-	for _, e := range m.table.Mappings {
+	for _, e := range slices.Concat(m.table.Mappings, m.table.Logits()) {
 		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0

@@ -36,7 +36,7 @@ func bothTransformers(ref, target *il.Session, both, lined bool) (r, t *il.Sessi
 	raw := [2]*il.Session{ref, target}
 	under := func(logits change) (s [2]*il.Session, m [2]*hfMapper) {
 		for i := range raw {
-			s[i], m[i] = underVLLMNames(raw[i], known(raw[i], nil), logits)
+			s[i], m[i] = underVLLMNames(raw[i], nil, known(raw[i], nil), logits)
 		}
 		return s, m
 	}

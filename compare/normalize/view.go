@@ -144,7 +144,7 @@ func Canonical(s, other *il.Session, kvHeads int, model ...*topology.Architectur
 	var n Notes
 	s = withoutBatch(s.WithLaterLogits())
 	if isHF(s) {
-		s, _ = underVLLMNames(withHFPositions(s), namesOf(s, other, model), lastRows)
+		s, _ = underVLLMNames(withHFPositions(s), nil, namesOf(s, other, model), lastRows)
 		n.Warnings = append(n.Warnings, "transformers' modules are taken under vLLM's names")
 	}
 	j := newRankJoiner(s, other, kvHeads)

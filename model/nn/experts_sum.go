@@ -12,7 +12,7 @@ import (
 type TransformersExperts struct {
 	Routing     Routing // nil: the same
 	HalfWeights bool    // the routers' weights are cast to the model's dtype
-	ByExpert    bool    // results are added up in the order of the experts, in the model's dtype (index_add_)
+	ByExpert    bool    // results are added up in the order of the experts (index_add_)
 }
 
 // mixPoints are the places where the profiles' kernels of experts round otherwise.
@@ -146,7 +146,8 @@ func sumHalf[F real](o *ops[F], m *Experts, out []F, ids []int, h [][]F) {
 	}
 }
 
-// sumTransformers is torch's sum over the chosen, or index_add_ expert after expert.
+// sumTransformers is torch's sum over the chosen, or its index_add_ expert after expert,
+// which torch 2.14 has in float32 on a CPU (on a GPU each addition rounds).
 func sumTransformers[F real](o *ops[F], m *Experts, out []F, ids []int, h [][]F) {
 	if !m.Like.ByExpert {
 		sumInOrder(o, m, out, ids, h)
@@ -161,6 +162,5 @@ func sumTransformers[F real](o *ops[F], m *Experts, out []F, ids []int, h [][]F)
 	for _, k := range order {
 		o.round(h[k]) // cast before it is added
 		kernel.Add(out, h[k])
-		o.round(out)
 	}
 }

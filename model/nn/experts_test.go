@@ -240,3 +240,26 @@ func TestProductsOfTheBlock(t *testing.T) {
 	g := tensor.RoundBF16(float32(1 / (1 + math.Exp(-float64(tensor.RoundBF16(0.7))))))
 	require.Equal(t, []float64{float64(tensor.RoundBF16(1.0078125 * g)), float64(tensor.RoundBF16(3 * g))}, values(t, n.GateBySigmoid(gate, x)))
 }
+
+// Of experts with equal logits another choice is as right; a choice of a smaller logit is
+// not.
+func TestExpertsNoiseOfTies(t *testing.T) {
+	r := rand.New(rand.NewPCG(10, 1))
+	m := mixture(r, tensor.BFloat16, 6, 3)
+	n, err := NewNumerics(tensor.BFloat16, VLLM2025, 1)
+	require.NoError(t, err)
+	s := &Step{Numerics: n, Hooks: NoHooks{}}
+	x := normal(r, tensor.BFloat16, 1, 24)
+	logits := func(v ...float32) *tensor.Tensor { return tensor.FromFloat32s(tensor.BFloat16, v, 1, 6) }
+	tied := logits(1, 0.5, 0.5, 2, 0.5, 0.25)
+	of := func(l *tensor.Tensor) []float64 {
+		return deviationOf(t, s, m, func() il.Tuple { return il.Tuple{x, tied} }, 0, One(m.Forward(s, il.Tuple{x, l})))
+	}
+	for _, l := range []*tensor.Tensor{logits(1, 0.25, 0.5, 2, 0.25, 0.25), logits(1, 0.25, 0.25, 2, 0.5, 0.25)} {
+		require.Less(t, rmsOf(of(l)), 1.5)
+	}
+	require.Greater(t, rmsOf(of(logits(1, 0.25, 0.25, 2, 0.25, 0.5))), 5.)
+	require.Len(t, choices([]float64{1, 0.5, 0.5, 2, 0.5, 0.25}, []int{3, 0, 1}), 3)
+	require.Len(t, choices([]float64{0, 0, 0, 0}, []int{0, 1}), 6)
+	require.Len(t, choices([]float64{4, 3, 2, 1}, []int{0, 1}), 1)
+}

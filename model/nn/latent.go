@@ -238,6 +238,8 @@ type latentPoints[F real] struct {
 	decodes func(m *LatentAttention, n int) bool
 	// asksContext: transformers keeps keys and values.
 	asksContext bool
+	// whole is the attention to the keys of all heads; nil: the profile's.
+	whole func(o *ops[F], m *LatentAttention) headAttention[F]
 	// chunked computes a prompt's rows that look at an earlier chunk.
 	chunked func(o *ops[F], p *promptHead[F], row int)
 }
@@ -251,8 +253,29 @@ func latentExactly[F real]() latentPoints[F] {
 // latentInTransformers are those of transformers.
 var latentInTransformers = latentPoints[float32]{decodes: decodesNever, chunked: attendTogether[float32]}
 
+// latentInSDPA are those with scaled_dot_product_attention: torch's kernels for CPUs take
+// values of the keys' size alone, and others are computed in float32 throughout (torch 2.14,
+// aten/src/ATen/native/transformers/attention.cpp, _scaled_dot_product_attention_math).
+var latentInSDPA = latentPoints[float32]{decodes: decodesNever, chunked: attendTogether[float32], whole: unroundedIfNarrow[float32]}
+
+func unroundedIfNarrow[F real](o *ops[F], m *LatentAttention) headAttention[F] {
+	if m.Value == m.Nope+m.Rope {
+		return o.attention(o, m.prefill())
+	}
+	return newBlocks(&ops[F]{gemm: o.gemm, round: exact[F]}, m.prefill(), 512, ascending)
+}
+
 func decodesFew(m *LatentAttention, n int) bool { return n <= m.DecodeUpTo }
 func decodesNever(*LatentAttention, int) bool   { return false }
 
 func (o *ops[F]) decodes(m *LatentAttention, n int) bool { return o.latent.decodes(m, n) }
-func (o *ops[F]) asksContext() bool                      { return o.latent.asksContext }
+
+// promptAttention is the attention to the keys of all heads.
+func (o *ops[F]) promptAttention(m *LatentAttention) headAttention[F] {
+	if o.latent.whole != nil {
+		return o.latent.whole(o, m)
+	}
+	return o.attention(o, m.prefill())
+}
+
+func (o *ops[F]) asksContext() bool { return o.latent.asksContext }

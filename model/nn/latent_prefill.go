@@ -26,7 +26,7 @@ func (o *ops[F]) latentPrefill(out, q *tensor.Tensor, m *LatentAttention, spans 
 	src, dst := rowsOf(q), rowsOf(out) // a row of q is a head's
 	o.parallel(len(spans)*m.Heads, func() func(int) {
 		p := &promptHead[F]{LatentShape: m.LatentShape, q: make([]F, d), out: make([]F, d), other: make([]F, d)}
-		p.whole = o.attention(o, m.prefill())
+		p.whole = o.promptAttention(m)
 		p.part, p.back = newVarlen(o, m.prefill()), newVarlen(o, m.prefill())
 		return func(task int) {
 			span, head := spans[task/m.Heads], task%m.Heads

@@ -1,8 +1,13 @@
 package nn
 
 import (
+	"cmp"
+	"math"
+	"slices"
+
 	"github.com/ilref/ilref/il"
 	"github.com/ilref/ilref/internal/kernel"
+	"github.com/ilref/ilref/tensor"
 )
 
 // deviation of the sum of the chosen experts. Which are chosen, and their weights, follows
@@ -37,19 +42,54 @@ type expertNoise struct {
 	ops *ops[float32]
 	m   *Experts
 
-	rows []int            // that differ
+	rows []int            // that differ, one for each choice that is right
 	c    *choice[float32] // of these
 	x    []float32        // of the slots
 }
 
+// manyChoices is how many choices of a row with equal logits are looked at.
+const manyChoices = 16
+
+// choices are the lists of experts that are as right as ids, which come first: of equal
+// logits torch's topk takes any (on a CPU what std::nth_element leaves in front), vLLM's
+// kernels the first.
+func choices(logits []float64, ids []int) [][]int {
+	least := slices.MinFunc(ids, func(a, b int) int { return cmp.Compare(logits[a], logits[b]) })
+	list := [][]int{ids}
+	for i := 0; i < len(list) && len(list) < manyChoices; i++ { // swapping one at a time reaches all
+		for e, x := range logits {
+			if x != logits[least] || slices.Contains(list[i], e) {
+				continue
+			}
+			for j, chosen := range list[i] {
+				swapped := slices.Clone(list[i])
+				swapped[j] = e
+				if logits[chosen] == x && !slices.ContainsFunc(list, func(l []int) bool { return sameSet(l, swapped) }) {
+					list = append(list, swapped)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func sameSet(a, b []int) bool {
+	return !slices.ContainsFunc(a, func(x int) bool { return !slices.Contains(b, x) })
+}
+
 // choose finds the experts of the rows that differ.
 func (n *expertNoise) choose(in il.Tuple) {
-	all := n.ops.chosen(in.Tensor(1), n.m)
+	logits := rowsOf(in.Tensor(1))
+	all, row := n.ops.chosen(in.Tensor(1), n.m), make([]float64, logits.width)
 	n.c = &choice[float32]{k: all.k}
 	for i := range n.recorded.n {
-		if n.differs(i) {
+		if !n.differs(i) {
+			continue
+		}
+		tensor.LoadFloat64(row, logits.t.DType, logits.bytes(i))
+		for _, ids := range choices(row, all.ids[i*all.k:][:all.k]) {
 			n.rows = append(n.rows, i)
-			n.c.ids = append(n.c.ids, all.ids[i*all.k:][:all.k]...)
+			n.c.ids = append(n.c.ids, ids...)
 			n.c.weights = append(n.c.weights, all.weights[i*all.k:][:all.k]...)
 		}
 	}
@@ -135,35 +175,63 @@ func (n *expertNoise) activated(h, v []float32) (a, variance []float32) {
 // halfSums is up to how many experts' results are added in the model's dtype.
 const halfSums = 4
 
-// sums sets z: of the sum of each row's slots, and of what the shared experts add.
+// sums sets z: of the sum of each row's slots, and of what the shared experts add. Of
+// the choices of a row the one counts that the recorded values are nearest to.
 func (n *expertNoise) sums(in il.Tuple, h, v []float32) {
 	place := make([]int, len(n.c.slots))
 	for i, slot := range n.c.slots {
 		place[slot] = i
 	}
 	width := n.recorded.width
-	y0, variance, shared := make([]float32, width), make([]float32, width), make([]float32, width)
+	y0, variance := make([]float32, width), make([]float32, width)
+	best, bestVariance := make([]float32, width), make([]float32, width)
 	set := n.setter(n.ops)
+	nearest := math.Inf(1)
 	for r, row := range n.rows {
-		clear(y0)
-		clear(variance)
-		for j := range n.c.k {
-			at := place[r*n.c.k+j] * width
-			kernel.Add(y0, h[at:][:width])
-			kernel.Add(variance, v[at:][:width])
-			last := j == n.c.k-1
-			if last && (n.m.Shared != nil || n.m.Scale != 0) || !last && j > 0 && (n.c.k <= halfSums || n.m.Like.ByExpert) {
-				n.roundings(variance, y0)
-			}
+		n.sum(in, row, place[r*n.c.k:][:n.c.k], h, v, y0, variance)
+		if far := n.distance(row, y0); far < nearest || math.IsInf(nearest, 1) {
+			nearest = far
+			copy(best, y0)
+			copy(bestVariance, variance)
 		}
-		n.scaled(y0, variance)
-		if n.m.Shared != nil {
-			x := rowsOf(in.Tensor(2))
-			n.ops.load(shared, x.t.DType, x.bytes(row))
-			kernel.Add(y0, shared)
+		if r+1 == len(n.rows) || n.rows[r+1] != row {
+			set(row, 0, best, bestVariance)
+			nearest = math.Inf(1)
 		}
-		set(row, 0, y0, variance)
 	}
+}
+
+// sum is that of the slots at places.
+func (n *expertNoise) sum(in il.Tuple, row int, places []int, h, v, y0, variance []float32) {
+	width := len(y0)
+	clear(y0)
+	clear(variance)
+	for j, p := range places {
+		kernel.Add(y0, h[p*width:][:width])
+		kernel.Add(variance, v[p*width:][:width])
+		last := j == len(places)-1
+		if last && (n.m.Shared != nil || n.m.Scale != 0) || !last && j > 0 && (len(places) <= halfSums || n.m.Like.ByExpert) {
+			n.roundings(variance, y0)
+		}
+	}
+	n.scaled(y0, variance)
+	if n.m.Shared != nil {
+		x, shared := rowsOf(in.Tensor(2)), make([]float32, width)
+		n.ops.load(shared, x.t.DType, x.bytes(row))
+		kernel.Add(y0, shared)
+	}
+}
+
+// distance of a row of the result from exact values.
+func (n *expertNoise) distance(row int, exact []float32) float64 {
+	y := make([]float32, len(exact))
+	n.ops.load(y, n.ops.dtype, n.recorded.bytes(row))
+	sum := 0.
+	for i, x := range y {
+		d := float64(x) - float64(exact[i])
+		sum += float64(d * d)
+	}
+	return sum
 }
 
 // roundings adds the variance of rounding each of the values.

@@ -115,3 +115,25 @@ func TestLatentRotaryNoise(t *testing.T) {
 		require.Greater(t, math.Abs(elements(t, Deviation(s, m, in(), i, rounded(d, made.Shape, bad), made))[33]), 8.)
 	}
 }
+
+// With FlashInfer a rope has its table in float32, and rounds once, in place.
+func TestLatentRotaryFloatTable(t *testing.T) {
+	const d = tensor.BFloat16
+	n, err := NewNumerics(d, VLLM2026, 1)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(9, 1))
+	q, k := random(rng, d, 3, 2, 8), random(rng, d, 3, 1, 8)
+	before := elements(t, q)
+	rope := Rope{Theta: 10000, Dim: 8, FloatTable: true}
+	in := il.Tuple{tensor.FromInts(tensor.Int64, []int{5, 6, 7}, 3), q, k}
+	out := NewLatentRotary("rope", topology.LatentRotaryEmbedding, rope, 2).Forward(&Step{Numerics: n, Hooks: NoHooks{}}, in).(il.Tuple)
+	require.Same(t, q, out.Tensor(0))
+	want := make([]float64, len(before))
+	for i := range 6 {
+		for j, f := range rope.InvFreq(func(x float64) float64 { return float64(float32(x)) }) {
+			x, y, at := before[i*8+2*j], before[i*8+2*j+1], float64(float32(float64(5+i/2)*f))
+			want[i*8+2*j], want[i*8+2*j+1] = x*math.Cos(at)-y*math.Sin(at), y*math.Cos(at)+x*math.Sin(at)
+		}
+	}
+	require.Equal(t, elements(t, rounded(d, q.Shape, want)), elements(t, q))
+}

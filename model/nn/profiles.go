@@ -51,7 +51,7 @@ var profiles = []profile{
 		o.latent.chunked = attendApart[float32]
 	}},
 	{VLLM2026, "vllm", topology.Era2026, "vLLM since June 2026: RMSNorm and rope round once", func(o *ops[float32]) {
-		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round, sum: exact[float32]}
+		o.points = points[float32]{normed: exact[float32], products: exact[float32], table: o.round, sum: exact[float32], inTorch: o.round}
 		o.floatPoints = o.points
 		o.routers = routerPoints{shareByReciprocal, renormaliseInKernel}
 		o.latent.chunked = attendApart[float32]
@@ -61,7 +61,7 @@ var profiles = []profile{
 		o.points = points[float32]{normed: o.round, products: o.round, table: o.round, sum: o.round}
 		o.attention = newSDPA[float32]
 		o.mix = mixOfTransformers
-		o.latent = latentInTransformers
+		o.latent = latentInSDPA
 		o.quotient = byDivision[float32]
 	}},
 	{TransformersEager, "transformers", topology.Era2025, "transformers 5 on torch with eager attention", func(o *ops[float32]) {
@@ -79,6 +79,7 @@ type points[F real] struct {
 	products func([]F) // a rope's products, before they are added
 	table    func([]F) // a rope's cosines and sines
 	sum      func([]F) // what a Gemma's norm is to normalise: the sum with the residual
+	inTorch  func([]F) // products of a rope that is computed in torch's operations; nil: as products
 }
 
 // pointsOf are the points of a module: float says that transformers' class of it

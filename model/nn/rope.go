@@ -17,7 +17,7 @@ type Rope struct {
 	Float          bool    // transformers' class keeps the table, and what it is multiplied with, in float32 (Olmo2RotaryEmbedding)
 	Interleaved    bool    // what turns are neighbours, and not the halves of a head (is_neox_style False)
 	FloatProducts  bool    // transformers' class multiplies in float32 by a table that it has rounded (CohereRotaryEmbedding)
-	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns, in all profiles
+	InTorch        bool    // vLLM computes it in torch's operations, each of which rounds what it returns
 	FloatTable     bool    // vLLM keeps the table in float32
 	Scaling        Scaling // of the frequencies; nil = none; comparable
 }
@@ -36,8 +36,8 @@ func (o *ops[F]) ropePoints(rope Rope) points[F] {
 	if rope.FloatProducts {
 		p.products = o.floatPoints.products
 	}
-	if rope.InTorch {
-		p.products = o.round
+	if rope.InTorch && p.inTorch != nil {
+		p.products = p.inTorch
 	}
 	if rope.FloatTable {
 		p.table = exact[F]

@@ -46,6 +46,13 @@ var transformersRuns = []transformersRun{
 	{"hf-phi3-long-sdpa", "phi3-longrope-long", nn.Transformers},
 	{"hf-olmo2-sdpa", "olmo2", nn.Transformers},
 	{"hf-olmo2-fp16-eager", "olmo2", nn.TransformersEager},
+	{"hf-mixtral-sdpa", "mixtral", nn.Transformers},
+	{"hf-qwen2moe-sdpa", "qwen2moe", nn.Transformers},
+	{"hf-qwen3moe-fp16-eager", "qwen3moe", nn.TransformersEager},
+	{"hf-granitemoe-sdpa", "granitemoe", nn.Transformers},
+	{"hf-deepseek2-eager", "deepseek2", nn.TransformersEager},
+	{"hf-deepseek3-sdpa", "deepseek3", nn.Transformers},
+	{"hf-glm4moe-sdpa", "glm4moe", nn.Transformers},
 	{"hf-granite-eager", "granite", nn.TransformersEager},
 	{"hf-seedoss-sdpa", "seedoss", nn.Transformers},
 	{"hf-glm4-sdpa", "glm4", nn.Transformers},
@@ -234,7 +241,7 @@ func TestTransformersNoAlarm(t *testing.T) {
 	}
 	for _, c := range transformersRuns {
 		profiles := []nn.Rounding{nn.Transformers, nn.TransformersEager, nn.VLLM2025}
-		if slices.Contains([]string{"olmo2", "olmo3", "phi3-longrope-long", "gptoss", "ernie45", "phi4-mini-long", "cohere2"}, c.checkpoint) { // vLLM rotates otherwise
+		if slices.Contains([]string{"olmo2", "olmo3", "phi3-longrope-long", "gptoss", "ernie45", "phi4-mini-long", "cohere2", "deepseek2"}, c.checkpoint) { // vLLM rotates otherwise
 			profiles = profiles[:2]
 		}
 		if c.session == "hf-gemma2-sdpa" { // whose attention leaves the cap of its scores out
@@ -253,11 +260,31 @@ func TestTransformersNoAlarm(t *testing.T) {
 	}
 }
 
+// Of equal router logits torch's topk takes another expert than vLLM's kernels, which take
+// the first: that is no fault of the experts, as long as the logits are equal.
+func TestTransformersTie(t *testing.T) {
+	s := session(t, "hf-mixtral-tie")
+	ckpt := checkpoint(t, fixture.Architecture("mixtral"))
+	canonical, notes := normalize.Canonical(s, nil, ckpt.Config.NumKeyValueHeads)
+	replay, _, err := Replay(context.Background(), canonical, &notes, ckpt, nil, nn.Transformers, t.TempDir())
+	require.NoError(t, err)
+	b := bitsOf(t, canonical, replay)["model.layers.2.block_sparse_moe.experts"]
+	require.Less(t, b.equal, b.total-20)
+	require.Less(t, b.farthest, 4.)
+	r := diff(t, s, s, compare.Evidence{Replay: replay})
+	require.Nil(t, r.FirstDivergence)
+	require.Equal(t, report.Pass, r.Verdict)
+}
+
 // transformers against vLLM's points in bfloat16 and float16, either as the
 // reference, with and without the replay of what the target was given: the engines
 // round in other places, and no module is at fault.
 func TestTransformersAgainstVLLM(t *testing.T) {
-	for _, name := range []string{"hf-llama-sdpa", "hf-llama-fp16-eager", "hf-qwen2-eager", "hf-qwen3-fp16-sdpa", "hf-phi3-eager", "hf-olmo2-sdpa", "hf-olmo2-fp16-eager", "hf-odd-sdpa", "hf-olmo3-sdpa", "hf-exaone4-sdpa", "hf-smollm3-sdpa"} {
+	for _, name := range []string{
+		"hf-llama-sdpa", "hf-llama-fp16-eager", "hf-qwen2-eager", "hf-qwen3-fp16-sdpa", "hf-phi3-eager", "hf-olmo2-sdpa", "hf-olmo2-fp16-eager", "hf-odd-sdpa",
+		"hf-olmo3-sdpa", "hf-exaone4-sdpa", "hf-smollm3-sdpa", "hf-granite-eager", "hf-seedoss-sdpa", "hf-glm4-sdpa", "hf-glm-eager", "hf-cohere2-sdpa",
+		"hf-cohere-eager", "hf-ernie45-sdpa", "hf-gemma2-eager", "hf-gemma3-sdpa",
+	} {
 		c := transformersRuns[slices.IndexFunc(transformersRuns, func(c transformersRun) bool { return c.session == name })]
 		for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
 			if (strings.Contains(name, "smollm3") || strings.Contains(name, "olmo2")) && as == nn.VLLM2026 {
@@ -338,6 +365,47 @@ func fused(t *testing.T, hf *il.Session, name string) *il.Session {
 	out, err := il.Open(logger.Dir())
 	require.NoError(t, err)
 	return out
+}
+
+// Mixtures against vLLM's points, with the replay of what the target was given: without it
+// a choice between experts that comes out otherwise after another rounding before it
+// looks like a fault of the experts.
+func TestTransformersMixturesAgainstVLLM(t *testing.T) {
+	for _, c := range transformersRuns {
+		if !slices.Contains([]string{"mixtral", "qwen2moe", "qwen3moe", "granitemoe", "deepseek2", "deepseek3", "glm4moe"}, c.checkpoint) {
+			continue
+		}
+		for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+			if c.checkpoint == "qwen2moe" && as == nn.VLLM2026 {
+				continue // logged is what transformers has, in which its era cannot be seen
+			}
+			t.Run(c.session+" "+string(as), func(t *testing.T) {
+				hf := session(t, c.session)
+				canonical, replay := replayOf(t, hf, c.checkpoint, c.rounding)
+				vllm := runAs(t, canonical, c.checkpoint, as)
+				_, vllmReplay := replayOf(t, vllm, c.checkpoint, as)
+				for _, r := range []*report.Report{diff(t, hf, vllm, compare.Evidence{Replay: vllmReplay}), diff(t, vllm, hf, compare.Evidence{Replay: replay})} {
+					require.Nil(t, r.FirstDivergence)
+					require.Equal(t, report.Pass, r.Verdict)
+				}
+			})
+		}
+	}
+}
+
+// DeepSeek-V3 in float32: transformers' run and that of either era of vLLM pass, though one of them
+// computes in the space of the latents, and so does the replay of each.
+func TestTransformersLatentsFloat32(t *testing.T) {
+	hf := session(t, "hf-deepseek3-fp32")
+	for _, as := range []nn.Rounding{nn.VLLM2025, nn.VLLM2026} {
+		canonical, replay := replayOf(t, hf, "deepseek3-kimi", as)
+		vllm := runAs(t, canonical, "deepseek3-kimi", as)
+		for _, r := range []*report.Report{diff(t, hf, vllm, compare.Evidence{}), diff(t, vllm, hf, compare.Evidence{Replay: replay})} {
+			require.Nil(t, r.FirstDivergence)
+			require.Equal(t, report.Pass, r.Verdict)
+			require.Equal(t, 100., r.Coverage.Percent())
+		}
+	}
 }
 
 // runAs runs the tokens of a session with a profile.

@@ -1,4 +1,6 @@
 """Granite, GLM-4, Cohere, Seed-OSS, ERNIE 4.5 and Phi-4: dense models."""
+import math
+
 import torch
 
 from make import rope
@@ -124,6 +126,36 @@ class Dense(Mixture):
         return self.tensors
 
 
+class Phi(Dense):
+    """models/phi3.py and rotary_embedding/phi3_long_rope_scaled_rope.py, which has no kernel: torch's operations round in all
+    eras. The table is the long one where max_model_len is above the original positions (from v0.11.1 on)."""
+
+    def attention(self, n, i, positions, hidden):
+        c = self.config
+        d = c.hidden_size // c.num_attention_heads
+        qkv = self.linear(n + ".qkv_proj", hidden, n + ".qkv_proj")
+        q, k, v = qkv.split([c.num_attention_heads * d] + 2 * [c.num_key_value_heads * d], dim=-1)
+        q, k = self.rotate("model.layers.0.self_attn.rotary_emb" + (f"_{i}" if i else ""), positions, q, k, d)
+        return self.linear(n + ".o_proj", self.attend(n + ".attn", q, k, v, d, d ** -0.5, c.sliding_window or len(q)), n + ".o_proj")
+
+    def rotate(self, name, positions, q, k, d):
+        c = self.config
+        rot, original = int(d * c.rope_parameters["partial_rotary_factor"]), c.original_max_position_embeddings
+        inv = 1.0 / (torch.tensor(c.rope_parameters["long_factor"]) * 10000.0 ** (torch.arange(0, rot, 2).float() / rot))
+        angles = positions.float()[:, None] * inv
+        mscale = math.sqrt(1 + math.log(c.max_position_embeddings / original) / math.log(original))
+        cos, sin = ((f(angles) * mscale).to(A).repeat(1, 2)[:, None] for f in (torch.cos, torch.sin))
+
+        def f(positions, q, k):
+            out = []
+            for x in (q, k):
+                turn, rest = x.view(len(positions), -1, d).split([rot, d - rot], dim=-1)
+                a, b = turn.chunk(2, dim=-1)
+                out.append(torch.cat([turn * cos + torch.cat([-b, a], dim=-1) * sin, rest], dim=-1).flatten(1))
+            return tuple(out)
+        return self.call(name, f, positions, q, k)
+
+
 BF16 = {
     "granite": (Dense, Dense.granite, ERAS),
     "seedoss": (Dense, Dense.like_llama, ERAS),
@@ -132,4 +164,5 @@ BF16 = {
     "cohere2": (Dense, Dense.cohere, ERAS),
     "cohere-qknorm": (Dense, Dense.cohere, ERAS),
     "ernie45": (Dense, Dense.like_llama, ERAS),
+    "phi4-mini-long": (Phi, Phi.like_llama, ERAS),
 }

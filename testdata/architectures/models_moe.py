@@ -8,7 +8,7 @@ MODELS = {
     "mixtral": ("Mixtral", dict(rope_parameters=rope("default", ), intermediate_size=24, num_local_experts=5, num_experts_per_tok=2, sliding_window=11)),
     "mixtral-three": ("Mixtral", dict(rope_parameters=rope("default"), intermediate_size=20, num_local_experts=6, num_experts_per_tok=3, head_dim=12,
                                       rms_norm_eps=1e-6, tie_word_embeddings=True)),
-    "qwen2moe": ("Qwen2Moe", dict(rope_parameters=rope("default"), moe_intermediate_size=12, shared_expert_intermediate_size=28, num_experts=6,
+    "qwen2moe": ("Qwen2Moe", dict(rope_parameters=rope("default"), moe_intermediate_size=24, shared_expert_intermediate_size=28, num_experts=6,
                                   num_experts_per_tok=3, mlp_only_layers=[1])),
     "qwen2moe-renormalised": ("Qwen2Moe", dict(rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=32), num_experts=4,
                                                moe_intermediate_size=20, shared_expert_intermediate_size=8, num_experts_per_tok=2,

@@ -44,17 +44,19 @@ class Backend(Olmo):
         for i in range(self.config.num_hidden_layers):
             n = f"model.layers.{i}"
             if olmo:
-                hidden = hidden + self.norm(n + ".post_attention_layernorm", self.backend_attention(i, hidden, cos, sin, True))
+                hidden = hidden + self.norm(n + ".post_attention_layernorm", self.attention(i, hidden, cos, sin, True))
                 hidden = hidden + self.norm(n + ".post_feedforward_layernorm", self.backend_mlp(n + ".mlp", hidden))
             else:
-                rope = self.config.no_rope_layers[i]
-                hidden = hidden + self.backend_attention(i, self.norm(n + ".input_layernorm", hidden), *((cos, sin) if rope else (None, None)), False)
+                hidden = hidden + self.attention(i, self.norm(n + ".input_layernorm", hidden), cos, sin, False)
                 hidden = hidden + self.backend_mlp(n + ".mlp", self.norm(n + ".post_attention_layernorm", hidden))
         hidden = self.norm("model.norm", hidden)[0]
         head = self.weights.get("lm_head.weight", self.weights["model.embed_tokens.weight"])
         logits = (hidden.float() @ head.float().T).to(A)
         self.tensors["logits_processor.inputs.1"], self.tensors["logits_processor.outputs.0"] = hidden, logits
         return self.tensors
+
+    def attention(self, i, hidden, cos, sin, full):  # which hooks see no arguments of
+        return self.call(f"model.layers.{i}.self_attn", lambda h, c, s: self.backend_attention(i, h, c, s, full), hidden, cos, sin)
 
     def backend_attention(self, i, hidden, cos, sin, full):
         n = f"model.layers.{i}.self_attn"
@@ -66,7 +68,7 @@ class Backend(Olmo):
             q, k, v = qkv.split([len(self.weights[p + ".weight"]) for p in parts], dim=-1)
         if full:
             q, k = self.norm(n + ".q_norm", q), self.norm(n + ".k_norm", k)
-        if cos is not None:
+        if full or self.config.no_rope_layers[i]:
             q, k = self.turned(q, cos, sin), self.turned(k, cos, sin)
         kept, self.tensors = self.tensors, {}
         out = Trace.attend(self, n + ".attn", q[0], k[0], v[0])[None]
