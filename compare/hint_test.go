@@ -84,7 +84,7 @@ func TestHints(t *testing.T) {
 			}
 			return r[c]
 		}, 64)},
-		{"attention scale", l1 + ".self_attn.attn/outputs", "attention's scale or mask", mod(func(r []float64, row, c, _ int) float64 {
+		{"attention scale", l1 + ".self_attn.attn/outputs", "attention's scale, soft cap or mask", mod(func(r []float64, row, c, _ int) float64 {
 			return r[c] + 0.1*float64(row)*hash(row*64+c)
 		}, 64)},
 		{"NaN", l1 + ".self_attn.attn/outputs", "memory that was not written, or a single broken value: what is not finite begins here, in 1 value of the target, first in row 1 (request 0, position 1, token ", func(v []float64) { v[70] = nan }},

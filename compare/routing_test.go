@@ -23,6 +23,7 @@ type mixture struct {
 	noise  *rand.Rand                                     // nil for the reference
 	scores func(layer, token int, scores []float64)       // an edit of a router's scores
 	choose func(layer, token int, scores []float64) []int // of the router that is wrong; nil for the largest two
+	tells  bool                                           // the router returns the experts that it chose, as transformers' does
 	log    *il.Logger
 }
 
@@ -49,7 +50,10 @@ func (m *mixture) jitter(rows [][]float64) [][]float64 {
 }
 
 func (m *mixture) call(name string, in [][]float64, inside func() [][]float64) [][]float64 {
-	args := il.Tuple{m.tensor(in)}
+	return m.calls(name, il.Tuple{m.tensor(in)}, inside)
+}
+
+func (m *mixture) calls(name string, args il.Tuple, inside func() [][]float64) [][]float64 {
 	m.log.Pre(name, args)
 	out := inside()
 	m.log.Post(name, args, m.tensor(out))
@@ -104,16 +108,27 @@ func (m *mixture) run(t *testing.T) *il.Session {
 
 // mixed is the block of a router and its experts.
 func (m *mixture) mixed(name string, layer int, x, router [][]float64, experts [][][]float64) [][]float64 {
-	scores := m.call(name+".block_sparse_moe.gate", x, func() [][]float64 {
-		s := m.jitter(times(x, router))
-		for token := range s {
-			if m.scores != nil {
-				m.scores(layer, token, s[token])
-			}
+	scores := m.jitter(times(x, router))
+	for token := range scores {
+		if m.scores != nil {
+			m.scores(layer, token, scores[token])
 		}
-		return s
-	})
-	return m.call(name+".block_sparse_moe.experts", x, func() [][]float64 {
+	}
+	gate, given := il.Value(m.tensor(scores)), il.Tuple{m.tensor(x)}
+	if m.tells {
+		var ids []int
+		var weights [][]float64
+		for _, s := range scores {
+			two := largestTwo(s)
+			ids, weights = append(ids, two...), append(weights, []float64{s[two[0]], s[two[1]]})
+		}
+		told := tensor.FromInts(tensor.Int64, ids, len(x), 2)
+		gate, given = il.Tuple{gate, m.tensor(weights), told}, append(given, told)
+	}
+	in := il.Tuple{m.tensor(x)}
+	m.log.Pre(name+".block_sparse_moe.gate", in)
+	m.log.Post(name+".block_sparse_moe.gate", in, gate)
+	return m.calls(name+".block_sparse_moe.experts", given, func() [][]float64 {
 		out := make([][]float64, len(x))
 		for token := range x {
 			chosen := largestTwo(scores[token])
@@ -247,6 +262,21 @@ func TestRouting(t *testing.T) {
 				require.Contains(t, r.FirstDivergence.Why, c.why)
 			}
 			requireMerged(t, r, ref, target, c.opts, 3)
+		})
+	}
+	for name, c := range map[string]struct {
+		target  *mixture
+		verdict report.Verdict
+	}{
+		"a near tie":     {&mixture{tells: true, noise: noise(), scores: ties(-1, 1)}, report.Pass},
+		"another expert": {&mixture{tells: true, noise: noise(), scores: ties(1, -1)}, report.Fail},
+	} {
+		t.Run(name+", told by the router", func(t *testing.T) {
+			ref, target := (&mixture{tells: true, scores: ties(1, 1)}).run(t), c.target.run(t)
+			r, err := Sessions(ref, target, Options{})
+			require.NoError(t, err)
+			require.Equal(t, c.verdict, r.Verdict, text(t, r, render.TextOptions{}))
+			requireMerged(t, r, ref, target, Options{}, 3)
 		})
 	}
 	bounds := Options{Bounds: report.Bounds{MaxRelL2: new(float64)}}

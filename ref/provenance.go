@@ -57,12 +57,6 @@ func (e *Engine) Provenance(ckpt *model.Checkpoint, version string) (*provenance
 		Numerics:  provenance.Numerics{Float32MatmulPrecision: "highest"},
 		Versions:  map[string]string{"go": runtime.Version()},
 	}
-	if cfg.Experts.Num > 0 {
-		r.Model.ExpertsPerToken, r.Model.ExpertChoice = cfg.Experts.TopK, provenance.ChoiceLargest
-		if cfg.Deepseek.ByGroupOrBias() {
-			r.Model.ExpertChoice = provenance.ChoiceBiased
-		}
-	}
 	if e.DType().Size() == 2 {
 		r.Engine.Rounding = string(e.rounding)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/ilref/ilref/il/provenance"
 	"github.com/ilref/ilref/model"
 	"github.com/ilref/ilref/model/nn"
+	"github.com/ilref/ilref/tensor"
 	"github.com/ilref/ilref/topology"
 )
 
@@ -64,6 +65,40 @@ func (e *Engine) choices(routing func(nn.Routing) nn.Routing) Choice {
 		}
 		return e.numerics.Choose(m, scores)
 	}
+}
+
+// Weighing computes what the experts of a router return for hidden states (T, H) and its
+// scores (T, E); nil where it cannot.
+type Weighing func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor
+
+// OtherWeights are what the engine's experts return where they are weighed otherwise, by what
+// that is.
+func (e *Engine) OtherWeights() map[string]Weighing {
+	out := map[string]Weighing{}
+	for _, x := range e.Model.Modules() {
+		if m := mixtureOf(x); m != nil {
+			for how := range nn.OtherWeights(m.Routing) {
+				out[how] = func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor {
+					return e.weighed(how, module, hidden, scores)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (e *Engine) weighed(how, module string, hidden, scores *tensor.Tensor) *tensor.Tensor {
+	m := expertsBeside(e.Model, module)
+	if m == nil || nn.OtherWeights(m.Routing)[how] == nil || len(hidden.Shape) != 2 || len(scores.Shape) != 2 {
+		return nil
+	}
+	h, _ := m.Experts[0].W2.Weight.Shape()
+	if hidden.DType != e.DType() || !scores.DType.IsFloat() || hidden.Shape[0] != scores.Shape[0] || hidden.Shape[1] != h || scores.Shape[1] != len(m.Experts) {
+		return nil // of another model
+	}
+	other := *m
+	other.Routing, other.InPlace = nn.OtherWeights(m.Routing)[how], false
+	return other.Mix(&nn.Step{Numerics: e.numerics, Hooks: nn.NoHooks{}}, hidden, scores)
 }
 
 // mixtureOf are the experts that a module is, nil for none.

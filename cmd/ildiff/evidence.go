@@ -107,11 +107,11 @@ func (f *evidenceFlags) open(ctx context.Context, reference, target *il.Session,
 	if err := tellOtherWeights(target, ckpt, ref.ActivationDType(canonical), stderr); err != nil {
 		return remove, fmt.Errorf("--model: %w", err)
 	}
-	choice, exact, without, err := evidence.Choices(target, ckpt)
+	routers, err := evidence.RoutersOf(target, ckpt)
 	if err != nil {
 		return remove, fmt.Errorf("--model: %w", err)
 	}
-	opts.Experts = measure.NewExperts(choice, exact, without)
+	opts.Experts = measure.NewExperts(routers.Choice, routers.Exact, routers.Without, routers.Weighed)
 	var skipped []ref.SkippedCall
 	if e.Replay, skipped, err = evidence.Replay(ctx, canonical, &notes, ckpt, own, evidence.RoundingOf(target), dir); err != nil {
 		return remove, fmt.Errorf("--model: %w", err)

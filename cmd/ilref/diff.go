@@ -28,11 +28,11 @@ func (f *runFlags) compare(ctx context.Context, ckpt *model.Checkpoint, job *job
 	}
 	opts := compare.Options{CommonOnly: f.config != "" || f.configPath != ""}
 	opts.Evidence.KVHeads = ckpt.Config.NumKeyValueHeads
-	choice, exact, without, err := evidence.Choices(job.like, ckpt)
+	routers, err := evidence.RoutersOf(job.like, ckpt)
 	if err != nil {
 		return err
 	}
-	opts.Experts = measure.NewExperts(choice, exact, without)
+	opts.Experts = measure.NewExperts(routers.Choice, routers.Exact, routers.Without, routers.Weighed)
 	dir, err := os.MkdirTemp("", "ilref-replay-")
 	if err != nil {
 		return fmt.Errorf("--diff: no room for the replay: %w", err)

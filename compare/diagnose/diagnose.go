@@ -106,7 +106,7 @@ type suspect struct {
 
 // rules are tried in order; the first that has something to say is the hint.
 var rules = []func(*suspect) string{
-	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).ofRequests, (*suspect).otherChoice, (*suspect).ofExperts, (*suspect).coarseRouter, (*suspect).fewRows, (*suspect).rope, (*suspect).rotated,
+	(*suspect).notFinite, (*suspect).embedding, (*suspect).copied, (*suspect).activation, (*suspect).ofRequests, (*suspect).otherChoice, (*suspect).otherWeights, (*suspect).ofExperts, (*suspect).coarseRouter, (*suspect).fewRows, (*suspect).rope, (*suspect).rotated,
 	(*suspect).renormalised, (*suspect).shared, (*suspect).onePlus, (*suspect).constantScale, (*suspect).sinks, (*suspect).softCap, (*suspect).permuted, (*suspect).offset, (*suspect).lowRank, (*suspect).blockScale, (*suspect).cache, (*suspect).rowScale, (*suspect).rowRange, (*suspect).columns, (*suspect).fromPosition,
 	(*suspect).columnScale, (*suspect).shifted, (*suspect).coarse, (*suspect).singleRequests, (*suspect).logits, (*suspect).uniform,
 }

@@ -214,6 +214,40 @@ func (s *suspect) otherChoice() string {
 	return fmt.Sprintf("%s left out of the choice of experts: the %d rows that are wrong are those that go to other experts without it, and the other %d are within rounding", found[0], len(wrong), s.rows-len(wrong))
 }
 
+// otherWeights is about experts that are weighed otherwise, as the model at hand computes
+// it for the target's own input.
+func (s *suspect) otherWeights() string {
+	router := routerOf(s.Call)
+	if s.Of.Kind != topology.Experts || s.pair.Direction == report.Inputs || router == nil || router.Target == nil || len(s.experts.Weighed) == 0 {
+		return ""
+	}
+	hidden, scores := pairing.FindSlot(router.Target, il.Inputs, "0"), cmp.Or(pairing.FindSlot(router.Target, il.Outputs, "0"), pairing.FindSlot(router.Target, il.Outputs, ""))
+	if hidden == nil || scores == nil {
+		return ""
+	}
+	var found []string
+	_ = il.WithBoth(hidden, scores, func(x, y *tensor.Tensor) error { // unreadable: it is not known
+		if !worthReading(x, x.Numel()) || !worthReading(y, y.Numel()) || x.Meta || y.Meta {
+			return nil
+		}
+		for _, how := range slices.Sorted(maps.Keys(s.experts.Weighed)) {
+			made := s.experts.Weighed[how](router.Module, x, y)
+			if made == nil || made.Numel() < len(s.t) {
+				continue
+			}
+			v := make([]float64, len(s.t))
+			if made.Float64s(v, 0) == nil && relative(v, s.t) <= s.noise && relative(v, s.r) > 2*s.noise {
+				found = append(found, how)
+			}
+		}
+		return nil
+	})
+	if len(found) != 1 {
+		return ""
+	}
+	return fmt.Sprintf("%s: with that the model gives what the target has (within rounding)", found[0])
+}
+
 // renormalised is about the weights of experts that add up to one on one side alone.
 func (s *suspect) renormalised() string {
 	if s.Of.Kind != topology.Experts || s.rows < enough {

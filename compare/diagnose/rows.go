@@ -325,7 +325,7 @@ func (s *suspect) fromPosition() string {
 	case first == 1 && s.Of.Kind != topology.Attention:
 		return ""
 	case first == 1:
-		return "attention's scale or mask, or which keys it reads: position 0, which sees itself alone, is right, and all later ones are wrong"
+		return "attention's scale, soft cap or mask, or which keys it reads: position 0, which sees itself alone, is right, and all later ones are wrong"
 	case s.tokens.Cuts[first]:
 		return fmt.Sprintf("from the second chunk on: the cache or the context of a prompt that one session ran in chunks: positions up to %d are right, from %d on, where a chunk begins, they are wrong", lastRight, first)
 	}

@@ -19,6 +19,7 @@ func (j *noiseJudge) handedBy(c *pairing.Call, t *report.TensorDiff) pairing.Pro
 		h.Left, h.Scaled = f.Leaves(j.ratioLimit, coarsest(c)), f.WrongScale()
 		if c.Of.Kind == topology.Attention {
 			h.Apart, h.Row, h.Excess = max(h.Apart, f.Whole), max(h.Row, f.Whole), max(h.Excess, f.Whole)
+			h.Scaled = h.Scaled || f.Whole > 0
 		}
 	}
 	return h

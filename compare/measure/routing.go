@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -27,13 +28,24 @@ type Experts struct {
 	// Exact is Of without the rounding of the session's type, nil for the same. Where they
 	// part, either may have been chosen.
 	Exact func(module string, scores []float64) []int
+	// Weighed are what the experts of a router return for hidden states and its scores were
+	// they weighed otherwise, by what that is; nil where that cannot be computed.
+	Weighed map[string]func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor
 }
 
 // NewExperts are those that a model's routers choose, of functions of that kind.
-func NewExperts[F ~func(module string, scores []float64) []int](of, exact F, without map[string]F) Experts {
-	e := Experts{Of: of, Exact: exact, Without: map[string]func(string, []float64) []int{}}
+func NewExperts[F ~func(module string, scores []float64) []int, W ~func(module string, hidden, scores *tensor.Tensor) *tensor.Tensor](
+	of, exact F, without map[string]F, weighed map[string]W,
+) Experts {
+	e := Experts{
+		Of: of, Exact: exact, Without: map[string]func(string, []float64) []int{},
+		Weighed: map[string]func(string, *tensor.Tensor, *tensor.Tensor) *tensor.Tensor{},
+	}
 	for part, f := range without {
 		e.Without[part] = f
+	}
+	for how, f := range weighed {
+		e.Weighed[how] = f
 	}
 	return e
 }
@@ -127,8 +139,13 @@ func (r *routed) leave(c *pairing.Call) {
 	}
 	r.measureAgain(c, report.Outputs)
 	r.measureAgain(c, report.PostFwdInputs)
-	if c.Of.Kind == topology.Router { // of whose own scores every token counts
+	if c.Of.Kind == topology.Router { // of whose own scores every token counts, and not of what else it returns
 		r.route(c)
+		for _, p := range c.Slots {
+			if t := p.Result; t != nil && p.Slot != "0" && p.Slot != "" && p.Direction == report.Outputs {
+				r.measureOne(c, p, r.now())
+			}
+		}
 	}
 	r.calls = r.calls[:len(r.calls)-1]
 	if r.alone {
@@ -145,12 +162,22 @@ func (r *routed) measureAgain(c *pairing.Call, direction string) {
 		s = s.ofHead(c, r.forward)
 	}
 	for _, p := range c.Slots {
-		t := p.Result
-		if s.n == 0 || t == nil || p.Direction != direction || p.Bounds.Alone() || t.Gap.Identical() || report.IsInteger(t) {
-			continue
+		if p.Direction == direction {
+			r.measureOne(c, p, s)
 		}
+	}
+}
+
+// measureOne measures a tensor without the rows in s.
+func (r *routed) measureOne(c *pairing.Call, p *pairing.Pair, s *rowSet) {
+	switch t := p.Result; {
+	case t == nil || p.Bounds.Alone() || t.Gap.Identical():
+	case report.IsInteger(t):
+		sameExperts(c, p, s)
+	case s.n == 0:
+	default:
 		if again, err := worstRank(r.ctx, p, r.tolerance, s); err == nil && again.LeftOut > 0 {
-			t.Whole, t.Gap, t.Rank, t.LeftOut = t.Gap, again.Gap, again.Rank, again.LeftOut
+			t.Whole, t.Gap, t.Rank, t.LeftOut = cmp.Or(t.Whole, t.Gap), again.Gap, again.Rank, again.LeftOut
 		}
 	}
 }
@@ -190,7 +217,7 @@ func (r *routed) route(c *pairing.Call) {
 // compare takes in the scores of all tokens.
 func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor.DType) *report.Routing {
 	out := &report.Routing{PerToken: r.experts.PerToken}
-	known := len(scores[0]) > 0 && r.experts.Chosen(c.Module, scores[0][0]) != nil
+	chosen := r.choices(c, scores)
 	left, typical := &rowSet{}, typicalSize(scores[0])
 	left.join(r.now())
 	for i, a := range scores[0] {
@@ -202,12 +229,12 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		switch {
 		case slices.Equal(a, b):
 			continue
-		case !known:
+		case chosen == nil:
 			r.maybe.add(i, len(scores[0]))
 			r.likely += tieShare(a, b)
 			continue
 		}
-		x := r.rerouted(c.Module, a, b)
+		x := r.rerouted(a, b, chosen[0][i], chosen[1][i])
 		switch {
 		case x == nil && r.experts.undecided(c.Module, a, b):
 			r.maybe.add(i, len(scores[0]))
@@ -232,7 +259,7 @@ func (r *routed) compare(c *pairing.Call, scores [2][][]float64, types [2]tensor
 		}
 		r.now().add(i, len(scores[0]))
 	}
-	if !known {
+	if chosen == nil {
 		out.Tokens = 0
 	}
 	return out

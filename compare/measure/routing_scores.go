@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ilref/ilref/compare/metric"
 	"github.com/ilref/ilref/compare/pairing"
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/compare/rounding"
@@ -33,8 +34,8 @@ func ScoreRows(t *tensor.Tensor) ([][]float64, error) {
 // rerouted tells of a token that the scores a of the reference and b of the target send to
 // other experts, nil where the experts are the same: the pair of experts with the largest lead,
 // or, where the largest scores do not choose, the most that a score is off.
-func (r *routed) rerouted(module string, a, b []float64) *report.Reroute {
-	x, y := r.experts.Chosen(module, a), r.experts.Chosen(module, b)
+// x and y are the experts.
+func (r *routed) rerouted(a, b []float64, x, y []int) *report.Reroute {
 	from := slices.DeleteFunc(slices.Clone(x), func(e int) bool { return slices.Contains(y, e) })
 	to := slices.DeleteFunc(slices.Clone(y), func(e int) bool { return slices.Contains(x, e) })
 	if len(from) == 0 || len(to) == 0 {
@@ -157,4 +158,82 @@ func (s *rowSet) ofHead(c *pairing.Call, f *pairing.Forward) *rowSet {
 		}
 	}
 	return s
+}
+
+// choices are the experts of both sides' rows: those that the router returned, as
+// transformers' do, or that its scores choose; nil where they are not known.
+func (r *routed) choices(c *pairing.Call, scores [2][][]float64) [][][]int {
+	for _, p := range pairsOf(c) {
+		if x, y := expertRows(c, p); p.Direction == report.Outputs && len(x) == len(scores[0]) && len(y) == len(x) {
+			return [][][]int{x, y}
+		}
+	}
+	out := make([][][]int, 2)
+	for side := range scores {
+		for _, row := range scores[side] {
+			chosen := r.experts.Chosen(c.Module, row)
+			if chosen == nil {
+				return nil
+			}
+			out[side] = append(out[side], chosen)
+		}
+	}
+	return out
+}
+
+// expertRows are the rows of a pair of integers, a token's experts each; nil of others.
+func expertRows(c *pairing.Call, p *pairing.Pair) (ref, target [][]int) {
+	x, y := recorded(c, p, true)
+	if x == nil {
+		return nil, nil
+	}
+	err := il.WithBoth(x, y, func(x, y *tensor.Tensor) error {
+		for _, side := range []struct {
+			t   *tensor.Tensor
+			out *[][]int
+		}{{x, &ref}, {y, &target}} {
+			if !side.t.DType.IsInt() || side.t.Meta || len(side.t.Shape) != 2 || side.t.Shape[1] == 0 {
+				return fmt.Errorf("%s: no experts of tokens", side.t)
+			}
+			v, err := side.t.Ints()
+			if err != nil {
+				return err
+			}
+			for row := range slices.Chunk(v, side.t.Shape[1]) {
+				*side.out = append(*side.out, row)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil
+	}
+	return ref, target
+}
+
+// sameExperts takes a tensor of tokens' experts for equal where each token has the same, in
+// whatever order, but for those in s.
+func sameExperts(c *pairing.Call, p *pairing.Pair, s *rowSet) {
+	if c.Of.Kind != topology.Router && c.Of.Kind != topology.Experts {
+		return
+	}
+	x, y := expertRows(c, p)
+	if len(x) == 0 || len(x) != len(y) || s.n > 0 && len(s.in) != len(x) {
+		return
+	}
+	n := 0
+	for i := range x {
+		switch {
+		case slices.Equal(x[i], y[i]):
+		case otherSet(x[i], y[i]) && !s.has(i):
+			return
+		default:
+			n++
+		}
+	}
+	if t := p.Result; n > 0 {
+		g := *t.Gap
+		t.Whole, t.LeftOut = cmp.Or(t.Whole, t.Gap), n
+		t.Gap = &metric.Gap{Numel: g.Numel, Values: g.Values, Equal: g.Values, NormRatio: 1}
+	}
 }

@@ -18,12 +18,12 @@ import (
 // oneRope gives the calls of the stages' rotary embeddings the names that a
 // single process gives them, and tells which. Models that have several
 // embeddings by nature call one more often than there are layers up to the
-// next: their session is returned as it is.
+// next, or two on one device: their session is returned as it is.
 func oneRope(s *il.Session) (*il.Session, []string) {
 	ropes := ropesOf(s)
 	var warnings []string
 	for i, r := range ropes {
-		if i+1 < len(ropes) && ropes[i+1].in(r) && r.calls > ropes[i+1].layer-r.layer {
+		if i+1 < len(ropes) && ropes[i+1].in(r) && (r.calls > ropes[i+1].layer-r.layer || r.sharesDevice(ropes[i+1])) {
 			return s, nil
 		}
 		if r.layer > 0 {
@@ -54,11 +54,17 @@ type rope struct {
 	before, after string // the layer's number
 	layer         int
 	calls         int // of a step, at most
+	devices       []string
+}
+
+// sharesDevice reports whether two embeddings ran on one device, as those of stages do not.
+func (r rope) sharesDevice(other rope) bool {
+	return slices.ContainsFunc(r.devices, func(d string) bool { return slices.Contains(other.devices, d) })
 }
 
 func (r rope) name() string       { return r.before + strconv.Itoa(r.layer) + r.after }
 func (r rope) first() rope        { return rope{before: r.before, after: r.after} }
-func (r rope) in(other rope) bool { return r.first() == other.first() }
+func (r rope) in(other rope) bool { return r.first().name() == other.first().name() }
 
 // ropeOf takes the name of a rotary embedding within a layer apart.
 func ropeOf(c *il.Call) (rope, bool) {
@@ -66,7 +72,15 @@ func ropeOf(c *il.Call) (rope, bool) {
 	if m.Layer < 0 || m.Kind != topology.Rope {
 		return rope{}, false
 	}
-	return rope{m.Prefix, "." + m.Rel, m.Layer, c.Index + 1}, true
+	r := rope{before: m.Prefix, after: "." + m.Rel, layer: m.Layer, calls: c.Index + 1}
+	for _, s := range c.Slots {
+		for _, t := range s.Tensors {
+			r.devices = append(r.devices, t.Device)
+		}
+	}
+	slices.Sort(r.devices)
+	r.devices = slices.Compact(r.devices)
+	return r, true
 }
 
 // ropesOf lists the rotary embeddings of a session by layer.

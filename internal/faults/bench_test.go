@@ -217,7 +217,7 @@ func knownExperts(tb testing.TB, b *Bench) (out measure.Experts) {
 	plain, err := ref.NewEngine(m, ref.Config{DType: tensor.Float32})
 	require.NoError(tb, err)
 	if choice := e.Choices(); choice != nil {
-		out = measure.NewExperts(choice, plain.Choices(), e.ChoicesWithout())
+		out = measure.NewExperts(choice, plain.Choices(), e.ChoicesWithout(), e.OtherWeights())
 	}
 	each(m, func(x *nn.Experts) { out.PerToken, out.Biased = x.Routing.TopK(), !nn.ByScores(x.Routing) })
 	return out
@@ -228,7 +228,7 @@ func knownExperts(tb testing.TB, b *Bench) (out measure.Experts) {
 func (b *Bench) experts(m mode) measure.Experts {
 	out := b.known
 	if m.name == modes[0].name {
-		out.Of, out.Exact, out.Without = nil, nil, nil
+		out.Of, out.Exact, out.Without, out.Weighed = nil, nil, nil, nil
 	}
 	return out
 }

@@ -41,6 +41,8 @@ token, of two layers each. A cell counts the models on which the fault is report
 * **split-K** — the same three on both gopher-1m under the hardest noise there is: two rounded partial sums in every product.
 * **hint** — ildiff gives the right likely cause, in how many of the cases that are named.
 
+Faults of mixtures and of other families are in [fault-suite-families.md](fault-suite-families.md).
+
 `
 
 func (s *scores) markdown() string {

@@ -27,8 +27,15 @@ func choiceFaults(m mixture) []Fault {
 			Inject: routing(func(r *nn.SigmoidTopK) { r.Bias = make([]float64, len(r.Bias)) }),
 		},
 		{
-			Name: "bias used as weight", What: "the weights of the experts are the scores with the bias", Where: m.at(".experts"),
-			Inject: func(r *Run) { Wrap(r, biasedWeights) },
+			Name: "bias used as weight", What: "the weights of the experts are the scores with the bias",
+			Hint: "the correction bias in the weights", NeedsModel: true, Where: m.at(".experts"),
+			Inject: func(r *Run) {
+				each(r.Model, func(e *nn.Experts) {
+					for _, wrong := range nn.OtherWeights(e.Routing) {
+						e.Routing = wrong
+					}
+				})
+			},
 		},
 		{
 			Name: "group limit ignored", What: "experts are chosen of all groups",
@@ -36,22 +43,6 @@ func choiceFaults(m mixture) []Fault {
 			Inject: routing(func(r *nn.SigmoidTopK) { r.Groups = nn.Groups{} }),
 		},
 	}
-}
-
-// biasedWeights gives experts the logits of the biased scores, and no bias to add.
-func biasedWeights(s *nn.Step, m *nn.Experts, in il.Tuple, forward nn.Computation) il.Value {
-	routing := m.Routing.(nn.SigmoidTopK)
-	bias := routing.Bias
-	routing.Bias = make([]float64, len(bias))
-	wrong := *m
-	wrong.Routing = routing
-	logits := edited(in.Tensor(1), func(_ int, v []float64) {
-		for i, x := range v {
-			p := min(max(1/(1+math.Exp(-x))+bias[i], 1e-6), 1-1e-6)
-			v[i] = math.Log(p / (1 - p))
-		}
-	})
-	return forward(s, &wrong, append(il.Tuple{in[0], logits}, in[2:]...))
 }
 
 // besideFaults are of a block that adds shared experts to a scaled sum, of a tuple that its
@@ -253,5 +244,61 @@ func softCapped(c float64) Fault {
 				}
 			})
 		}),
+	}
+}
+
+// gemmaFaults are of Gemma's norms and of what is beside its layers.
+func gemmaFaults(root float64) []Fault {
+	return []Fault{
+		unscaledEmbedding(1, root),
+		{
+			Name: "1+w taken as w", What: "every norm multiplies by its weight, without the 1",
+			Hint: "the norm's weight taken as w", Where: Place{Module: topology.InLayer(0, topology.InputNormName)},
+			Inject: func(r *Run) {
+				Wrap(r, func(s *nn.Step, m *nn.GemmaRMSNorm, in il.Tuple, forward nn.Computation) il.Value {
+					w := make([]float64, m.Weight.Numel())
+					_ = m.Weight.Float64s(w, 0)
+					out := forward(s, m, in)
+					edit(first(out), func(_ int, v []float64) {
+						for i := range v {
+							v[i] *= w[i] / (1 + w[i])
+						}
+					})
+					return out
+				})
+			},
+		},
+	}
+}
+
+// capFaults are of soft caps.
+func capFaults() []Fault {
+	return []Fault{
+		{
+			Name: "soft cap of attention dropped", What: "scores are not capped",
+			Hint: "attention's scale, soft cap or mask", Where: Place{Module: topology.InLayer(0, topology.AttnName)},
+			Inject: func(r *Run) {
+				each(r.Model, func(m *nn.Attention) { m.Softcap = 0 })
+			},
+		},
+		{
+			Name: "soft cap of logits dropped", What: "logits are not capped",
+			Hint: "the soft cap was left out", Where: Place{Step: 1, Module: topology.LogitsProcessorName}, // of the forward of step 0
+			Inject: func(r *Run) {
+				each(r.Model, func(m *nn.LogitsProcessor) { m.Softcap = 0 })
+			},
+		},
+	}
+}
+
+// exchangedRopes gives layers of a window the rope of the others, and those theirs.
+func exchangedRopes() Fault {
+	return Fault{
+		Name: "local and global rope exchanged", What: "layers of a window rotate as the others do, and those as they",
+		Hint: "rope theta or rope scaling|rotation by other angles", Where: Place{Module: rope},
+		Inject: func(r *Run) {
+			a, b := get[*nn.Rotary](r.Model, rope), get[*nn.Rotary](r.Model, topology.InLayer(1, topology.RotaryName))
+			a.Rope, b.Rope = b.Rope, a.Rope
+		},
 	}
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"math"
 	"slices"
 
 	"github.com/ilref/ilref/il"
@@ -24,12 +25,20 @@ func products(r *Run, f func(module string, right product, x *tensor.Tensor, par
 	})
 	Wrap(r, func(s *nn.Step, m *nn.LogitsProcessor, in il.Tuple, forward nn.Computation) il.Value {
 		right := func(x *tensor.Tensor, parts []nn.PackedWeight) *tensor.Tensor {
-			head, args := m.Head, slices.Clone(in)
-			m.Head, args[1] = parts[0].Weight, x
-			defer func() { m.Head = head }()
+			head, limit, args := m.Head, m.Softcap, slices.Clone(in)
+			m.Head, m.Softcap, args[1] = parts[0].Weight, 0, x
+			defer func() { m.Head, m.Softcap = head, limit }()
 			return forward(s, m, args).(*tensor.Tensor)
 		}
-		return f(m.Name(), right, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
+		out := f(m.Name(), right, in.Tensor(1), []nn.PackedWeight{{Weight: m.Head}})
+		if m.Softcap > 0 { // of the whole sum
+			edit(out, func(_ int, v []float64) {
+				for i, x := range v {
+					v[i] = m.Softcap * math.Tanh(x/m.Softcap)
+				}
+			})
+		}
+		return out
 	})
 }
 

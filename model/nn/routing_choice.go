@@ -61,3 +61,31 @@ func (r SoftmaxGroupedTopK) without() map[string]Routing {
 	r.Groups = Groups{}
 	return map[string]Routing{groupLimit: r}
 }
+
+// OtherWeights are the routings that choose the same experts and weigh them otherwise, as is
+// easily done, by what that is.
+func OtherWeights(r Routing) map[string]Routing {
+	if s, ok := r.(SigmoidTopK); ok && len(s.without()) > 0 {
+		return map[string]Routing{correctionBias + " in the weights of the experts": biasedWeights{s}}
+	}
+	return nil
+}
+
+// biasedWeights takes the biased scores as weights.
+type biasedWeights struct{ SigmoidTopK }
+
+func (r biasedWeights) choose(a *scores, logits []float64, ids []int, weights []float64) {
+	plain := slices.Clone(logits)
+	r.SigmoidTopK.choose(a, logits, ids, weights)
+	for k, e := range ids {
+		weights[k] = a.kernel(a.sigmoid(plain[e]) + r.Bias[e])
+	}
+	if r.Renormalise {
+		renormaliseInTorch(a, weights)
+	}
+	for k, w := range weights {
+		if r.Scale != 0 {
+			weights[k] = a.kernel(w * r.Scale)
+		}
+	}
+}

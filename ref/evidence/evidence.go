@@ -97,26 +97,34 @@ func RoundingOf(s *il.Session) nn.Rounding {
 	return cmp.Or(ref.ArithmeticOf(s.Provenance(), ref.ActivationDType(s)).Rounding, nn.RoundingOf(s.EngineByNames()))
 }
 
-// Choices tells which experts the scores of a session's routers choose, by the names of the
-// checkpoint's modules, nil where it has no routers; which they would choose without the rounding
-// of the session's type; and with a part of the choice left out.
-func Choices(session *il.Session, ckpt *model.Checkpoint) (choice, exact ref.Choice, without map[string]ref.Choice, err error) {
+// Routers are what the routers of a checkpoint choose of a session's scores, by the names of
+// its modules. The checkpoint must stay open.
+type Routers struct {
+	Choice  ref.Choice              // nil where it has no routers
+	Exact   ref.Choice              // without the rounding of the session's type; nil for the same
+	Without map[string]ref.Choice   // with a part of the choice left out, by what that is
+	Weighed map[string]ref.Weighing // what experts return that are weighed otherwise, by what that is
+}
+
+// RoutersOf are those of a session that the checkpoint has made.
+func RoutersOf(session *il.Session, ckpt *model.Checkpoint) (*Routers, error) {
 	dtype := ref.ActivationDType(session)
 	if dtype == tensor.Invalid {
 		dtype = ckpt.Config.DType
 	}
 	engine, err := newEngine(session, ckpt, dtype, RoundingOf(session))
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	if without = engine.ChoicesWithout(); len(without) > 0 {
+	out := &Routers{Choice: engine.Choices(), Without: engine.ChoicesWithout(), Weighed: engine.OtherWeights()}
+	if len(out.Without) > 0 {
 		plain, err := ref.NewEngine(engine.Model, ref.Config{DType: tensor.Float32})
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, err
 		}
-		exact = plain.Choices()
+		out.Exact = plain.Choices()
 	}
-	return engine.Choices(), exact, without, nil
+	return out, nil
 }
 
 func noProgress(_, _, _, _ int) {}

@@ -84,10 +84,10 @@ func TestRouting(t *testing.T) {
 			}
 			for _, seed := range seeds {
 				base := routed(t, ckpt, seed)
-				choice, exactly, without, err := Choices(base, ckpt)
+				routers, err := RoutersOf(base, ckpt)
 				require.NoError(t, err)
-				known := measure.NewExperts(choice, exactly, without)
-				told := measure.Experts{PerToken: ckpt.Config.Experts.TopK, Biased: len(without) > 0}
+				known := measure.NewExperts(routers.Choice, routers.Exact, routers.Without, routers.Weighed)
+				told := measure.Experts{PerToken: ckpt.Config.Experts.TopK, Biased: len(routers.Without) > 0}
 				exact := again(t, ckpt, base, tensor.Float32, nn.VLLM2025)
 				replay, _, err := Replay(context.Background(), base, nil, ckpt, nil, nn.VLLM2025, t.TempDir())
 				require.NoError(t, err)
@@ -104,7 +104,7 @@ func TestRouting(t *testing.T) {
 					{"transformers", base, again(t, ckpt, base, tensor.BFloat16, "transformers"), compare.Evidence{}, measure.Experts{}},
 					{"replay", exact, base, compare.Evidence{Replay: replay}, known},
 				} {
-					if c.what == "transformers" && len(without) > 0 {
+					if c.what == "transformers" && len(routers.Without) > 0 {
 						continue // whose routed scale is in the weights
 					}
 					r, err := compare.Sessions(c.ref, c.target, compare.Options{Evidence: c.evidence, Experts: c.experts})
@@ -127,8 +127,9 @@ func TestRouting(t *testing.T) {
 // TestChoice holds what is said of the experts to what the modules do.
 func TestChoice(t *testing.T) {
 	ckpt := checkpoint(t, filepath.Join(fixture.Architectures(), "mixtral"))
-	choice, _, _, err := Choices(routed(t, ckpt, 1), ckpt)
+	routers, err := RoutersOf(routed(t, ckpt, 1), ckpt)
 	require.NoError(t, err)
+	choice := routers.Choice
 	k := ckpt.Config.Experts.TopK
 	require.Equal(t, []int{1, 3, 0}[:k], choice("model.layers.0.block_sparse_moe.gate", []float64{1, 3, -1, 2, 0, -2}[:ckpt.Config.Experts.Num]))
 	require.Nil(t, choice("model.layers.0.block_sparse_moe.gate", []float64{1, 2}), "of another model")
@@ -144,7 +145,7 @@ func TestChoice(t *testing.T) {
 	require.Equal(t, provenance.ChoiceLargest, p.Model.ExpertChoice)
 
 	dense := checkpoint(t, fixture.Checkpoint("llama3-gqa"))
-	choice, _, _, err = Choices(session(t, "llama3-gqa-bf16"), dense)
+	routers, err = RoutersOf(session(t, "llama3-gqa-bf16"), dense)
 	require.NoError(t, err)
-	require.Nil(t, choice)
+	require.Nil(t, routers.Choice)
 }
