@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ilref/ilref/compare/report"
 	"github.com/ilref/ilref/topology"
@@ -33,9 +34,11 @@ func (s *suspect) sinks() string {
 }
 
 // headFactors is the range of the factors of all rows' blocks of w columns; not ok where they
-// do not explain the target.
+// do not explain the target, or no block's factor is another in another row: a head that
+// is scaled as a whole is something else.
 func (s *suspect) headFactors(w int) (lo, hi float64, ok bool) {
-	lo, hi = math.Inf(1), math.Inf(-1)
+	heads := s.cols / w
+	los, his := slices.Repeat([]float64{math.Inf(1)}, heads), slices.Repeat([]float64{math.Inf(-1)}, heads)
 	for row := range s.rows {
 		r, t := s.at(row)
 		for at := 0; at < s.cols; at += w {
@@ -46,10 +49,13 @@ func (s *suspect) headFactors(w int) (lo, hi float64, ok bool) {
 			if rest > 2*s.noise {
 				return 0, 0, false
 			}
-			lo, hi = min(lo, k), max(hi, k)
+			los[at/w], his[at/w] = min(los[at/w], k), max(his[at/w], k)
 		}
 	}
-	return lo, hi, true
+	for h := range heads {
+		ok = ok || his[h]-los[h] > 4*s.noise
+	}
+	return slices.Min(los), slices.Max(his), ok
 }
 
 // softCap is about values that one side caps by c·tanh(x/c).
