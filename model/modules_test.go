@@ -106,18 +106,3 @@ func moduleBits(t *testing.T, golden *safetensors.File, num nn.Numerics, m nn.Mo
 	}
 	return equal, total
 }
-
-// nearlyEqual counts the values that are within 1e-7 of one another.
-func nearlyEqual(t *testing.T, x, y *tensor.Tensor) (n int) {
-	t.Helper()
-	require.Equal(t, x.DType, y.DType)
-	a, b := make([]float64, x.Numel()), make([]float64, x.Numel())
-	require.NoError(t, x.Float64s(a, 0))
-	require.NoError(t, y.Float64s(b, 0))
-	for i := range a {
-		if math.Abs(a[i]-b[i]) <= 1e-7 {
-			n++
-		}
-	}
-	return n
-}
