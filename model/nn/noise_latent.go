@@ -39,8 +39,9 @@ type latentNoise struct {
 	m    *LatentAttention
 	span Span
 	head int
-	set  func(row, col int, exact, variance []float32)
+	z    func(row, col int, exact, variance []float32) []float32
 
+	shared             sharedNoise
 	n                  int       // positions
 	latents, latents2  []float32 // (n, Latent), and squares
 	keys, keys2        []float32 // (n, Nope+Rope), and squares, which are 0 of what is rotated
@@ -50,7 +51,7 @@ type latentNoise struct {
 
 func newLatentNoise(o *ops[float32], d *deviation, m *LatentAttention, span Span, head int) *latentNoise {
 	rows := span.Cache.State(m).(*Latents)
-	l := &latentNoise{d: d, o: o, m: m, span: span, head: head, set: d.setter(o), n: rows.n}
+	l := &latentNoise{d: d, o: o, m: m, span: span, head: head, z: d.taker(o), shared: sharedNoise{ops: o, format: d.format}, n: rows.n}
 	l.latents = make([]float32, l.n*m.Latent)
 	width := m.Nope + m.Value
 	l.keys, l.vals = make([]float32, l.n*(m.Nope+m.Rope)), make([]float32, l.n*m.Value)
@@ -112,9 +113,10 @@ func (l *latentNoise) row(q rows, row int) {
 	l.softmax(p, scores)
 	y0 := l.mixed(p, l.vals, m.Value)
 	second := l.mixed(p, l.vals2, m.Value)
-	weights, by := make([]float32, seen), float32(0)
+	weights, together, by := make([]float32, seen), make([]float32, seen), float32(0)
 	for j, p := range p {
 		weights[j] = float32(p*p) * scores[j]
+		together[j] = weights[j] + float32(2*l.d.u2)*float32(p*p)
 		by += weights[j]
 	}
 	first := l.mixed(weights, l.vals, m.Value)
@@ -128,7 +130,9 @@ func (l *latentNoise) row(q rows, row int) {
 		variance[i] = max(variance[i], 0)
 	}
 	l.chunks(p, variance)
-	l.set(row, l.head*m.Value, y0, variance)
+	z := l.z(row, l.head*m.Value, y0, variance)
+	l.shared.take(z, y0, variance, sharedBy{vals: l.vals[:seen*m.Value], by: together, mean: first, weight: float64(by)})
+	l.d.put(row, l.head*m.Value, z)
 }
 
 // softmax turns q·k into probabilities, and what squares of queries and keys make into the
