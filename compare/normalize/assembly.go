@@ -42,6 +42,9 @@ func (a *assembly) open(copy int) (*tensor.Tensor, io.Closer, error) {
 	if a.sharding == topology.Replicated {
 		return a.openReplicated(copy)
 	}
+	if a.sharding == topology.PartialSum {
+		return copied(a.files, summed)
+	}
 	return copied(a.files, func(ts []*tensor.Tensor) (*tensor.Tensor, error) {
 		dim := a.dim
 		if dim < 0 {
@@ -70,6 +73,28 @@ func (a *assembly) open(copy int) (*tensor.Tensor, io.Closer, error) {
 		}
 		return out, nil
 	})
+}
+
+// summed is the sum of the ranks' parts, rounded once as an all-reduce does (vLLM's
+// csrc/custom_all_reduce.cuh). Of expert parallelism the parts are those of a rank's own
+// experts.
+func summed(ts []*tensor.Tensor) (*tensor.Tensor, error) {
+	out := tensor.New(ts[0].DType, ts[0].Shape...)
+	out.Device = ts[0].Device
+	sum, part := make([]float64, out.Numel()), make([]float64, out.Numel())
+	for _, t := range ts {
+		if t.DType != out.DType || !slices.Equal(t.Shape, out.Shape) {
+			return nil, fmt.Errorf("the ranks hold %s and %s, expected parts of one sum", ts[0], t)
+		}
+		if err := t.Float64s(part, 0); err != nil {
+			return nil, err
+		}
+		for i, x := range part {
+			sum[i] += x
+		}
+	}
+	tensor.StoreFloat64(out.Data, out.DType, sum)
+	return out, nil
 }
 
 // keep remembers which columns of a copy came from which rank.

@@ -1,6 +1,7 @@
 package pairing
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,6 +33,7 @@ type Call struct {
 	Ref, Target *il.Call
 	Slots       []*Pair // selected ones
 	Others      []*Pair // selected ones that another part measures
+	Unlike      string  // that the module computes something else on either side: nothing of it is compared
 	parent      *Call
 	Children    []*Call
 	Layer       int // the layer it works for, -1 outside layers
@@ -54,8 +56,12 @@ func Order(ref, target *il.Session, sel *Selection) []*Forward {
 		return out[i]
 	}
 	arch := architecture(ref, target)
+	trees := [2]*topology.Architecture{ref.Architecture(), target.Architecture()}
 	for _, st := range mergeSteps(ref, target) {
 		calls := mergeCalls(st, arch)
+		for _, c := range calls {
+			c.Unlike = unlike(trees, c)
+		}
 		n := 0
 		for n < len(calls) && isLogits(calls[n]) {
 			n++
@@ -85,6 +91,26 @@ func Order(ref, target *il.Session, sel *Selection) []*Forward {
 
 // Parent is the call that a call was made in, nil for none.
 func (c *Call) Parent() *Call { return c.parent }
+
+// unlike tells of a module that is another function in the sides' trees, though it has one
+// name: an activation with the product behind it or without (SmolLM-3's act_fn in vLLM's two
+// eras).
+func unlike(trees [2]*topology.Architecture, c *Call) string {
+	if trees[0] == trees[1] || trees[0] == nil || trees[1] == nil || c.Ref == nil || c.Target == nil {
+		return ""
+	}
+	a, b := trees[0].Of(c.Module), trees[1].Of(c.Module)
+	width := func(m topology.Module) (d topology.Dim) {
+		if len(m.In) > 0 && len(m.In[0].Shape) > 0 {
+			d = m.In[0].Shape[len(m.In[0].Shape)-1]
+		}
+		return d
+	}
+	if a.Kind != topology.Activation || b.Kind != topology.Activation || width(a) == width(b) {
+		return ""
+	}
+	return fmt.Sprintf("it is another function on either side: %s in the reference, %s in the target", a.Class, b.Class)
+}
 
 // isLogits recognises the one module that vLLM calls after the forward.
 func isLogits(c *Call) bool { return c.Of.Kind == topology.Logits }

@@ -165,6 +165,8 @@ func pairSlots(step int, c *Call, commonOnly bool) []*Pair {
 			p.Status = MissingInTarget
 		case p.Ref.Stub != nil || p.Target.Stub != nil:
 			p.Status, p.Why = Skipped, stubReason(p)
+		case c.Unlike != "":
+			p.Status, p.Why = Skipped, c.Unlike
 		}
 		if p.Direction == report.Outputs && c.Ref != nil {
 			p.Noise = c.Ref.Slot(il.Noise, p.Slot)
