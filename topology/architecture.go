@@ -131,6 +131,10 @@ func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	return left[0]
 }
 
+// SeveralRopes reports whether layers of another type may have a rope of their own; nil
+// has one.
+func (a *Architecture) SeveralRopes() bool { return a != nil && slices.Contains(a.Some, RotaryName) }
+
 // completeIn reports whether a session has all modules that are called in every model of
 // the architecture.
 func (a *Architecture) completeIn(seen map[string]bool) bool {

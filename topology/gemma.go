@@ -5,7 +5,7 @@ package topology
 var (
 	gemma2     = gemma("Gemma2ForCausalLM", Gemma2DecoderLayer, GeluAndMul, gemma2Transformers)
 	gemma3     = gemma("Gemma3ForCausalLM", Gemma3DecoderLayer, GeluAndMul, gemma3Transformers, gemma3Norms...)
-	gemma3Late = gemma("Gemma3ForCausalLM", Gemma3DecoderLayer, SharedGeluAndMul, gemma3Transformers, gemma3Norms...)
+	gemma3Late = gemma("Gemma3ForCausalLM", Gemma3DecoderLayer, SharedGeluAndMul, gemma3LateTransformers, gemma3Norms...)
 )
 
 func init() {

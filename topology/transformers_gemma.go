@@ -17,12 +17,23 @@ func gemma3Transformers(layers int) *Table {
 		out := transformersAttention(i, QNormName, KNormName)
 		return append(transformersQKNorms(i), slices.DeleteFunc(out, func(m Mapping) bool { return m.Module == InLayer(0, RotaryName) })...)
 	})
-	t.HeadsFirst = true
+	t.HeadsFirst, t.NoRope = true, true
+	return t
+}
+
+// gemma3LateTransformers is that for vLLM of 2026, whose layers share an activation.
+func gemma3LateTransformers(layers int) *Table {
+	t := gemma3Transformers(layers)
+	for i := range t.Mappings {
+		if m := &t.Mappings[i]; Locate(m.Module).Rel == ActFnName {
+			m.Module, m.Index = InLayer(0, ActFnName), Locate(m.Module).Layer
+		}
+	}
 	return t
 }
 
 func gemmaTable(layers int, attention func(i int) []Mapping) *Table {
-	out := []Mapping{{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}}}
+	out := []Mapping{{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}}, {EmbedTokensName, 0, true, "", nil}}
 	for i := range layers {
 		out = slices.Concat(out, gemmaStream(i), attention(i), gemmaNorms(i), transformersMLP(i))
 	}

@@ -17,13 +17,16 @@ import (
 
 // oneRope gives the calls of the stages' rotary embeddings the names that a
 // single process gives them, and tells which. Models that have several
-// embeddings by nature call one more often than there are layers up to the
-// next, or two on one device: their session is returned as it is.
+// embeddings by nature say so, or call one more often than there are layers up to the
+// next: their session is returned as it is.
 func oneRope(s *il.Session) (*il.Session, []string) {
+	if s.Architecture().SeveralRopes() {
+		return s, nil
+	}
 	ropes := ropesOf(s)
 	var warnings []string
 	for i, r := range ropes {
-		if i+1 < len(ropes) && ropes[i+1].in(r) && (r.calls > ropes[i+1].layer-r.layer || r.sharesDevice(ropes[i+1])) {
+		if i+1 < len(ropes) && ropes[i+1].in(r) && r.calls > ropes[i+1].layer-r.layer {
 			return s, nil
 		}
 		if r.layer > 0 {
@@ -54,12 +57,6 @@ type rope struct {
 	before, after string // the layer's number
 	layer         int
 	calls         int // of a step, at most
-	devices       []string
-}
-
-// sharesDevice reports whether two embeddings ran on one device, as those of stages do not.
-func (r rope) sharesDevice(other rope) bool {
-	return slices.ContainsFunc(r.devices, func(d string) bool { return slices.Contains(other.devices, d) })
 }
 
 func (r rope) name() string       { return r.before + strconv.Itoa(r.layer) + r.after }
@@ -72,15 +69,7 @@ func ropeOf(c *il.Call) (rope, bool) {
 	if m.Layer < 0 || m.Kind != topology.Rope {
 		return rope{}, false
 	}
-	r := rope{before: m.Prefix, after: "." + m.Rel, layer: m.Layer, calls: c.Index + 1}
-	for _, s := range c.Slots {
-		for _, t := range s.Tensors {
-			r.devices = append(r.devices, t.Device)
-		}
-	}
-	slices.Sort(r.devices)
-	r.devices = slices.Compact(r.devices)
-	return r, true
+	return rope{before: m.Prefix, after: "." + m.Rel, layer: m.Layer, calls: c.Index + 1}, true
 }
 
 // ropesOf lists the rotary embeddings of a session by layer.
