@@ -97,12 +97,15 @@ func ByName(name string, era Era) *Architecture {
 // whose modules the session has, else the first.
 func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	left := append([]*Architecture(nil), architectures...)
-	seen := map[string]bool{} // names outside layers, and within one
+	seen, second := map[string]bool{}, map[string]bool{} // names outside layers and within one; within the second
 	logits, head := false, false
 	for m := range modules {
 		logits, head = logits || m == LogitsProcessorName, head || m == LMHeadName
 		p := Locate(m)
 		seen[p.Rel] = true
+		if p.Layer == 1 {
+			second[p.Rel] = true
+		}
 		n := 0
 		for _, a := range left {
 			if a.spec(p) != nil {
@@ -120,10 +123,9 @@ func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 	if len(left) == 0 {
 		return nil
 	}
-	for _, fits := range []func(*Architecture) bool{
-		func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) },
-		func(a *Architecture) bool { return a.completeIn(seen) },
-	} {
+	named := func(a *Architecture) bool { return len(name) > 0 && slices.Contains(a.Names, name[0]) }
+	complete := func(a *Architecture) bool { return a.completeIn(seen, second) }
+	for _, fits := range []func(*Architecture) bool{func(a *Architecture) bool { return named(a) && complete(a) }, named, complete} {
 		if i := slices.IndexFunc(left, fits); i >= 0 {
 			return left[i]
 		}
@@ -136,11 +138,13 @@ func Recognise(modules iter.Seq[string], name ...string) *Architecture {
 func (a *Architecture) SeveralRopes() bool { return a != nil && slices.Contains(a.Some, RotaryName) }
 
 // completeIn reports whether a session has all modules that are called in every model of
-// the architecture.
-func (a *Architecture) completeIn(seen map[string]bool) bool {
-	return !slices.ContainsFunc(slices.Concat(a.Root, a.Layer), func(c Child) bool {
+// the architecture, and in its second layer those that layers do not share.
+func (a *Architecture) completeIn(seen, second map[string]bool) bool {
+	lacks := func(seen map[string]bool, c Child) bool {
 		return c.Spec.Kind != Head && !seen[c.Name] && !slices.Contains(a.Some, c.Name)
-	})
+	}
+	return !slices.ContainsFunc(slices.Concat(a.Root, a.Layer), func(c Child) bool { return lacks(seen, c) }) &&
+		(len(second) == 0 || !slices.ContainsFunc(a.Layer, func(c Child) bool { return !c.Spec.Shared && lacks(second, c) }))
 }
 
 // spec is the class of the module at a place, nil where the tree has none.

@@ -296,6 +296,9 @@ func TestTransformersAgainstVLLM(t *testing.T) {
 			if (strings.Contains(name, "smollm3") || strings.Contains(name, "olmo2")) && as == nn.VLLM2026 {
 				continue // in the transformers backend, fused: below
 			}
+			if strings.Contains(name, "gemma3") && as == nn.VLLM2026 {
+				continue // one activation of all layers, which the names that are run again do not have
+			}
 			t.Run(name+" "+string(as), func(t *testing.T) {
 				hf := session(t, name)
 				canonical, replay := replayOf(t, hf, c.checkpoint, c.rounding)
