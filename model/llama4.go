@@ -108,8 +108,10 @@ func (m *llama4Attention) sources(layer nn.Module) {
 		queries, keys = nn.Result(m.rotaryEmb, 0), nn.Result(m.rotaryEmb, 1)
 		queries.Compute, keys.Compute = true, true
 	}
+	var direct []nn.Source // where no call of the norm is recorded
 	switch {
 	case m.qkNorm != nil:
+		direct = []nn.Source{m.afterNorm(queries), m.afterNorm(keys)}
 		queries, keys = m.normSource(queries, 0, q), m.normSource(keys, 1, kv)
 	case m.temperature != nil:
 		queries.With = []nn.Source{nn.Argument(layer, 0)}
@@ -119,6 +121,18 @@ func (m *llama4Attention) sources(layer nn.Module) {
 	}
 	nn.Give(a, 0, queries)
 	nn.Give(a, 1, keys)
+	for i, s := range direct {
+		nn.Give(a, i, s)
+	}
+}
+
+// afterNorm is what the norm makes of what the rope returns.
+func (m *llama4Attention) afterNorm(rotated nn.Source) nn.Source {
+	rotated.Made = func(s *nn.Step, x, _ *tensor.Tensor) *tensor.Tensor {
+		y := m.qkNorm.Forward(s, il.Tuple{s.Float(x, m.attn.HeadDim)})
+		return s.Half(nn.One(y), x.Shape[1])
+	}
+	return rotated
 }
 
 // normSource says that a call of the norm is given what the rope returns, and what is made

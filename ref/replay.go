@@ -233,7 +233,11 @@ func (r *view) found(s nn.Source) (*tensor.Tensor, error) {
 			}
 			return columns(x, s)
 		case s.Output && s.Compute:
-			return r.computed(c, s)
+			x, err := r.computed(c, s)
+			if err != nil {
+				return nil, err
+			}
+			return columns(x, s)
 		}
 	}
 	if s.Output && s.Compute && len(s.Module.Sources(1, s.Call)) > 0 { // its call is not recorded: perhaps all that it was given is

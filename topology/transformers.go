@@ -21,6 +21,7 @@ type Table struct {
 	Of       *Architecture // whose it is
 	Mappings []Mapping
 	alone    []Source // tensors of transformers that are none of vLLM's
+	halved   []string // modules of vLLM; see Halved
 	layers   int
 	// HeadsFirst says that the norms over each head see heads before tokens, (1, nh, T, D).
 	HeadsFirst bool
@@ -31,6 +32,8 @@ type Table struct {
 	handedOn func(s Source, layers int) []Source // within its layers; see Same
 	// suited reports whether a model with such modules has a mapping; nil: it has all.
 	suited func(modules iter.Seq[string], m Mapping) bool
+	// fitted fits the mappings to the modules of a session; nil for nothing.
+	fitted func(t *Table, modules iter.Seq[string])
 	// sometimes are modules of layers that vLLM calls in some steps, and transformers in all.
 	sometimes []string
 
@@ -69,6 +72,10 @@ const PositionsKeyword = "position_ids"
 func (t *Table) Sometimes(module string) bool {
 	return slices.Contains(t.sometimes, Locate(module).Rel)
 }
+
+// Halved reports whether, of all sources of a mapping but the last, the pairs of each
+// rotated head stand side by side, and in vLLM's the first of all before the second.
+func (t *Table) Halved(m Mapping) bool { return m.Output && slices.Contains(t.halved, m.Module) }
 
 // Same lists the tensors that are the same as one by the way transformers'
 // modules hand them on, itself first.

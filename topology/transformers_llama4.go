@@ -1,21 +1,23 @@
 package topology
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
 
 // llama4Transformers is transformers' modeling_llama4.py. It rotates pairs that stand side
-// by side where vLLM has loaded the rows of q_proj and k_proj in another order, so that
-// queries and keys are tensors of neither's other side; and its experts take every token.
+// by side where vLLM has loaded the rows of q_proj and k_proj in another order; and its
+// experts take every token.
 func llama4Transformers(layers int, era Era) *Table {
 	out := []Mapping{
 		{EmbedTokensName, 0, false, "0", []Source{argument(EmbedTokensName)}},
 		{EmbedTokensName, 0, true, "", []Source{result(EmbedTokensName)}},
 	}
-	t := &Table{layers: layers, handedOn: llama4Same}
+	t := &Table{layers: layers, handedOn: llama4Same, fitted: fitLlama4}
 	for i := range layers {
 		out = slices.Concat(out, llamaStream(i, FeedForwardName), llama4Attention(i), llamaPostAttention(i, OProjName), llama4FeedForward(i), llama4Mixture(i, era))
+		t.halved = append(t.halved, InLayer(i, QKVProjName))
 		t.alone = append(t.alone, result(InLayer(i, "self_attn.q_proj")), result(InLayer(i, "self_attn.k_proj")), result(InLayer(i, FeedForwardExpertsName)))
 	}
 	t.Mappings = append(out, finalNorm(InLayer(layers-1, FeedForwardName), InLayer(layers-1, PostAttnNormName))...)
@@ -30,21 +32,43 @@ func llama4Same(s Source, layers int) []Source {
 	return normFirstSame(s, layers)
 }
 
-// llama4Attention is that of layer i. Which layers rotate, the names do not tell: the calls
-// of the rope, but for the first, are left out.
+// llama4Attention is that of layer i. Rotated queries and keys are tensors of neither's
+// other side, and so are those of the norms.
 func llama4Attention(i int) []Mapping {
-	qkv, norm := InLayer(i, QKVProjName), InLayer(i, QKNormName)
-	out := attentionOf(i, argument(InLayer(i, "self_attn.q_proj")), nil, nil, nil, []Source{result(InLayer(i, "self_attn.v_proj"))})
-	for k := range out {
-		if m := &out[k]; m.Module == InLayer(0, RotaryName) && m.Index > 0 || m.Module == qkv && m.Output {
-			m.Sources = nil
-		}
-	}
+	q, k, v := InLayer(i, "self_attn.q_proj"), InLayer(i, "self_attn.k_proj"), InLayer(i, "self_attn.v_proj")
+	norm := InLayer(i, QKNormName)
+	out := attentionOf(i, argument(q), []Source{result(q), result(k), result(v)}, nil, nil, []Source{result(v)})
 	return append(
 		out,
-		Mapping{norm, 0, false, "0", nil}, Mapping{norm, 0, true, "", nil},
-		Mapping{norm, 1, false, "0", nil}, Mapping{norm, 1, true, "", nil},
+		Mapping{Module: norm, Slot: "0"}, Mapping{Module: norm, Output: true},
+		Mapping{Module: norm, Index: 1, Slot: "0"}, Mapping{Module: norm, Index: 1, Output: true},
 	)
+}
+
+// fitLlama4 numbers the calls of the rope: layers that rotate have a norm of what they
+// have rotated. Of a model without such norms the names do not tell which rotate, and no
+// call is told.
+func fitLlama4(t *Table, modules iter.Seq[string]) {
+	normed := map[int]bool{}
+	for m := range modules {
+		if p := Locate(m); p.Rel == QKNormName {
+			normed[p.Layer] = true
+		}
+	}
+	calls := map[int]int{} // of the rope, by layer
+	for i := range t.layers {
+		if normed[i] {
+			calls[i] = len(calls)
+		}
+	}
+	t.Mappings = slices.DeleteFunc(t.Mappings, func(m Mapping) bool {
+		return m.Module == InLayer(0, RotaryName) && len(m.Sources) > 0 && !normed[m.Index]
+	})
+	for i := range t.Mappings {
+		if m := &t.Mappings[i]; m.Module == InLayer(0, RotaryName) && len(m.Sources) > 0 {
+			m.Index = calls[m.Index]
+		}
+	}
 }
 
 // llama4FeedForward is what the feed-forward part of layer i takes and returns, and what is

@@ -100,6 +100,9 @@ func (t *Table) fit(modules iter.Seq[string]) {
 	if t.suited != nil {
 		t.Mappings = slices.DeleteFunc(t.Mappings, func(m Mapping) bool { return !t.suited(modules, m) })
 	}
+	if t.fitted != nil {
+		t.fitted(t, modules)
+	}
 	if !t.mixed {
 		return
 	}

@@ -45,7 +45,7 @@ func underVLLMNames(hf, vllm *il.Session, of *topology.Architecture, logits chan
 	if of == nil {
 		of = hf.ModelArchitecture(topology.Era2025)
 	}
-	m := &hfMapper{session: hf, vllm: vllm, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits}
+	m := &hfMapper{session: hf, vllm: vllm, table: topology.TransformersTable(hf.Modules(), layers, of), steps: stepSet{}, logits: logits, headDim: headDimOf(hf)}
 	for _, st := range hf.Steps {
 		m.step(st)
 	}
@@ -60,6 +60,7 @@ type hfMapper struct {
 	table     *topology.Table
 	steps     stepSet
 	logits    change // of the logits
+	headDim   int    // of heads that are rotated and then normalised; 0 where that is not recorded
 	positions bool   // recorded
 	alone     int
 }
@@ -100,7 +101,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 	calls := map[id]*il.Call{}
 	for _, e := range table {
 		sources := m.sources(st.Number, e.Sources)
-		if sources == nil {
+		if sources == nil || m.table.Halved(e) && m.headDim == 0 {
 			continue
 		}
 		for _, s := range e.Sources {
@@ -120,7 +121,7 @@ func (m *hfMapper) add(st *il.Step, number int, table []topology.Mapping, used m
 			calls[key] = c
 			m.steps.add(number, c)
 		}
-		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, as(m.table, e, to)))
+		c.Slots = append(c.Slots, m.slot(directionOf(e.Output), e.Slot, sources, m.changes(e, to)...))
 	}
 }
 
@@ -184,9 +185,28 @@ func isPositions(c *il.Call, s *il.Slot) bool {
 	return c.Module == topology.PositionsSource.Module && s.Direction == il.Inputs && (s.Path == topology.PositionsSource.Arg || s.Path == topology.PositionsKeyword)
 }
 
+// changes are what the sources of a table's entry are to become.
+func (m *hfMapper) changes(e topology.Mapping, to change) []change {
+	plain := as(m.table, e, to)
+	list := make([]change, len(e.Sources))
+	for i := range list {
+		list[i] = plain
+		if m.table.Halved(e) && i < len(list)-1 {
+			list[i] = func(t *tensor.Tensor) (*tensor.Tensor, error) {
+				t, err := plain(t)
+				if err != nil {
+					return nil, err
+				}
+				return halved(t, m.headDim)
+			}
+		}
+	}
+	return list
+}
+
 // slot is the slot that the sources make, each changed and all joined along
 // the last dimension.
-func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, to change) *il.Slot {
+func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, to ...change) *il.Slot {
 	out := &il.Slot{Direction: d, Path: path}
 	var files []*il.TensorFile
 	for _, s := range sources {
@@ -196,15 +216,20 @@ func (m *hfMapper) slot(d il.Direction, path string, sources []*il.Slot, to chan
 		}
 		files = append(files, s.Tensors[0])
 	}
-	open := func() (*tensor.Tensor, io.Closer, error) { return openJoined(files, to) }
+	open := func() (*tensor.Tensor, io.Closer, error) { return openEach(files, to) }
 	out.Tensors = []*il.TensorFile{il.VirtualTensor(files[0].Device, files[0].File, open)}
 	return out
 }
 
 func openJoined(files []*il.TensorFile, to change) (*tensor.Tensor, io.Closer, error) {
+	return openEach(files, slices.Repeat([]change{to}, len(files)))
+}
+
+// openEach opens the sources of a slot, each changed in its own way.
+func openEach(files []*il.TensorFile, to []change) (*tensor.Tensor, io.Closer, error) {
 	changed := func(ts []*tensor.Tensor) error {
 		for i := range ts {
-			t, err := to(ts[i])
+			t, err := to[i](ts[i])
 			if err != nil {
 				return fmt.Errorf("%s: %w", files[i].File, err)
 			}
@@ -246,7 +271,7 @@ func (m *hfMapper) without(s *il.Session) (*il.Session, int) {
 	}
 	none := map[id]bool{}
 	for _, e := range slices.Concat(m.table.Mappings, m.table.Logits()) {
-		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
+		none[id{e.Module, e.Index, directionOf(e.Output), e.Slot}] = len(e.Sources) == 0 || m.table.Halved(e) && m.headDim == 0 || e.Sources[0] == topology.PositionsSource && !m.positions
 	}
 	gone := 0
 	steps := stepSet{}
