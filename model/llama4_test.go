@@ -112,3 +112,18 @@ func builtEdited(t *testing.T, checkpoint string, o Options, files map[string][2
 	require.NoError(t, err)
 	return m
 }
+
+// TestLlama4Theta: vLLM of 2025 takes the base of the rope as an integer.
+func TestLlama4Theta(t *testing.T) {
+	for _, tc := range []struct {
+		options Options
+		want    float64
+	}{
+		{Options{Era: topology.Era2025}, 20000},
+		{Options{Era: topology.Era2026}, 20000.5},
+		{Options{Era: topology.Era2025, DynamicRope: DynamicTransformers}, 20000.5},
+	} {
+		m := built(t, "llama4", tc.options)
+		require.Equal(t, tc.want, m.Module("model.layers.0.self_attn.rotary_emb").(*nn.Rotary).Rope.Theta)
+	}
+}
